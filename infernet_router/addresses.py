@@ -1,0 +1,174 @@
+"""Node addresses: what an operator may write, and the one URL it stands for."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+import idna
+from attrs import field, frozen
+from hyperlink import URL
+
+from infernet_router.quoting import quoted
+
+_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?P<port>:.*)?", re.DOTALL)
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class BadAddress(ValueError):
+    """A text is no node address; the message says why, in words for the operator who wrote it."""
+
+
+@frozen
+class NodeAddress:
+    """
+    How one node is reached and named.
+
+    Two addresses are equal when they lead to the same URL, however they are written.
+    """
+
+    text: str = field(eq=False)
+    """As the operator wrote it, without a trailing slash: what the API returns."""
+
+    url: str
+    """The absolute URL it stands for, normalised and in ASCII, without a trailing slash."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@frozen
+class BadLine:
+    """One line of an address list that is no address."""
+
+    number: int
+    """The line's number, from 1."""
+    text: str
+    reason: str
+
+
+class BadAddressList(ValueError):
+    """An address list has bad lines; `lines` holds every one of them."""
+
+    def __init__(self, lines: tuple[BadLine, ...]) -> None:
+        super().__init__(f"{len(lines)} bad line{'s' if len(lines) > 1 else ''}")
+        self.lines = lines
+
+
+def parse_address(text: str) -> NodeAddress:
+    """
+    Read one address.
+
+    `host`, `host:port`, or an `http://` or `https://` URL with or without port and path
+    prefix. The port is the scheme's own (80 or 443) where none is given, as it is for the
+    clients, which put `http://` before an address without a scheme.
+
+    :raises BadAddress: when `text` is anything else.
+    """
+    _refuse_characters(text)
+    scheme, separator, rest = text.rpartition("://")
+    known_scheme = scheme.lower() if separator else "http"
+    if known_scheme not in _DEFAULT_PORTS:
+        raise BadAddress(f"the scheme must be http or https, not {quoted(scheme)}")
+    rest = rest.rstrip("/")
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        raise BadAddress("credentials are not supported")
+    if slash and not separator:
+        raise BadAddress("a path needs http:// or https:// in front")
+    split = _AUTHORITY.fullmatch(authority)
+    if split is None:
+        raise BadAddress(f"{quoted(authority)} is not a host or host:port")
+    netloc = _host(split["host"], authority)
+    if split["port"] and (port := _port(split["port"][1:])) != _DEFAULT_PORTS[known_scheme]:
+        netloc += f":{port}"
+    encoded_path = URL(path=tuple(path.split("/")), rooted=True).to_uri().to_text() if path else ""
+    return NodeAddress(
+        text=f"{scheme}://{rest}" if separator else rest,
+        url=f"{known_scheme}://{netloc}{encoded_path}",
+    )
+
+
+def parse_address_list(text: str) -> tuple[NodeAddress, ...]:
+    """
+    Read an address list: one address a line, in order, duplicates once.
+
+    Blank lines, blanks around an address, carriage returns, a byte order mark, and comments
+    (from a `#` at the start of a line or after a blank) count for nothing.
+
+    :raises BadAddressList: with every bad line, when there is one.
+    """
+    addresses: dict[NodeAddress, None] = {}
+    bad: list[BadLine] = []
+    for number, line in _lines(text):
+        try:
+            addresses.setdefault(parse_address(line))
+        except BadAddress as error:
+            bad.append(BadLine(number=number, text=line, reason=str(error)))
+    if bad:
+        raise BadAddressList(tuple(bad))
+    return tuple(addresses)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of an address list that should hold an address, with their numbers."""
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if stripped := _COMMENT.sub("", line).strip():
+            yield number, stripped
+
+
+def _refuse_characters(text: str) -> None:
+    """Refuse what no part of an address may contain."""
+    if not text:
+        raise BadAddress("it is empty")
+    if any("\udc80" <= character <= "\udcff" for character in text):
+        raise BadAddress("it is not UTF-8")
+    if any(character.isspace() for character in text):
+        raise BadAddress("there is a blank inside")
+    if not text.isprintable() or any(character in '"<>\\^`{|}' for character in text):
+        raise BadAddress("it contains a character that no address may have")
+    if "?" in text:
+        raise BadAddress("a query is not supported")
+    if "#" in text:
+        raise BadAddress("a fragment is not supported (a comment needs a blank before its #)")
+
+
+def _host(text: str, authority: str) -> str:
+    """
+    A host as it goes into a URL: ASCII, lower case, an IPv6 address in brackets.
+
+    `authority`, the host and port it was found in, is for the message.
+    """
+    if text.startswith("["):
+        try:
+            if "%" not in text:  # a zone names an interface of one machine, and no URL may hold it
+                return f"[{IPv6Address(text[1:-1])}]"
+        except AddressValueError:
+            pass
+        raise BadAddress(f"{quoted(authority)} is not an IPv6 address in brackets")
+    if authority.count(":") > 1:
+        raise BadAddress("an IPv6 address needs brackets, as in [2001:db8::1]:4000")
+    if not text:
+        raise BadAddress("the host is missing")
+    try:
+        host = (text if text.isascii() else idna.encode(text, uts46=True).decode()).lower()
+    except idna.IDNAError:
+        raise BadAddress(f"the host {quoted(text)} is no valid international name") from None
+    labels = host.removesuffix(".").split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise BadAddress(f"the host {quoted(text)} is not a host name or an IP address")
+    if labels[-1].isdigit() or re.fullmatch("0x[0-9a-f]*", labels[-1]):
+        # A name that ends in a number is an IPv4 address or nothing: https://url.spec.whatwg.org/
+        try:
+            return str(IPv4Address(host))
+        except AddressValueError:
+            raise BadAddress(f"{text} is not an IPv4 address") from None
+    return host
+
+
+def _port(text: str) -> int:
+    """A port number from 1 to 65535."""
+    if re.fullmatch("[0-9]{1,5}", text, re.ASCII) and 1 <= int(text) <= 65535:
+        return int(text)
+    raise BadAddress(f"the port must be a number from 1 to 65535, not {quoted(text)}")

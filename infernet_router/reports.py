@@ -1,0 +1,139 @@
+"""Reports: the bytes a node answers to GET /info, decoded and checked."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from attrs import frozen
+from msgspec import Meta
+
+from infernet_router.quoting import quoted
+
+MAX_BYTES = 1024 * 1024
+"""The largest report that is read, in bytes; a real one has a few hundred for each container."""
+
+_MAX_CONTAINERS = 1000
+_MAX_ID = 256
+_MAX_TEXT = 10_000
+_MAX_KINDS = 16
+_MAX_PENDING = 1_000_000
+_KINDS = ("offchain", "onchain")
+
+_NAMES = {
+    "int": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+_COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL)
+
+
+class BadReport(ValueError):
+    """An answer to GET /info is no report; the message says what is wrong with it."""
+
+
+@frozen
+class Container:
+    """One container a node lists."""
+
+    id: Annotated[str, Meta(max_length=_MAX_ID)]
+    external: bool
+    """Whether clients may send a job to it directly."""
+    description: Annotated[str, Meta(max_length=_MAX_TEXT)] = ""
+
+
+@frozen
+class NodeReport:
+    """What a node says of itself in one answer to GET /info."""
+
+    containers: tuple[Container, ...]
+    """The containers it lists, each id once; external if any entry with that id is."""
+    pending: Mapping[str, int]
+    """Jobs that wait or run there, by kind (`offchain`, `onchain`)."""
+    version: str = ""
+
+
+@frozen
+class _Info:
+    """The parts of GET /info the router reads, as they come: containers may repeat an id."""
+
+    containers: Annotated[list[Container], Meta(max_length=_MAX_CONTAINERS)]
+    pending: dict[Annotated[str, Meta(max_length=_MAX_ID)], Any]
+    version: Annotated[str, Meta(max_length=_MAX_ID)] = ""
+
+
+_decoder = msgspec.json.Decoder(_Info)
+
+
+def decode_report(body: bytes) -> NodeReport:
+    """
+    Read a report.
+
+    Types are exact: `5.0`, `"5"` and `true` are no numbers of jobs. Keys the router does not
+    know are passed over.
+
+    :raises BadReport: when `body` is anything but a report, or passes a limit.
+    """
+    if len(body) > MAX_BYTES:
+        raise BadReport(f"the report is larger than {MAX_BYTES // 1024} KiB")
+    try:
+        info = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise BadReport(_in_words(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise BadReport(f"the report is not JSON: {error}") from None
+    except UnicodeDecodeError:
+        raise BadReport("the report is not UTF-8") from None
+    except RecursionError:
+        raise BadReport("the report is nested too deeply") from None
+    _check_pending(info.pending)
+    return NodeReport(
+        containers=_each_once(info.containers), pending=info.pending, version=info.version
+    )
+
+
+def _check_pending(pending: dict[str, Any]) -> None:
+    """Refuse counts of pending jobs that are none."""
+    for kind in _KINDS:
+        if kind not in pending:
+            raise BadReport(f"pending.{kind} is missing")
+    if len(pending) > _MAX_KINDS:
+        raise BadReport(f"pending has more than {_MAX_KINDS} kinds")
+    for kind, count in pending.items():
+        where = f"pending.{kind}" if kind in _KINDS else f"pending[{quoted(kind)}]"
+        if type(count) is float:
+            raise BadReport(f"{where} is not a whole number")
+        if type(count) is not int:
+            raise BadReport(f"{where} is not a number")
+        if count < 0:
+            raise BadReport(f"{where} is negative")
+        if count > _MAX_PENDING:
+            raise BadReport(f"{where} is more than {_MAX_PENDING}")
+
+
+def _each_once(containers: list[Container]) -> tuple[Container, ...]:
+    """The containers with each id once, in their order."""
+    once: dict[str, Container] = {}
+    for container in containers:
+        known = once.get(container.id)
+        if known is None or (container.external and not known.external):
+            once[container.id] = container
+    return tuple(once.values())
+
+
+def _in_words(complaint: str) -> str:
+    """What msgspec says of a report whose shape is wrong, in the words of an operator."""
+    parts = _COMPLAINT.fullmatch(complaint)
+    assert parts is not None
+    what, where = parts["what"], (parts["where"] or "").replace("[...]", "")
+    if missing := re.fullmatch("Object missing required field `(.*)`", what):
+        return f"{where}.{missing[1]} is missing" if where else f"{missing[1]} is missing"
+    where = where or "the report"
+    if wrong := re.fullmatch("Expected `(.*)`, got `(.*)`", what):
+        return f"{where} is not {_NAMES.get(wrong[1], wrong[1])}"
+    if long := re.fullmatch("Expected `(.*)` of length <= (.*)", what):
+        unit = "characters" if long[1] == "str" else "entries"
+        return f"{where} has more than {long[2]} {unit}"
+    return f"{where}: {what[:1].lower()}{what[1:]}"
