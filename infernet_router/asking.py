@@ -1,0 +1,149 @@
+"""How a node is asked over HTTP: for the body of its answer, or the reason there is none."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hyperlink import EncodedURL
+from OpenSSL import SSL
+from service_identity.exceptions import VerificationError
+from twisted.internet import error
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IResponse
+
+from infernet_router import __version__
+
+_HEADERS = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
+
+
+class NoAnswer(Exception):
+    """
+    A node gave no answer that can be used; the message is the reason in words.
+
+    `status` is the HTTP status it answered with, if it was that.
+    """
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Asker(Protocol):
+    """What `ask` needs of treq: its HTTPClient and its StubTreq both have it."""
+
+    @property
+    def get(self) -> Callable[..., Deferred[Any]]: ...
+
+
+def ask(http: Asker, url: str, clock: IReactorTime, timeout: float) -> Deferred[bytes]:
+    """
+    GET `url`, and fire with the body of a 200.
+
+    The body must be there `timeout` seconds after the call. Redirects are not followed. When
+    the time is up or the Deferred is cancelled, the connection is closed.
+
+    :raises NoAnswer: in the Deferred, when anything else happens.
+    """
+
+    def timed_out(result: object, seconds: float) -> object:
+        raise NoAnswer(f"time-out after {seconds:g} s")
+
+    asked: Deferred[Any] = maybeDeferred(
+        http.get,
+        _AsciiURL.from_text(url),
+        headers=_HEADERS,
+        allow_redirects=False,
+        unbuffered=True,
+        reactor=clock,
+    )
+    answered: Deferred[bytes] = asked.addCallback(_body)
+    answered.addTimeout(timeout, clock, onTimeoutCancel=timed_out)
+    return answered.addErrback(_give_reason)
+
+
+class _AsciiURL(EncodedURL):
+    """
+    A URL that is in ASCII already.
+
+    hyperlink 21.0 fails to encode IPv6 hosts and names with underscores, which treq has it do.
+    """
+
+    def to_uri(self) -> "_AsciiURL":
+        return self
+
+
+class _Body(TwistedProtocol):
+    """Collects the body of a response, or closes the connection when it is not wanted."""
+
+    def __init__(self) -> None:
+        self.received: Deferred[bytes] = Deferred(lambda _: self.abandon())
+        self._parts: list[bytes] = []
+
+    def abandon(self) -> None:
+        """Close the connection, whatever is still to come."""
+        if self.transport is not None:
+            self.transport.stopProducing()  # type: ignore[attr-defined]
+
+    def dataReceived(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.received.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.received.callback(b"".join(self._parts))
+        else:
+            self.received.errback(reason)
+
+
+def abandon(response: IResponse) -> None:
+    """Close the connection a response comes on, instead of reading its body."""
+    body = _Body()
+    body.received.addErrback(lambda _: None)
+    response.deliverBody(body)
+    body.received.cancel()
+
+
+def _body(response: IResponse) -> Deferred[bytes]:
+    """The body of a response with status 200; any other is abandoned."""
+    if response.code != 200:
+        abandon(response)
+        redirected = " (redirects are not followed)" if 300 <= response.code < 400 else ""
+        raise NoAnswer(f"HTTP {response.code}{redirected}", response.code)
+    body = _Body()
+    response.deliverBody(body)
+    return body.received
+
+
+def _give_reason(failure: Failure) -> Failure:
+    """Any failure to ask a node, as NoAnswer."""
+    return failure if failure.check(NoAnswer) else Failure(NoAnswer(_in_words(failure.value)))
+
+
+def _in_words(problem: BaseException | None) -> str:
+    """Why there was no answer, for an operator; free of any text a node sent."""
+    match problem:
+        case ResponseFailed() if problem.reasons:
+            return _in_words(problem.reasons[0].value)
+        case NoAnswer():
+            return str(problem)
+        case error.ConnectionRefusedError():
+            return "connection refused"
+        case error.DNSLookupError():
+            return "the host name is not known"
+        case error.ConnectError(osError=int(number)):
+            return f"cannot connect: {os.strerror(number)}"
+        case error.ConnectionClosed():
+            return "it closed the connection before the answer was complete"
+        case VerificationError():
+            return "the certificate is not for this host"
+        case SSL.Error():
+            return "TLS failed: " + ", ".join(part[2] for part in problem.args[0])
+        case _:
+            return f"the answer is not HTTP ({type(problem).__name__})"
