@@ -1,0 +1,195 @@
+"""The twistd plugin's options and service: the one place that joins the parts."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+from twisted.web.client import HTTPConnectionPool
+
+from infernet_router import __version__
+from infernet_router.api import Api
+from infernet_router.connections import BadCertificates, connection_pool, http_client
+from infernet_router.fleet import Fleet
+from infernet_router.polling import Poller
+from infernet_router.quoting import quoted
+from infernet_router.serving import CannotServe, ClosableSite, Server
+from infernet_router.sources import BadSource, read_address_file
+
+
+class CannotStart(SystemExit, Exception):
+    """
+    The router cannot start; the message says why.
+
+    Python ends with it, with exit code 1 and the message on standard error instead of a
+    traceback. That it is an Exception too makes twistd tidy up first.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__("\n".join(f"infernet-router: {line}" for line in why.splitlines()))
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise ValueError("must be a whole number from 1 to 65535")
+
+
+def _seconds(text: str) -> float:
+    try:
+        if 0.1 <= float(text) <= 86400:
+            return float(text)
+    except ValueError:
+        pass
+    raise ValueError("must be a number of seconds from 0.1 to 86400")
+
+
+def _path(text: str) -> Path:
+    if text and "\0" not in text:
+        return Path(text)
+    raise ValueError("must be the path of a file")
+
+
+@frozen
+class _Parameter:
+    """One option that takes a value, and the environment variable that may set it."""
+
+    name: str
+    default: str | None
+    read: Callable[[str], object]
+    doc: str
+    variable: str | None = None
+
+    def row(self) -> list[object]:
+        """The option as a row of usage.Options.optParameters."""
+        instead = f"; environment variable {self.variable}" if self.variable else ""
+        return [self.name, None, self.default, self.doc + instead]
+
+
+_PARAMETERS = (
+    _Parameter("port", "4000", _port, "TCP port to serve on, all interfaces", "PORT"),
+    _Parameter("ips", "ips.txt", _path, "file of node addresses, one a line"),
+    _Parameter(
+        "interval",
+        "3",
+        _seconds,
+        "seconds from one poll of a node to its next",
+        "REFRESH_INTERVAL",
+    ),
+    _Parameter("timeout", "3", _seconds, "seconds a node has to answer a poll"),
+    _Parameter(
+        "ca-file",
+        None,
+        _path,
+        "PEM file of certificate authorities to trust for https:// nodes, in addition to the"
+        " system's",
+    ),
+)
+
+
+class Options(usage.Options):
+    """
+    The options of `twistd infernet-router`.
+
+    A flag beats its environment variable, which beats the default; an empty variable counts
+    as none.
+
+    :param environ: the environment variables.
+    """
+
+    synopsis = "[options]"
+    longdesc = "Tells clients of Infernet nodes which node to send a job to."
+    optParameters = [parameter.row() for parameter in _PARAMETERS]
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        super().__init__()
+        self["listen"] = []
+        self._set = {
+            parameter.name: environ[parameter.variable]
+            for parameter in _PARAMETERS
+            if parameter.variable and environ.get(parameter.variable)
+        }
+        self.update(self._set)
+
+    def opt_listen(self, description: str) -> None:
+        """serve on this Twisted endpoint, such as tcp6:4000, in place of --port; repeatable"""
+        self["listen"].append(description)
+
+    def opt_version(self) -> None:
+        """Display the router's version and exit."""
+        print(f"infernet-router {__version__}")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: list[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        :raises CannotStart: when there is something wrong with it, or with a variable.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise CannotStart(f"{error}; see twistd infernet-router --help") from None
+
+    def postOptions(self) -> None:
+        """Read each value."""
+        for parameter in _PARAMETERS:
+            text = self[parameter.name]
+            if text is None:
+                continue
+            flagged = text is not parameter.default and text is not self._set.get(parameter.name)
+            if flagged and parameter.name == "port" and self["listen"]:
+                raise CannotStart("--port and --listen: give one of them")
+            try:
+                self[parameter.name] = parameter.read(text)
+            except ValueError as error:
+                named = f"--{parameter.name}" if flagged else parameter.variable
+                raise CannotStart(f"{named} {error}, not {quoted(text)}") from None
+
+
+class _Router(MultiService):
+    """The running router."""
+
+    def __init__(self, pool: HTTPConnectionPool) -> None:
+        super().__init__()
+        self._pool = pool
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except CannotServe as error:
+            raise CannotStart(str(error)) from None
+
+    def stopService(self) -> Deferred[Any]:
+        stopped: Deferred[Any] = super().stopService()
+        stopped.addCallback(lambda _: self._pool.closeCachedConnections())
+        return stopped
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """
+    The router as these options describe it.
+
+    :raises CannotStart: when it cannot be made.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    fleet = Fleet(reactor.seconds, Random())
+    pool = connection_pool(reactor)
+    endpoints = options["listen"] or [f"tcp:{options['port']}"]
+    router = _Router(pool)
+    try:
+        fleet.replace(read_address_file(options["ips"]))
+        http = http_client(reactor, pool, options["ca-file"])
+        server = Server(ClosableSite(Api(fleet), reactor), endpoints, reactor)
+    except (BadSource, BadCertificates, CannotServe) as error:
+        raise CannotStart(str(error)) from None
+    poller = Poller(fleet, http, reactor, options["interval"], options["timeout"])
+    poller.setServiceParent(router)
+    server.setServiceParent(router)
+    return router

@@ -1,0 +1,10 @@
+"""The twistd plugin: `twistd infernet-router`."""
+
+from twisted.application.service import ServiceMaker
+
+infernet_router = ServiceMaker(
+    "Infernet Router",
+    "infernet_router.tap",
+    "Tell clients of Infernet nodes which node to send a job to.",
+    "infernet-router",
+)
