@@ -1,0 +1,204 @@
+"""
+A simulated Infernet node, for tests, demos and benchmarks of the router and of its clients.
+
+`SimulatedNode` is a twisted.web resource that speaks the part of the wire a router and a client
+need. Serve it with twisted.web's Site, or hand it to treq.testing.StubTreq:
+
+    node = SimulatedNode(reactor, ["llm"], speed=2.0, slots=4)
+    reactor.listenTCP(4001, Site(node))
+
+Its knobs are attributes, and may be turned while it runs.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from attrs import define, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+_REMEMBERED = 1000
+"""Finished jobs a node can still be asked about."""
+
+
+@frozen
+class SimulatedContainer:
+    """One container of a simulated node, as GET /info lists it."""
+
+    id: str
+    external: bool = True
+    description: str = ""
+    image: str = ""
+
+
+@define
+class SimulatedJob:
+    """One job a simulated node was given; times are its clock's, in seconds."""
+
+    id: str
+    containers: tuple[str, ...]
+    submitted: float
+    finished: float | None = None
+    status: str = "running"
+    """`running` from submission on, then `success` or `failed`."""
+
+
+class SimulatedNode(Resource):
+    """
+    A node with one queue: jobs wait in order of arrival, `slots` of them run at once.
+
+    It answers GET /info, /health and /resources, and POST and GET /api/jobs.
+
+    :param clock: times the jobs.
+    :param containers: ids, or SimulatedContainer for more than an id.
+    :param speed: work done a second in each slot; a job has 1 second of work unless `work`
+        says otherwise.
+    :param slots: jobs that run at once.
+    :param work: the work of the next job, in seconds at speed 1.
+    :param random: decides which jobs fail.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        containers: Iterable[str | SimulatedContainer],
+        *,
+        speed: float = 1.0,
+        slots: int = 1,
+        work: Callable[[], float] = lambda: 1.0,
+        random: Random | None = None,
+    ) -> None:
+        super().__init__()
+        self._clock = clock
+        self._random = random or Random()
+        self.containers = [
+            SimulatedContainer(container) if isinstance(container, str) else container
+            for container in containers
+        ]
+        self.speed = speed
+        self.slots = slots
+        self.work = work
+        self.version = "1.4.0"
+        self.failing = 0.0
+        """The share of jobs that fail, at once, as those of a container that crashed do."""
+        self.silent = False
+        """Whether it accepts requests and answers none, as a node that hangs does."""
+        self.status = 200
+        """The HTTP status of its answers to GET /info."""
+        self.info: bytes | None = None
+        """What it answers to GET /info in place of the truth."""
+        self.resources: dict[str, Any] = {}
+        """What it answers to GET /resources."""
+        self.polls = 0
+        """How often it was asked GET /info."""
+        self.running = 0
+        """Jobs that run now."""
+        self.done = 0
+        """Jobs that ended well."""
+        self._waiting: deque[SimulatedJob] = deque()
+        self._jobs: dict[str, SimulatedJob] = {}
+        self._finished: deque[str] = deque()
+
+    @property
+    def pending(self) -> int:
+        """Jobs that wait or run."""
+        return len(self._waiting) + self.running
+
+    def submit(self, containers: Iterable[str]) -> SimulatedJob:
+        """Give it a job."""
+        job = SimulatedJob(str(uuid4()), tuple(containers), self._clock.seconds())
+        self._jobs[job.id] = job
+        if self._random.random() < self.failing:
+            self._finish(job, "failed")
+        else:
+            self._waiting.append(job)
+            self._run_next()
+        return job
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer one request."""
+        path = request.path.rstrip(b"/")
+        if path == b"/info":
+            self.polls += 1
+        if self.silent:
+            return NOT_DONE_YET
+        routes: dict[tuple[bytes, bytes], Callable[[Request], tuple[int, Any]]] = {
+            (b"GET", b"/info"): self._info,
+            (b"GET", b"/health"): lambda _: (200, {"status": "healthy"}),
+            (b"GET", b"/resources"): lambda _: (200, self.resources),
+            (b"GET", b"/api/jobs"): self._get_jobs,
+            (b"POST", b"/api/jobs"): self._post_job,
+        }
+        route = routes.get((request.method, path))
+        status, content = route(request) if route else (404, {"error": "not found"})
+        request.setResponseCode(status)
+        request.setHeader("content-type", "application/json")
+        return content if isinstance(content, bytes) else msgspec.json.encode(content)
+
+    def _info(self, request: Request) -> tuple[int, Any]:
+        if self.info is not None:
+            return self.status, self.info
+        return self.status, {
+            "chain": {"address": "", "enabled": False},
+            "containers": self.containers,
+            "pending": {"offchain": self.pending, "onchain": 0},
+            "version": self.version,
+        }
+
+    def _post_job(self, request: Request) -> tuple[int, Any]:
+        """Take a job. A node refuses one whose first container is not external."""
+        try:
+            job = json.loads(request.content.read() if request.content else b"")
+            containers = tuple(job["containers"])
+            job["data"]
+        except (ValueError, TypeError, KeyError):
+            return 400, {"error": "a job has containers and data"}
+        known = {container.id: container.external for container in self.containers}
+        if not containers or any(container not in known for container in containers):
+            return 405, {"error": "container not supported"}
+        if not known[containers[0]]:
+            return 405, {"error": "first container is not external"}
+        return 200, {"id": self.submit(containers).id}
+
+    def _get_jobs(self, request: Request) -> tuple[int, Any]:
+        """The state of the jobs asked for by `id`, or the ids of all."""
+        ids = [value.decode("utf-8", "replace") for value in request.args.get(b"id", ())]
+        if not ids:
+            return 200, list(self._jobs)
+        jobs = (self._jobs[id] for id in ids if id in self._jobs)
+        return 200, [
+            {
+                "id": job.id,
+                "status": job.status,
+                "result": {"container": job.containers[-1], "output": {}}
+                if job.status == "success"
+                else None,
+            }
+            for job in jobs
+        ]
+
+    def _run_next(self) -> None:
+        while self._waiting and self.running < self.slots:
+            self.running += 1
+            self._clock.callLater(self.work() / self.speed, self._end, self._waiting.popleft())
+
+    def _end(self, job: SimulatedJob) -> None:
+        self.running -= 1
+        self.done += 1
+        self._finish(job, "success")
+        self._run_next()
+
+    def _finish(self, job: SimulatedJob, status: str) -> None:
+        job.status = status
+        job.finished = self._clock.seconds()
+        self._finished.append(job.id)
+        if len(self._finished) > _REMEMBERED:
+            del self._jobs[self._finished.popleft()]
