@@ -16,6 +16,7 @@ from infernet_router import __version__
 from infernet_router.api import Api
 from infernet_router.connections import BadCertificates, connection_pool, http_client
 from infernet_router.fleet import Fleet
+from infernet_router.names import NameResolver
 from infernet_router.polling import Poller
 from infernet_router.quoting import quoted
 from infernet_router.serving import CannotServe, ClosableSite, Server
@@ -179,6 +180,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     if reactor is None:
         from twisted.internet import reactor
+    reactor.installNameResolver(NameResolver(reactor))
     fleet = Fleet(reactor.seconds, Random())
     pool = connection_pool(reactor)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
