@@ -27,7 +27,7 @@ _NAMES = {
     "object": "an object",
     "array": "a list",
 }
-_COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL)
+_COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*)`)?", re.DOTALL)
 
 
 class BadReport(ValueError):
