@@ -1,0 +1,177 @@
+"""Tests of infernet_router.addresses."""
+
+from hyperlink import URL
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.addresses import (
+    BadAddress,
+    BadAddressList,
+    NodeAddress,
+    parse_address,
+    parse_address_list,
+)
+
+
+class ParseAddressTests(SynchronousTestCase):
+    def test_good(self) -> None:
+        """Each way to write an address is named as written, and stands for one URL."""
+        for text, named, url in [
+            ("192.0.2.1:4000", "192.0.2.1:4000", "http://192.0.2.1:4000"),
+            ("192.0.2.1:04000", "192.0.2.1:04000", "http://192.0.2.1:4000"),
+            ("node.invalid", "node.invalid", "http://node.invalid"),
+            ("node.invalid.", "node.invalid.", "http://node.invalid."),
+            ("Node.invalid:4000", "Node.invalid:4000", "http://node.invalid:4000"),
+            ("node_1:4000", "node_1:4000", "http://node_1:4000"),
+            ("localhost", "localhost", "http://localhost"),
+            ("node.invalid:80", "node.invalid:80", "http://node.invalid"),
+            ("node.invalid:443", "node.invalid:443", "http://node.invalid:443"),
+            ("[2001:DB8::1]:4000", "[2001:DB8::1]:4000", "http://[2001:db8::1]:4000"),
+            ("[2001:db8::1]", "[2001:db8::1]", "http://[2001:db8::1]"),
+            ("192.0.2.1:4000/", "192.0.2.1:4000", "http://192.0.2.1:4000"),
+            ("http://node.invalid/", "http://node.invalid", "http://node.invalid"),
+            ("HTTPS://node.invalid:443", "HTTPS://node.invalid:443", "https://node.invalid"),
+            ("https://n.invalid:8443/a/b/", "https://n.invalid:8443/a/b", None),
+            ("http://n.invalid/a%20b", "http://n.invalid/a%20b", None),
+            ("http://n.invalid/ä", "http://n.invalid/ä", "http://n.invalid/%C3%A4"),
+            ("nöde.invalid", "nöde.invalid", "http://xn--nde-sna.invalid"),
+        ]:
+            address = parse_address(text)
+            self.assertEqual((str(address), address.url), (named, url or named), text)
+
+    def test_bad(self) -> None:
+        """What is no address is refused, with the reason."""
+        for text, reason in [
+            ("", "empty"),
+            ("u:p@node.invalid", "credentials"),
+            ("http://u@node.invalid", "credentials"),
+            ("node.invalid?x=1", "query"),
+            ("http://node.invalid/?", "query"),
+            ("http://node.invalid#x", "fragment"),
+            ("ftp://node.invalid", "scheme must be http or https, not 'ftp'"),
+            ("http://http://node.invalid", "scheme"),
+            ("://node.invalid", "scheme"),
+            ("node.invalid:0", "port must be a number from 1 to 65535, not '0'"),
+            ("node.invalid:65536", "port"),
+            ("node.invalid:", "port"),
+            ("node.invalid:+1", "port"),
+            ("node.invalid:४०००", "port"),
+            ("node.invalid:http", "port"),
+            ("node .invalid", "blank"),
+            ("node\u00a0.invalid", "blank"),
+            ("node\x00.invalid", "character"),
+            ("node\u200b.invalid", "character"),
+            ('"node.invalid"', "character"),
+            ("node\udcff.invalid", "UTF-8"),
+            ("192.0.2.0/24", "path needs http://"),
+            ("192.0.2.256", "not an IPv4 address"),
+            ("192.0.2", "not an IPv4 address"),
+            ("0x7f.1", "not an IPv4 address"),
+            ("2001:db8::1", "brackets"),
+            ("[2001:db8::1", "not an IPv6 address"),
+            ("[2001:db8::1]x", "not an IPv6 address"),
+            ("[fe80::1%eth0]:4000", "not an IPv6 address"),
+            ("[192.0.2.1]", "not an IPv6 address"),
+            ("http://", "host is missing"),
+            (":4000", "host is missing"),
+            ("a..invalid", "not a host name"),
+            ("-a.invalid", "not a host name"),
+            ("a,b", "not a host name"),
+            ("a" * 64 + ".invalid", "not a host name"),
+            ("a." * 127 + "invalid", "not a host name"),
+            ("☃.invalid", "no valid international name"),
+            ("ö..invalid", "no valid international name"),
+        ]:
+            with self.assertRaises(BadAddress, msg=text) as caught:
+                parse_address(text)
+            self.assertIn(reason, str(caught.exception), text)
+
+    def test_equal(self) -> None:
+        """Two ways to write one URL are the same node."""
+        self.assertEqual(parse_address("node.invalid:80"), parse_address("HTTP://NODE.invalid/"))
+        self.assertEqual(hash(parse_address("[::1]")), hash(parse_address("[0::1]:80")))
+        self.assertNotEqual(parse_address("node.invalid"), parse_address("https://node.invalid"))
+
+    @given(st.text())
+    def test_any_text(self, text: str) -> None:
+        """Any text is an address with a plain URL, or refused."""
+        try:
+            address = parse_address(text)
+        except BadAddress:
+            return
+        self.assertTrue(address.url.isascii() and address.url.isprintable())
+        self.assertIn(URL.from_text(address.url).scheme, ("http", "https"))
+
+    @given(
+        st.sampled_from(["", "http://", "https://"]),
+        st.sampled_from(["192.0.2.1", "[2001:db8::1]", "node.invalid", "nöde.invalid"]),
+        st.none() | st.integers(1, 65535),
+        st.lists(st.text("abc-._~", min_size=1)),
+    )
+    def test_good_parts(self, scheme: str, host: str, port: int | None, path: list[str]) -> None:
+        """Good parts make an address named as written, and its URL is an address of the same."""
+        text = scheme + host + (f":{port}" if port else "")
+        if scheme:
+            text += "".join(f"/{segment}" for segment in path)
+        address = parse_address(text)
+        self.assertEqual(str(address), text)
+        self.assertEqual(parse_address(address.url), address)
+
+
+class ParseAddressListTests(SynchronousTestCase):
+    def test_lines(self) -> None:
+        """Comments, blanks, CRLF, a BOM and a missing last newline are fine; order is kept."""
+        addresses = parse_address_list(
+            "\ufeff# all nodes\r\n192.0.2.2:4000\r\n\r\n"
+            "  192.0.2.1:4000\t\n\n192.0.2.3:4000 # the big one\n   # none\nnode.invalid"
+        )
+        self.assertEqual(
+            [str(address) for address in addresses],
+            ["192.0.2.2:4000", "192.0.2.1:4000", "192.0.2.3:4000", "node.invalid"],
+        )
+
+    def test_duplicates(self) -> None:
+        """A node named twice counts once, as it was written first."""
+        addresses = parse_address_list("node.invalid\nhttp://node.invalid/\nnode.invalid:80\n")
+        self.assertEqual([str(address) for address in addresses], ["node.invalid"])
+
+    def test_bad_lines(self) -> None:
+        """Every bad line is told, with its number, its text and what is wrong."""
+        with self.assertRaises(BadAddressList) as caught:
+            parse_address_list("# nodes\nnode.invalid:x\n192.0.2.1\nhttp://u:p@h # secret\n")
+        self.assertEqual(str(caught.exception), "2 bad lines")
+        self.assertEqual(
+            [(line.number, line.text) for line in caught.exception.lines],
+            [(2, "node.invalid:x"), (4, "http://u:p@h")],
+        )
+        self.assertIn("port", caught.exception.lines[0].reason)
+        self.assertIn("credentials", caught.exception.lines[1].reason)
+
+    def test_fragment(self) -> None:
+        """A # with no blank before it is no comment."""
+        with self.assertRaises(BadAddressList) as caught:
+            parse_address_list("http://node.invalid/#a")
+        self.assertIn("fragment", caught.exception.lines[0].reason)
+
+    def test_nothing(self) -> None:
+        """A list of nothing is no addresses."""
+        self.assertEqual(parse_address_list("\ufeff\n # none\n"), ())
+
+    @given(st.text())
+    def test_any_text(self, text: str) -> None:
+        """Any text is a list of different addresses, or its bad lines are told in order."""
+        try:
+            addresses = parse_address_list(text)
+        except BadAddressList as error:
+            numbers = [line.number for line in error.lines]
+            self.assertEqual(numbers, sorted(set(numbers)))
+            self.assertLessEqual(numbers[-1], text.count("\n") + 1)
+        else:
+            self.assertEqual(len({address.url for address in addresses}), len(addresses))
+
+
+class NodeAddressTests(SynchronousTestCase):
+    def test_str(self) -> None:
+        """An address shows as its text."""
+        self.assertEqual(f"{NodeAddress('Node', 'http://node')}", "Node")

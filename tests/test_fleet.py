@@ -1,0 +1,252 @@
+"""Tests of infernet_router.fleet."""
+
+from collections import Counter
+from random import Random
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.fleet import CameUp, Fleet, NoNode
+from infernet_router.reports import Container, NodeReport
+
+A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
+
+
+def report(*external: str, internal: tuple[str, ...] = (), pending: int = 0) -> NodeReport:
+    """The report of a node that runs these containers."""
+    return NodeReport(
+        containers=(
+            *(Container(id, external=True) for id in external),
+            *(Container(id, external=False) for id in internal),
+        ),
+        pending={"offchain": pending, "onchain": 0},
+        version="1.4.0",
+    )
+
+
+class FleetTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.fleet.replace([A, B, C])
+
+    def picks(self, times: int, *containers: str) -> Counter[NodeAddress]:
+        """How often each node is picked."""
+        return Counter(self.fleet.pick(containers) for _ in range(times))
+
+    def assert_none(self, reason: str, *containers: str) -> None:
+        """No node is picked, for this reason."""
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(containers)
+        self.assertEqual(str(caught.exception), reason)
+
+    def test_candidates(self) -> None:
+        """Only a node that is up and runs every container asked for is picked."""
+        self.fleet.observed(A, report("llm"))
+        self.fleet.observed(B, report("llm", "prover"))
+        self.fleet.observed(C, report("prover"))
+        self.assertEqual(set(self.picks(20, "llm", "prover", "llm")), {B})
+        self.assertEqual(set(self.picks(60, "llm")), {A, B})
+        self.fleet.missed(A, "connection refused")
+        self.assertEqual(set(self.picks(20, "llm")), {B})
+
+    def test_external(self) -> None:
+        """One of the containers must be external, and one is enough."""
+        self.fleet.observed(A, report("llm", internal=("prover",)))
+        self.fleet.observed(B, report(internal=("llm", "prover")))
+        self.assertEqual(set(self.picks(20, "llm", "prover")), {A})
+        self.assert_none(
+            "no up node takes jobs for 'prover', which is not external;"
+            " the first polls of 1 more are not back",
+            "prover",
+        )
+        self.fleet.missed(A, "gone")
+        self.fleet.missed(C, "gone")
+        self.assert_none(
+            "no single up node runs 'llm' and 'prover', of which one must be external",
+            "llm",
+            "prover",
+        )
+
+    def test_fewest_jobs(self) -> None:
+        """The node with the fewest jobs is picked, those handed to it counted."""
+        self.fleet.observed(A, report("llm", pending=4))
+        self.fleet.observed(B, report("llm", pending=1))
+        self.assertEqual(self.picks(3, "llm"), {B: 3})
+        self.assertEqual(self.picks(2, "llm"), {A: 1, B: 1})
+
+    def test_burst(self) -> None:
+        """A burst between two polls is spread evenly."""
+        for address in (A, B, C):
+            self.fleet.observed(address, report("llm"))
+        self.assertEqual(self.picks(300, "llm"), {A: 100, B: 100, C: 100})
+
+    def test_ties(self) -> None:
+        """Between nodes with as few jobs, chance decides."""
+        first = set()
+        for _ in range(50):
+            for address in (A, B, C):
+                self.fleet.observed(address, report("llm"))
+            first.add(self.fleet.pick(["llm"]))
+        self.assertEqual(first, {A, B, C})
+
+    def test_peek(self) -> None:
+        """To peek counts nothing."""
+        self.fleet.observed(A, report("llm"))
+        self.fleet.observed(B, report("llm", pending=1))
+        self.assertEqual([self.fleet.peek(["llm"]) for _ in range(5)], [A] * 5)
+
+    def test_none_known(self) -> None:
+        """Without nodes there is none."""
+        self.fleet.replace([])
+        self.assert_none("no node is known", "llm")
+
+    def test_none_asked(self) -> None:
+        """Before the first polls are back, it says so, though some failed."""
+        self.assert_none("the first polls are not back yet", "llm")
+        self.fleet.missed(A, "connection refused")
+        self.assert_none("the first polls are not back yet", "llm")
+
+    def test_none_up(self) -> None:
+        """When all are down, it says so, with an example."""
+        for address in (A, B, C):
+            self.fleet.missed(address, "connection refused")
+        self.fleet.missed(A, "HTTP 500")
+        self.assert_none("no node is up; 192.0.2.1:4000 is down: HTTP 500; 2 more", "llm")
+        self.fleet.replace([B])
+        self.assert_none("no node is up; 192.0.2.2:4000 is down: connection refused", "llm")
+
+    def test_none_runs(self) -> None:
+        """When nobody runs a container, it names that one."""
+        for address in (A, B, C):
+            self.fleet.observed(address, report("llm"))
+        self.assert_none("no up node runs 'prover'", "prover", "llm")
+        self.assert_none("no up node runs 'x' or 'y'", "x", "llm", "y")
+
+    def test_none_runs_all(self) -> None:
+        """When nobody runs all of them together, it says so."""
+        self.fleet.observed(A, report("llm"))
+        self.fleet.observed(B, report("prover"))
+        self.fleet.missed(C, "gone")
+        self.assert_none("no single up node runs all of 'llm', 'prover'", "llm", "prover")
+
+    def test_changes(self) -> None:
+        """Coming up and going down is told once, and how long a node was away."""
+        self.assertEqual(self.fleet.observed(A, report("llm")), CameUp(away=None))
+        self.assertIsNone(self.fleet.observed(A, report("llm")))
+        self.clock.advance(5)
+        self.assertTrue(self.fleet.missed(A, "connection refused"))
+        self.clock.advance(2)
+        self.assertFalse(self.fleet.missed(A, "connection refused"))
+        self.clock.advance(2)
+        self.assertEqual(self.fleet.observed(A, report("llm")), CameUp(away=4))
+
+    def test_other_containers(self) -> None:
+        """What the last report lists counts, not what one before it did."""
+        self.fleet.observed(A, report("llm"))
+        self.fleet.observed(A, report("prover"))
+        self.assertEqual(self.picks(1, "prover"), {A: 1})
+        self.assertRaises(NoNode, self.fleet.pick, ["llm"])
+
+    def test_replace(self) -> None:
+        """A node that stays keeps what is known of it; a gone one is not picked any more."""
+        self.fleet.observed(A, report("llm", pending=3))
+        self.fleet.observed(B, report("llm", pending=1))
+        known = self.fleet.addresses
+        self.fleet.replace([C, A])
+        self.assertIsNot(self.fleet.addresses, known)
+        self.assertEqual(self.fleet.addresses, (C, A))
+        self.assertEqual(self.picks(2, "llm"), {A: 2})
+        self.assertIsNone(self.fleet.observed(A, report("llm")))
+        self.fleet.replace([A, B])
+        self.assertEqual(self.fleet.observed(B, report("llm")), CameUp(away=None))
+
+    def test_late_answer(self) -> None:
+        """The poll of a node that is gone meanwhile changes nothing."""
+        self.fleet.replace([B])
+        self.assertIsNone(self.fleet.observed(A, report("llm")))
+        self.assertFalse(self.fleet.missed(A, "connection refused"))
+        self.assertRaises(NoNode, self.fleet.pick, ["llm"])
+
+    def test_respelled(self) -> None:
+        """A node is called as the newest list calls it."""
+        self.fleet.observed(A, report("llm"))
+        self.fleet.replace([parse_address("http://192.0.2.1:4000")])
+        self.assertEqual(str(self.fleet.pick(["llm"])), "http://192.0.2.1:4000")
+
+
+ADDRESSES = st.sampled_from([parse_address(f"192.0.2.{number}") for number in range(5)])
+CONTAINERS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3)
+
+
+class FleetMachine(RuleBasedStateMachine):
+    """The fleet against the plainest model of it: a list of who is up, with what, and how busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(2))
+        self.known: set[NodeAddress] = set()
+        self.up: dict[NodeAddress, dict[str, bool]] = {}
+        self.jobs: dict[NodeAddress, int] = {}
+
+    @rule(addresses=st.lists(ADDRESSES))
+    def replace(self, addresses: list[NodeAddress]) -> None:
+        self.fleet.replace(addresses)
+        self.known = set(addresses)
+        self.up = {node: runs for node, runs in self.up.items() if node in self.known}
+
+    @rule(
+        node=ADDRESSES,
+        runs=st.dictionaries(st.sampled_from("abc"), st.booleans()),
+        pending=st.integers(0, 5),
+    )
+    def observed(self, node: NodeAddress, runs: dict[str, bool], pending: int) -> None:
+        containers = tuple(Container(id, external=external) for id, external in runs.items())
+        self.fleet.observed(node, NodeReport(containers, {"offchain": pending, "onchain": 0}))
+        if node in self.known:
+            self.up[node] = runs
+            self.jobs[node] = pending
+
+    @rule(node=ADDRESSES)
+    def missed(self, node: NodeAddress) -> None:
+        self.fleet.missed(node, "connection refused")
+        self.up.pop(node, None)
+
+    @rule(seconds=st.floats(0, 100))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(containers=CONTAINERS)
+    def pick(self, containers: list[str]) -> None:
+        candidates = {
+            node
+            for node, runs in self.up.items()
+            if all(id in runs for id in containers) and any(runs[id] for id in containers)
+        }
+        try:
+            picked = self.fleet.pick(containers)
+        except NoNode:
+            assert not candidates
+        else:
+            assert picked in candidates
+            assert self.jobs[picked] == min(self.jobs[node] for node in candidates)
+            self.jobs[picked] += 1
+
+    @invariant()
+    def addresses(self) -> None:
+        assert set(self.fleet.addresses) == self.known
+
+
+class FleetPropertyTests(SynchronousTestCase):
+    def test_agrees(self) -> None:
+        """After any sequence of events, who may be picked agrees with the model."""
+        run_state_machine_as_test(FleetMachine)

@@ -1,0 +1,19 @@
+"""Tests of infernet_router.quoting."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.quoting import quoted
+
+
+class QuotedTests(SynchronousTestCase):
+    def test_plain(self) -> None:
+        """A plain text is put in quotes."""
+        self.assertEqual(quoted("llm"), "'llm'")
+
+    def test_forged_line(self) -> None:
+        """Line breaks, control characters and invisible ones are escaped."""
+        self.assertEqual(quoted("a\n2026 up\x1b[2J\u202e"), "'a\\n2026 up\\x1b[2J\\u202e'")
+
+    def test_long(self) -> None:
+        """A very long text is cut, and shows it."""
+        self.assertEqual(quoted("x" * 10_000), f"'{'x' * 200}…'")

@@ -1,0 +1,125 @@
+"""Tests of infernet_router.testing."""
+
+import json
+from random import Random
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.reports import Container, decode_report
+from infernet_router.testing import SimulatedContainer, SimulatedNode
+
+
+class SimulatedNodeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.node = SimulatedNode(
+            self.clock,
+            ["llm", SimulatedContainer("inner", external=False, description="help")],
+            speed=2.0,
+            slots=2,
+            random=Random(1),
+        )
+        self.http: Any = StubTreq(self.node)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """The status and body of the node's answer."""
+        response = self.successResultOf(self.http.get(f"http://node.invalid{path}"))
+        return response.code, self.successResultOf(response.content())
+
+    def post(self, body: bytes) -> tuple[int, Any]:
+        """The status and the decoded body of the node's answer to a job."""
+        response = self.successResultOf(self.http.post("http://node.invalid/api/jobs", data=body))
+        return response.code, json.loads(self.successResultOf(response.content()))
+
+    def job(self, *containers: str) -> bytes:
+        return json.dumps({"containers": containers, "data": {}}).encode()
+
+    def pending(self) -> int:
+        """What GET /info says is pending."""
+        return decode_report(self.get("/info")[1]).pending["offchain"]
+
+    def test_info(self) -> None:
+        """GET /info has all keys of a real node, and is a report."""
+        status, body = self.get("/info")
+        self.assertEqual(status, 200)
+        self.assertEqual(
+            json.loads(body),
+            {
+                "chain": {"address": "", "enabled": False},
+                "containers": [
+                    {"id": "llm", "external": True, "description": "", "image": ""},
+                    {"id": "inner", "external": False, "description": "help", "image": ""},
+                ],
+                "pending": {"offchain": 0, "onchain": 0},
+                "version": "1.4.0",
+            },
+        )
+        self.assertIn(Container("llm", external=True), decode_report(body).containers)
+        self.assertEqual(self.node.polls, 1)
+
+    def test_jobs(self) -> None:
+        """Jobs run in their slots, wait in order, and count as pending until they end."""
+        ids = [self.post(self.job("llm"))[1]["id"] for _ in range(3)]
+        self.assertEqual((self.pending(), self.node.running), (3, 2))
+        self.clock.advance(0.5)
+        self.assertEqual((self.pending(), self.node.running, self.node.done), (1, 1, 2))
+        self.assertEqual(
+            json.loads(self.get(f"/api/jobs?id={ids[0]}&id={ids[2]}&id=unknown")[1]),
+            [
+                {
+                    "id": ids[0],
+                    "status": "success",
+                    "result": {"container": "llm", "output": {}},
+                },
+                {"id": ids[2], "status": "running", "result": None},
+            ],
+        )
+        self.assertEqual(json.loads(self.get("/api/jobs")[1]), ids)
+
+    def test_refused_jobs(self) -> None:
+        """A job is refused as a real node refuses it."""
+        for body in (b"", b"[]", b'{"containers":["llm"]}', b'{"containers":1,"data":{}}'):
+            self.assertEqual(self.post(body)[0], 400, body)
+        for containers in ([], ["other"], ["llm", "other"], ["inner", "llm"]):
+            self.assertEqual(self.post(self.job(*containers))[0], 405, containers)
+        self.assertEqual(self.post(self.job("llm", "inner"))[0], 200)
+
+    def test_failing(self) -> None:
+        """A node whose jobs fail ends them at once, and shows none pending."""
+        self.node.failing = 1.0
+        job = self.node.submit(["llm"])
+        self.assertEqual((job.status, job.finished, self.pending()), ("failed", 0.0, 0))
+
+    def test_speed(self) -> None:
+        """The knobs may be turned while it runs."""
+        self.node.speed, self.node.slots, self.node.work = 0.5, 1, lambda: 3.0
+        jobs = [self.node.submit(["llm"]) for _ in range(2)]
+        self.clock.pump([1] * 12)
+        self.assertEqual([job.finished for job in jobs], [6, 12])
+
+    def test_silent(self) -> None:
+        """A silent node takes a request and gives no answer."""
+        self.node.silent = True
+        self.assertNoResult(self.http.get("http://node.invalid/info"))
+        self.assertEqual(self.node.polls, 1)
+
+    def test_info_knobs(self) -> None:
+        """Status and body of GET /info can be anything."""
+        self.node.status, self.node.info = 500, b"<html>"
+        self.assertEqual(self.get("/info"), (500, b"<html>"))
+
+    def test_other_routes(self) -> None:
+        """It has /health and /resources, and nothing else."""
+        self.node.resources = {"llm": {"version": "0.1.0"}}
+        self.assertEqual(self.get("/health"), (200, b'{"status":"healthy"}'))
+        self.assertEqual(self.get("/resources"), (200, b'{"llm":{"version":"0.1.0"}}'))
+        self.assertEqual(self.get("/other")[0], 404)
+
+    def test_forgets(self) -> None:
+        """It remembers the last 1000 jobs that ended."""
+        self.node.failing = 1.0
+        jobs = [self.node.submit(["llm"]) for _ in range(1001)]
+        self.assertEqual(json.loads(self.get("/api/jobs")[1]), [job.id for job in jobs[1:]])
