@@ -1,0 +1,353 @@
+"""Tests of infernet_router.polling."""
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer, provider
+
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.fleet import Fleet, NoNode
+from infernet_router.polling import Poller
+from infernet_router.testing import SimulatedContainer, SimulatedNode
+
+A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
+
+
+class Nodes(Resource):
+    """Simulated nodes, each under its host name, in one resource for StubTreq."""
+
+    isLeaf = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.asked: list[tuple[float, str]] = []
+
+    def __getitem__(self, address: NodeAddress) -> SimulatedNode:
+        host = str(address).partition(":")[0]
+        return self.nodes.setdefault(host, SimulatedNode(self._clock, ["llm"]))
+
+    def render(self, request: Request) -> bytes | int:
+        host = request.getRequestHostname().decode()
+        self.asked.append((self._clock.seconds(), host))
+        return self.nodes[host].render(request)
+
+
+@implementer(IResource)
+class Endless(Resource):
+    """A node that begins an answer and never ends it."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        request.write(b"{")
+        return NOT_DONE_YET
+
+
+class PollerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.nodes = Nodes(self.clock)
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event.get("log_namespace") == "infernet_router.polling":
+                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def start(
+        self,
+        addresses: Iterable[NodeAddress],
+        *,
+        http: Any = None,
+        interval: float = 3.0,
+        timeout: float = 3.0,
+    ) -> Poller:
+        """A running poller of these nodes, up to now."""
+        addresses = tuple(addresses)
+        for address in addresses:
+            self.nodes[address]
+        self.fleet.replace(addresses)
+        stub: Any = http or StubTreq(self.nodes)
+        poller = Poller(self.fleet, stub, self.clock, interval=interval, timeout=timeout)
+        poller.startService()
+        self.addCleanup(lambda: poller.running and poller.stopService())
+        return poller
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in steps of one tick."""
+        self.clock.pump([0.02] * round(seconds / 0.02))
+
+    def why_none(self) -> str:
+        """Why no node is picked."""
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["llm"])
+        return str(caught.exception)
+
+    def test_once_an_interval(self) -> None:
+        """A node is asked at the start and then once an interval; stopping leaves nothing."""
+        poller = self.start([A])
+        self.clock.pump([1] * 8)
+        self.assertEqual(self.nodes[A].polls, 3)
+        self.successResultOf(poller.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_restart(self) -> None:
+        """A poller that was stopped can be started again."""
+        poller = self.start([A])
+        self.successResultOf(poller.stopService())
+        self.pass_time(10)
+        self.assertEqual(self.nodes[A].polls, 1)
+        poller.startService()
+        self.pass_time(0.1)
+        self.assertEqual(self.nodes[A].polls, 2)
+
+    def test_paced(self) -> None:
+        """The nodes' turns are spread evenly over the interval."""
+        addresses = [parse_address(f"192.0.2.{number}") for number in range(30)]
+        self.start(addresses)
+        self.pass_time(0.1)
+        self.assertEqual(len(self.nodes.asked), 30, "each new node is asked at once")
+        self.pass_time(3.26)
+        self.nodes.asked.clear()
+        self.pass_time(3)
+        hosts = [host for _, host in self.nodes.asked]
+        self.assertEqual(sorted(hosts), sorted(map(str, addresses)))
+        times = [time for time, _ in self.nodes.asked]
+        gaps = [after - before for before, after in pairwise(times)]
+        self.assertLess(max(gaps), 0.13)
+        self.assertGreater(min(gaps), 0.07)
+
+    def test_no_burst(self) -> None:
+        """At most 1000 nodes are asked a second, also after time in which nothing happened."""
+        addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(1000)]
+        self.start(addresses)
+        self.pass_time(0.5)
+        self.assertIn(len(self.nodes.asked), range(480, 541))
+        self.pass_time(3)
+        self.nodes.asked.clear()
+        self.clock.advance(60)
+        self.assertEqual(len(self.nodes.asked), 100)
+
+    def test_up(self) -> None:
+        """A node that reports is up, which is logged once."""
+        self.nodes[A].containers = [SimulatedContainer("llm"), SimulatedContainer("a\nb")]
+        self.start([A])
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.pass_time(10)
+        self.assertEqual(
+            self.lines,
+            ["info: 192.0.2.1:4000 is up: version '1.4.0', containers 'llm', 'a\\nb'"],
+        )
+
+    def test_many_containers(self) -> None:
+        """The log names ten containers of a node, and counts the rest; none is fine."""
+        self.nodes[A].containers = [SimulatedContainer(str(number)) for number in range(12)]
+        self.nodes[B].containers = []
+        self.start([A, B])
+        self.assertTrue(self.lines[0].endswith("'8', '9' and 2 more"), self.lines[0])
+        self.assertTrue(self.lines[1].endswith("containers none"), self.lines[1])
+
+    def test_down_and_back(self) -> None:
+        """One failed poll takes a node out, one good one brings it back; each is logged once."""
+        self.start([A])
+        self.nodes[A].status = 500
+        self.pass_time(10)
+        self.assertEqual(self.why_none(), "no node is up; 192.0.2.1:4000 is down: HTTP 500")
+        self.nodes[A].status = 200
+        self.pass_time(3)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.assertEqual(self.lines[1], "warn: 192.0.2.1:4000 is down: HTTP 500")
+        self.assertRegex(self.lines[2], r"info: 192\.0\.2\.1:4000 is back after \d+\.\d s: ver")
+        self.assertEqual(len(self.lines), 3)
+
+    def test_back_off(self) -> None:
+        """A node that fails is asked again after 1, 2, 4 s, but never later than an interval."""
+        self.nodes[A].status = 500
+        self.start([A], interval=5)
+        self.pass_time(25)
+        times = [time for time, _ in self.nodes.asked]
+        gaps = [after - before for before, after in pairwise(times)]
+        self.assertEqual([round(gap) for gap in gaps], [1, 2, 4, 5, 5, 5])
+
+    def test_soon_again(self) -> None:
+        """A blip of a node costs a second, whatever the interval."""
+        self.nodes[A].status = 500
+        self.start([A], interval=60)
+        self.nodes[A].status = 200
+        self.pass_time(1.1)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_bad_reports(self) -> None:
+        """Whatever a node sends as its report, it is down for it, and asked on."""
+        bodies = {
+            b"<html>": "the report is not JSON: JSON is malformed: invalid character (byte 0)",
+            b"{}": "containers is missing",
+            b'{"containers": [], "pending": {"onchain": 0, "offchain": "5"}}': (
+                "pending.offchain is not a number"
+            ),
+            b"\xff": None,
+            b"": None,
+            b"[" * 100_000: None,
+            b"0" * 100_000: None,
+        }
+        self.start([A], interval=1)
+        for body, reason in bodies.items():
+            self.nodes[A].info = body
+            self.pass_time(2)
+            self.assertIn("is down", self.why_none())
+            if reason:
+                self.assertTrue(self.why_none().endswith(f": {reason}"), self.why_none())
+            self.nodes[A].info = None
+            self.pass_time(2)
+            self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_silent(self) -> None:
+        """A node that does not answer is down after the time-out, and holds up no other."""
+        self.nodes[A].silent = True
+        self.start([A, B], timeout=2)
+        self.pass_time(1.9)
+        self.assertEqual(self.fleet.pick(["llm"]), B)
+        self.assertEqual(len(self.lines), 1)
+        self.pass_time(0.2)
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: time-out after 2 s"])
+        self.pass_time(10)
+        self.assertGreaterEqual(self.nodes[B].polls, 4)
+
+    def test_body_never_ends(self) -> None:
+        """The time-out covers the body too."""
+        self.start([A], http=StubTreq(Endless()))
+        self.pass_time(3.1)
+        self.assertEqual(self.lines, ["warn: 192.0.2.1:4000 is down: time-out after 3 s"])
+
+    def test_one_poll_at_a_time(self) -> None:
+        """A slow node is not asked again while it has a question to answer."""
+        self.nodes[A].silent = True
+        self.start([A], interval=1, timeout=10)
+        self.pass_time(9)
+        self.assertEqual(self.nodes[A].polls, 1)
+
+    def test_asked_too_often(self) -> None:
+        """429 means alive: the last report stays good until it is three intervals old."""
+        self.start([A])
+        self.nodes[A].status = 429
+        self.pass_time(8.9)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.pass_time(4)
+        self.assertIn("HTTP 429", self.why_none())
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: HTTP 429"])
+
+    def test_asked_too_often_without_report(self) -> None:
+        """429 from a node that gave no report yet, or is down, does not make it up."""
+        self.nodes[A].status = 429
+        self.start([A])
+        self.assertIn("HTTP 429", self.why_none())
+        self.nodes[A].status = 200
+        self.pass_time(1.1)
+        self.nodes[A].status = 500
+        self.pass_time(3)
+        self.nodes[A].status = 429
+        self.pass_time(1)
+        self.assertIn("HTTP 500", self.why_none())
+
+    def test_replaced(self) -> None:
+        """A new node is asked at once, one that stays in its turn, one that is gone never."""
+        self.start([A])
+        self.pass_time(1)
+        self.nodes[B]
+        self.fleet.replace([A, B])
+        self.pass_time(0.1)
+        self.assertEqual((self.nodes[A].polls, self.nodes[B].polls), (1, 1))
+        self.fleet.replace([B])
+        self.pass_time(10)
+        self.assertEqual(self.nodes[A].polls, 1)
+        self.assertEqual(self.nodes[B].polls, 4)
+
+    def test_gone_in_flight(self) -> None:
+        """The answer of a node that went from the list meanwhile counts for nothing."""
+        self.nodes[A].silent = True
+        self.start([A])
+        self.fleet.replace([B])
+        self.nodes[B]
+        self.pass_time(10)
+        self.assertEqual(len(self.lines), 1)
+        self.assertEqual(self.nodes[A].polls, 1)
+
+    def test_rewritten(self) -> None:
+        """An address that is written another way in a new list is named that way from then on."""
+        self.start([A])
+        self.fleet.replace([parse_address("http://192.0.2.1:4000/")])
+        self.nodes[A].status = 500
+        self.pass_time(4)
+        self.assertEqual(self.lines[1:], ["warn: http://192.0.2.1:4000 is down: HTTP 500"])
+
+    def test_stop_cancels(self) -> None:
+        """Stopping cancels the polls in flight; none of their nodes is called down for it."""
+        self.nodes[A].silent = True
+        poller = self.start([A])
+        self.successResultOf(poller.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.lines, [])
+
+    def test_bug(self) -> None:
+        """A bug of ours in a tick or a poll is logged, and the next tick comes."""
+        real = self.fleet.observed
+        broken = True
+
+        def observed(*arguments: Any) -> Any:
+            return 1 / 0 if broken else real(*arguments)
+
+        self.fleet.observed = observed  # type: ignore
+        self.start([A])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        broken = False
+        self.pass_time(3.1)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.fleet.addresses = (None,)  # type: ignore[assignment]
+        self.pass_time(0.05)
+        self.assertNotEqual(self.flushLoggedErrors(AttributeError), [])
+        self.fleet.replace([A, B])
+        self.nodes[B]
+        self.pass_time(0.05)
+        self.assertEqual(self.nodes[B].polls, 1)
+
+    def test_headers(self) -> None:
+        """A node is asked for JSON, is told who asks, and is offered neither gzip nor h2c."""
+        asked: list[Any] = []
+
+        class Curious(Resource):
+            isLeaf = True
+
+            def render(self, request: Request) -> bytes:
+                asked.append((request.method, request.uri, request.requestHeaders))
+                return json.dumps({}).encode()
+
+        self.start([parse_address("http://192.0.2.1/node/")], http=StubTreq(Curious()))
+        method, uri, headers = asked[0]
+        self.assertEqual((method, uri), (b"GET", b"/node/info"))
+        self.assertEqual(headers.getRawHeaders("accept"), ["application/json"])
+        self.assertRegex(headers.getRawHeaders("user-agent")[0], "^infernet-router/")
+        self.assertFalse(headers.hasHeader("upgrade"))
+        self.assertFalse(headers.hasHeader("cookie"))
+
+    def test_log_levels(self) -> None:
+        """A node's misbehaviour is a warning, never a failure of ours."""
+        self.nodes[A].info = b"\xff"
+        self.start([A])
+        self.pass_time(5)
+        levels = [LogLevel.levelWithName(line.partition(":")[0]) for line in self.lines]
+        self.assertEqual(levels, [LogLevel.warn])
