@@ -166,11 +166,10 @@ class _Bounded(ProtocolWrapper):
 
     def dataReceived(self, data: bytes) -> None:
         self._received += len(data)
+        super().dataReceived(data)
         if self._received > _MAX_ANSWER:
             self._why = Failure(NoAnswer(f"it sent more than {_MAX_ANSWER // 1024} KiB"))
             self.abortConnection()
-        else:
-            super().dataReceived(data)
 
     def stopProducing(self) -> None:
         """No more of this answer is wanted: close at once, whatever the node still sends."""

@@ -88,6 +88,9 @@ class ClosableSite(Site):
         if not self._channels:
             return
         self._emptied.addTimeout(_LINGER + _GRACE, self.reactor, lambda *_: None)
+        for channel in self._channels:
+            if channel.requests:
+                channel.persistent = False
         await deferLater(self.reactor, _LINGER)
         for channel in tuple(self._channels):
             if not channel.requests:

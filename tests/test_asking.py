@@ -1,0 +1,149 @@
+"""Tests of infernet_router.asking."""
+
+import errno
+from typing import Any
+
+from OpenSSL import SSL
+from service_identity.exceptions import VerificationError
+from treq.testing import StubTreq
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web._newclient import ParseError
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from infernet_router.asking import NoAnswer, ask
+
+
+class Fixed(Resource):
+    """A node with one answer."""
+
+    isLeaf = True
+
+    def __init__(self, status: int, body: bytes, *, ends: bool = True) -> None:
+        super().__init__()
+        self._status = status
+        self._body = body
+        self._ends = ends
+        self.lost: list[Failure] = []
+        """Why requests ended before they were answered."""
+
+    def render(self, request: Request) -> bytes | int:
+        request.notifyFinish().addErrback(self.lost.append)
+        request.setResponseCode(self._status)
+        if self._ends:
+            return self._body
+        request.write(self._body)
+        return NOT_DONE_YET
+
+
+class Failing:
+    """A treq whose requests all fail, with what it is given."""
+
+    def __init__(self, problem: BaseException, *, at_once: bool = False) -> None:
+        self._problem = problem
+        self._at_once = at_once
+
+    def get(self, url: object, **options: object) -> Deferred[Any]:
+        if self._at_once:
+            raise self._problem
+        failed: Deferred[Any] = Deferred()
+        failed.errback(self._problem)
+        return failed
+
+
+class AskTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def ask(self, http: Any, url: str = "http://node.invalid/info") -> Deferred[bytes]:
+        return ask(http, url, self.clock, 3.0)
+
+    def assert_none(self, http: Any, reason: str, status: int | None = None) -> None:
+        """There is no answer, for this reason."""
+        problem = self.failureResultOf(self.ask(http), NoAnswer).value
+        self.assertEqual((str(problem), problem.status), (reason, status))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_answer(self) -> None:
+        """A 200 gives its body."""
+        for body in (b"", b"x" * 1_000_000):
+            answered = self.ask(StubTreq(Fixed(200, body)))
+            self.assertEqual(self.successResultOf(answered), body)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hosts(self) -> None:
+        """IPv6 hosts, underscores and encoded paths are asked as they are."""
+        for url in ("http://[2001:db8::1]:4000/info", "http://a_b.invalid/%C3%A4/info"):
+            answered = self.ask(StubTreq(Fixed(200, b"{}")), url)
+            self.assertEqual(self.successResultOf(answered), b"{}")
+
+    def test_status(self) -> None:
+        """Any other status is no answer, and what follows it is not waited for."""
+        for status in (201, 204, 404, 429, 500, 503):
+            self.assert_none(StubTreq(Fixed(status, b"x")), f"HTTP {status}", status)
+        endless = Fixed(503, b"x", ends=False)
+        http: Any = StubTreq(endless)
+        self.assert_none(http, "HTTP 503", 503)
+        http.flush()
+        self.assertEqual(len(endless.lost), 1)
+
+    def test_redirect(self) -> None:
+        """A redirect is not followed, and said to be one."""
+        self.assert_none(StubTreq(Fixed(302, b"")), "HTTP 302 (redirects are not followed)", 302)
+
+    def test_time_out(self) -> None:
+        """The time-out covers headers and body, and closes the connection."""
+        for node in (Fixed(200, b"", ends=False), Fixed(200, b"{", ends=False)):
+            http: Any = StubTreq(node)
+            answered = self.ask(http)
+            self.clock.advance(2.9)
+            self.assertNoResult(answered)
+            self.clock.advance(0.2)
+            problem = self.failureResultOf(answered, NoAnswer).value
+            self.assertEqual(str(problem), "time-out after 3 s")
+            http.flush()
+            self.assertEqual(len(node.lost), 1)
+
+    def test_cancel(self) -> None:
+        """A question that is cancelled ends at once, and closes the connection."""
+        node = Fixed(200, b"{", ends=False)
+        http: Any = StubTreq(node)
+        answered = self.ask(http)
+        answered.cancel()
+        self.failureResultOf(answered, NoAnswer)
+        http.flush()
+        self.assertEqual(len(node.lost), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_reasons(self) -> None:
+        """Why there is no answer is said in words, free of what the node sent."""
+        closed = "it closed the connection before the answer was complete"
+        for problem, reason in (
+            (error.ConnectionRefusedError(), "connection refused"),
+            (error.DNSLookupError("node.invalid"), "the host name is not known"),
+            (
+                error.ConnectError(osError=errno.ENETUNREACH),
+                "cannot connect: Network is unreachable",
+            ),
+            (error.ConnectionDone(), closed),
+            (error.ConnectionLost(), closed),
+            (ResponseNeverReceived([Failure(error.ConnectionLost())]), closed),
+            (ResponseFailed([Failure(NoAnswer("too much"))]), "too much"),
+            (VerificationError(errors=[]), "the certificate is not for this host"),
+            (
+                SSL.Error([("SSL routines", "", "wrong version number")]),
+                "TLS failed: wrong version number",
+            ),
+            (
+                ResponseNeverReceived([Failure(ParseError("no", b"<b>"))]),
+                "the answer is not HTTP (ParseError)",
+            ),
+            (ResponseFailed([]), "the answer is not HTTP (ResponseFailed)"),
+        ):
+            self.assert_none(Failing(problem), reason)
+            self.assert_none(Failing(problem, at_once=True), reason)

@@ -1,0 +1,155 @@
+"""Tests of infernet_router.connections; the ones with TLS are in tests/integration."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.asking import NoAnswer, ask
+from infernet_router.connections import (
+    KEEP_ALIVE,
+    BadCertificates,
+    connection_pool,
+    http_client,
+)
+from infernet_router.reports import MAX_BYTES
+
+
+class HTTPClientTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.pool = connection_pool(self.reactor)
+        self.http = http_client(self.reactor, self.pool)
+
+    def ask(self, url: str = "http://192.0.2.1:4000/info") -> Deferred[bytes]:
+        return ask(self.http, url, self.reactor, 3.0)
+
+    def connected(self) -> tuple[Any, Any]:
+        """The last connection that was made: its protocol and its transport."""
+        _, _, factory, *_ = self.reactor.tcpClients[-1]
+        protocol, transport = factory.buildProtocol(None), StringTransport()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def assert_refused(self, reason: str, *sent: bytes) -> None:
+        """An answer is refused for this reason, and its connection closed."""
+        answered = self.ask()
+        protocol, transport = self.connected()
+        for data in sent:
+            if not transport.disconnecting:
+                protocol.dataReceived(data)
+        self.assertTrue(transport.disconnecting)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(str(self.failureResultOf(answered, NoAnswer).value), reason)
+
+    def test_where(self) -> None:
+        """An IP address is connected to as it is, on its port or the scheme's."""
+        for url, where in (
+            ("http://192.0.2.1:4000/info", ("192.0.2.1", 4000)),
+            ("http://192.0.2.1/info", ("192.0.2.1", 80)),
+            ("https://192.0.2.1/info", ("192.0.2.1", 443)),
+            ("http://[2001:db8::1]:4000/info", ("2001:db8::1", 4000)),
+        ):
+            self.ask(url)
+            self.assertEqual(self.reactor.tcpClients[-1][:2], where)
+
+    def test_answer(self) -> None:
+        """An answer's body is passed on; the next question takes the same connection."""
+        for _ in range(2):
+            answered = self.ask()
+            if len(self.reactor.tcpClients) == 1 and not self.pool._connections:
+                protocol, transport = self.connected()
+            protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
+            self.assertEqual(self.successResultOf(answered), b"{}")
+        self.assertEqual(len(self.reactor.tcpClients), 1)
+        self.assertEqual(transport.value().count(b"GET /info HTTP/1.1"), 2)
+
+    def test_kept(self) -> None:
+        """An idle connection is closed before the node closes it."""
+        answered = self.ask()
+        protocol, transport = self.connected()
+        protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
+        self.successResultOf(answered)
+        self.reactor.advance(KEEP_ALIVE - 0.1)
+        self.assertFalse(transport.disconnecting)
+        self.reactor.advance(0.2)
+        self.assertTrue(transport.disconnecting)
+        self.assertLess(KEEP_ALIVE, 5.0)
+
+    def test_asks_for_no_compression(self) -> None:
+        """No content encoding is offered."""
+        self.ask()
+        self.assertNotIn(b"encoding", self.connected()[1].value().lower())
+
+    def test_compressed(self) -> None:
+        """A compressed answer is refused, not unpacked."""
+        bomb = gzip.compress(bytes(10_000_000))
+        self.assert_refused(
+            "it sent a compressed answer, which was not asked for",
+            b"HTTP/1.1 200\r\ncontent-encoding: gzip\r\ncontent-length: 99999\r\n\r\n",
+            bomb,
+        )
+
+    def test_too_much(self) -> None:
+        """An answer that goes on and on ends the connection, in headers or body."""
+        for start in (
+            b"HTTP/1.1 200\r\n",
+            b"HTTP/1.1 200\r\ncontent-length: 2000000000\r\n\r\n",
+            b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\nffffff\r\n",
+        ):
+            self.assert_refused("it sent more than 1088 KiB", start, *[b"x: y\r\n" * 10_000] * 20)
+
+    def test_too_much_without_end(self) -> None:
+        """An answer that ends with its connection is cut, but not to what a report may be."""
+        answered = self.ask()
+        protocol, transport = self.connected()
+        protocol.dataReceived(b"HTTP/1.1 200\r\n\r\n")
+        while not transport.disconnecting:
+            protocol.dataReceived(b"x" * 65536)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertGreater(len(self.successResultOf(answered)), MAX_BYTES)
+
+    def test_many_answers(self) -> None:
+        """The bound is for one answer: a connection may carry any number of them."""
+        answered = self.ask()
+        protocol, _ = self.connected()
+        body = b"x" * 1_000_000
+        for _ in range(5):
+            protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 1000000\r\n\r\n" + body)
+            self.assertEqual(self.successResultOf(answered), body)
+            answered = self.ask()
+        self.assertEqual(len(self.reactor.tcpClients), 1)
+
+    def test_cookies(self) -> None:
+        """A node's cookies are not kept."""
+        answered = self.ask()
+        protocol, transport = self.connected()
+        protocol.dataReceived(
+            b"HTTP/1.1 200\r\nset-cookie: a=b; path=/\r\ncontent-length: 2\r\n\r\n{}"
+        )
+        self.successResultOf(answered)
+        transport.clear()
+        self.ask()
+        self.assertNotIn(b"cookie", transport.value().lower())
+
+
+class CAFileTests(SynchronousTestCase):
+    def assert_bad(self, path: Path, reason: str) -> None:
+        reactor: Any = MemoryReactorClock()
+        with self.assertRaises(BadCertificates) as caught:
+            http_client(reactor, connection_pool(reactor), path)
+        self.assertEqual(str(caught.exception), reason)
+
+    def test_bad(self) -> None:
+        """A file with no certificates is refused, with the reason."""
+        path = Path(self.mktemp())
+        self.assert_bad(path, f"cannot read {path}: No such file or directory")
+        path.write_text("no certificate")
+        self.assert_bad(path, f"{path} holds no PEM certificate")
+        path.write_bytes(b"")
+        self.assert_bad(path, f"{path} holds no PEM certificate")

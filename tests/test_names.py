@@ -1,0 +1,68 @@
+"""Tests of infernet_router.names."""
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IResolutionReceiver
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from infernet_router.names import NameResolver
+
+
+@implementer(IResolutionReceiver)
+class Receiver:
+    """Collects the addresses of one name; `done` fires with them."""
+
+    def __init__(self, done: Any) -> None:
+        self.addresses: list[Any] = []
+        self._done = done
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+        self.lookup = resolutionInProgress
+
+    def addressResolved(self, address: Any) -> None:
+        self.addresses.append(address)
+
+    def resolutionComplete(self) -> None:
+        self._done.callback(self.addresses)
+
+
+class NameResolverTests(TestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+        from twisted.internet.defer import Deferred
+
+        self.resolver = NameResolver(reactor)  # type: ignore[arg-type]
+        self.deferred: Any = Deferred
+
+    def look_up(self, name: str, port: int) -> tuple[Receiver, Any]:
+        done = self.deferred()
+        receiver = Receiver(done)
+        self.resolver.resolveHostName(receiver, name, port)
+        return receiver, done
+
+    async def test_found(self) -> None:
+        """A name the system knows gives its addresses, each with the port asked for."""
+        _, first = self.look_up("localhost", 80)
+        _, second = self.look_up("localhost", 81)
+        addresses = await first
+        known = {IPv4Address("TCP", "127.0.0.1", 80), IPv6Address("TCP", "::1", 80)}
+        self.assertTrue(addresses)
+        self.assertLessEqual(set(addresses), known)
+        self.assertEqual({address.port for address in await second}, {81})
+
+    async def test_not_found(self) -> None:
+        """A name that is not known, or is none, gives no addresses."""
+        for name in ("no-such-name.invalid", "x" * 64 + ".invalid", "a..b"):
+            _, done = self.look_up(name, 80)
+            self.assertEqual(await done, [])
+
+    async def test_cancelled(self) -> None:
+        """One who does not want to know any more is not told."""
+        cancelled, told = self.look_up("localhost", 80)
+        _, other = self.look_up("localhost", 80)
+        cancelled.lookup.cancel()
+        await other
+        self.assertFalse(told.called)
+        self.assertEqual(cancelled.addresses, [])
