@@ -54,11 +54,14 @@ class Demo:
     :param reactor: a running reactor.
     :param folder: an empty folder to use.
     :param port: where the router serves; another one if it is taken.
+    :param random: decides when jobs come, and for what.
     """
 
-    def __init__(self, reactor: Any, folder: Path, port: int = _PORT) -> None:
+    def __init__(
+        self, reactor: Any, folder: Path, port: int = _PORT, random: Random | None = None
+    ) -> None:
         self._reactor = reactor
-        self._random = Random()
+        self._random = random or Random()
         self._folder = folder
         self._pool = HTTPConnectionPool(reactor)
         self._http = HTTPClient(Agent(reactor, pool=self._pool))

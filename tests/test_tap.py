@@ -1,0 +1,176 @@
+"""Tests of infernet_router.tap."""
+
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IServiceMaker
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.tap import CannotStart, Options, makeService
+
+COUNT = "must be a whole number from 1 to 65535, not"
+SECONDS = "must be a number of seconds from 0.1 to 86400, not"
+
+
+def parsed(*flags: str, **environ: str) -> Options:
+    options = Options(environ)
+    options.parseOptions(list(flags))
+    return options
+
+
+class OptionsTests(SynchronousTestCase):
+    def assert_bad(self, reason: str, *flags: str, **environ: str) -> None:
+        """These options are refused in one line with this reason, and exit code 1."""
+        with self.assertRaises(CannotStart) as caught:
+            parsed(*flags, **environ)
+        self.assertEqual(caught.exception.code, f"infernet-router: {reason}")
+
+    def test_defaults(self) -> None:
+        """Nothing needs to be said."""
+        options = parsed()
+        self.assertEqual(
+            dict(options),
+            {
+                "port": 4000,
+                "ips": Path("ips.txt"),
+                "interval": 3.0,
+                "timeout": 3.0,
+                "ca-file": None,
+                "listen": [],
+            },
+        )
+
+    def test_precedence(self) -> None:
+        """A flag beats its variable, which beats the default; an empty variable is none."""
+        self.assertEqual(parsed(PORT="5000", REFRESH_INTERVAL="9.5")["port"], 5000)
+        self.assertEqual(parsed(PORT="5000", REFRESH_INTERVAL="9.5")["interval"], 9.5)
+        self.assertEqual(parsed("--port", "6000", PORT="5000")["port"], 6000)
+        self.assertEqual(parsed("--port=6000", PORT="nonsense")["port"], 6000)
+        self.assertEqual(parsed(PORT="", REFRESH_INTERVAL="")["port"], 4000)
+
+    def test_bad_flags(self) -> None:
+        """A bad value is refused, naming its option and what it may be."""
+        for text in ("0", "65536", "70000", "-1", "4000.0", "text", "", "\u0664"):
+            self.assert_bad(f"--port {COUNT} {text!r}", f"--port={text}")
+        for text in ("0", "0.05", "nan", "inf", "-3", "86401", "text", ""):
+            self.assert_bad(f"--interval {SECONDS} {text!r}", f"--interval={text}")
+            self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
+        self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
+        self.assert_bad("--ca-file must be the path of a file, not 'a\\x00'", "--ca-file=a\0")
+
+    def test_bad_variables(self) -> None:
+        """A bad variable is refused, naming it."""
+        self.assert_bad(f"PORT {COUNT} '70000'", PORT="70000")
+        self.assert_bad(f"REFRESH_INTERVAL {SECONDS} 'nan'", REFRESH_INTERVAL="nan")
+
+    def test_unknown(self) -> None:
+        """An option that is none, and an argument, are refused."""
+        help = "see twistd infernet-router --help"
+        self.assert_bad(f"option --prt not recognized; {help}", "--prt", "4000")
+        self.assert_bad(f"option --port requires argument; {help}", "--port")
+        self.assert_bad(f"Wrong number of arguments.; {help}", "4000")
+
+    def test_listen(self) -> None:
+        """--listen is in place of --port, and beats the variable."""
+        options = parsed("--listen", "tcp6:4000", "--listen", "unix:/run/router", PORT="5000")
+        self.assertEqual(options["listen"], ["tcp6:4000", "unix:/run/router"])
+        self.assert_bad(
+            "--port and --listen: give one of them", "--port", "5000", "--listen", "tcp6:4000"
+        )
+
+    def test_help(self) -> None:
+        """The help explains every option with its default and its variable."""
+        words = " ".join(str(Options({})).split())
+        for part in (
+            "--port= TCP port to serve on, all interfaces; environment variable PORT [default:"
+            " 4000]",
+            "environment variable REFRESH_INTERVAL [default: 3]",
+            "--listen=",
+            "--timeout=",
+            "[default: ips.txt]",
+            "--ca-file=",
+        ):
+            self.assertIn(part, words)
+
+    def test_version(self) -> None:
+        """--version tells the version."""
+        with self.assertRaises(SystemExit) as caught:
+            parsed("--version")
+        self.assertEqual(caught.exception.code, 0)
+
+
+class TakenReactor(MemoryReactorClock):
+    """A reactor all of whose ports are taken."""
+
+    def listenTCP(self, port: int, *arguments: Any, **options: Any) -> Any:
+        raise CannotListenError("", port, OSError(98, "in other words"))
+
+
+class MakeServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.ips = Path(self.mktemp()).absolute()
+        self.ips.write_text("192.0.2.1:4000\nhttps://192.0.2.2\n")
+
+    def make(self, *flags: str) -> Any:
+        return makeService(parsed("--ips", str(self.ips), *flags), self.reactor)
+
+    def assert_bad(self, reason: str, *flags: str) -> None:
+        with self.assertRaises(CannotStart) as caught:
+            self.make(*flags)
+        code = str(caught.exception.code)
+        self.assertTrue(code.startswith(f"infernet-router: {reason}"), code)
+
+    def test_runs(self) -> None:
+        """It listens, and asks every node of the file; stopping leaves nothing behind."""
+        router = self.make("--port", "4001")
+        router.privilegedStartService()
+        router.startService()
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [4001])
+        self.assertEqual(
+            sorted(client[:2] for client in self.reactor.tcpClients),
+            [("192.0.2.1", 4000), ("192.0.2.2", 443)],
+        )
+        self.successResultOf(router.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_listen(self) -> None:
+        """It listens where --listen says."""
+        router = self.make("--listen", "tcp:4002", "--listen", "tcp:4003:interface=127.0.0.1")
+        router.privilegedStartService()
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [4002, 4003])
+
+    def test_bad(self) -> None:
+        """What cannot be read or made ends it with the reason."""
+        self.assert_bad("cannot listen on 'nonsense:1'", "--listen", "nonsense:1")
+        self.assert_bad("cannot read /nowhere/ca.pem", "--ca-file", "/nowhere/ca.pem")
+        self.assert_bad(f"{self.ips} holds no PEM certificate", "--ca-file", str(self.ips))
+        self.ips.write_text("a b\nc d\n")
+        self.assert_bad(
+            f"{self.ips}, line 1: 'a b': there is a blank inside\n"
+            f"infernet-router: {self.ips}, line 2: 'c d': there is a blank inside"
+        )
+        self.ips.unlink()
+        self.assert_bad(f"there is no {self.ips}: copy ips.txt.example")
+
+    def test_taken(self) -> None:
+        """A port that is taken ends it with the reason."""
+        self.reactor = TakenReactor()
+        router = self.make()
+        with self.assertRaises(CannotStart) as caught:
+            router.privilegedStartService()
+        self.assertEqual(
+            caught.exception.code,
+            "infernet-router: cannot listen on port 4000: Address already in use",
+        )
+
+
+class PluginTests(SynchronousTestCase):
+    def test_found(self) -> None:
+        """twistd finds the plugin, and with it the options and the service."""
+        plugins: Any = getPlugins(IServiceMaker)
+        (plugin,) = [plugin for plugin in plugins if plugin.tapname == "infernet-router"]
+        self.assertEqual((plugin.options, plugin.makeService), (Options, makeService))
