@@ -5,6 +5,6 @@ from twisted.application.service import ServiceMaker
 infernet_router = ServiceMaker(
     "Infernet Router",
     "infernet_router.tap",
-    "Tell clients of Infernet nodes which node to send a job to.",
+    "Tell clients which Infernet node to send a job to.",
     "infernet-router",
 )

@@ -1,0 +1,142 @@
+"""Programs the tests run: each a process of its own, ended with its test."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+ROOT = Path(__file__).parents[2]
+_PATIENCE = 60.0
+"""Seconds after which what has not happened is taken not to happen: long, for busy machines."""
+
+Value = TypeVar("Value")
+
+
+def until(condition: Callable[[], Value], what: str = "it") -> Value:
+    """Wait until the condition holds, and give what it gives then."""
+    end = time.monotonic() + _PATIENCE
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen")
+        time.sleep(0.02)
+    return value
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without the router's own variables, and with these."""
+    ours = {"PORT", "REFRESH_INTERVAL"}
+    return {k: v for k, v in os.environ.items() if k not in ours} | variables
+
+
+class Program:
+    """
+    A running process. Its output goes to a file.
+
+    :param folder: where it runs, and its output is kept.
+    """
+
+    def __init__(
+        self,
+        test: SynchronousTestCase,
+        folder: Path,
+        *command: str,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._log = folder / f"{Path(command[0]).name}-{time.monotonic_ns()}.out"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment(**variables or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        test.addCleanup(self.kill)
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for its end, and give its exit code."""
+        return self.process.wait(_PATIENCE)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Node(Program):
+    """A simulated node."""
+
+    def __init__(
+        self, test: SynchronousTestCase, folder: Path, *containers: str, port: int = 0
+    ) -> None:
+        node = str(Path(__file__).with_name("node.py"))
+        super().__init__(
+            test,
+            folder,
+            sys.executable,
+            node,
+            str(port),
+            *containers,
+            variables={"PYTHONPATH": str(ROOT)},
+        )
+        self.port = int(until(lambda: self.output().endswith("\n") and self.output(), "node"))
+        self.address = f"127.0.0.1:{self.port}"
+
+
+class Router(Program):
+    """A router started by twistd, on a port of its own unless the flags say where."""
+
+    def __init__(
+        self,
+        test: SynchronousTestCase,
+        folder: Path,
+        *flags: str,
+        twistd: str = TWISTD,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        if not any(flag.startswith(("--port", "--listen")) for flag in flags):
+            flags = (*flags, "--listen", "tcp:0:interface=127.0.0.1")
+        super().__init__(
+            test,
+            folder,
+            *(twistd, "-n", "--pidfile=", "infernet-router", *flags),
+            variables=variables,
+        )
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on, once it does."""
+        line = until(lambda: self.output().partition("starting on ")[2], "listening")
+        return int(line.split()[0])
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
+        """The status and decoded body of its answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read()
+            return response.status, json.loads(body) if body else dict(response.headers)
+        finally:
+            connection.close()
+
+    def pick(self, *containers: str) -> str | None:
+        """The address it hands out, or None when there is none."""
+        status, body = self.get("/api/v1/ip?" + "&".join(f"container={c}" for c in containers))
+        return str(body["ip"]) if status == 200 else None
