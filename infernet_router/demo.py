@@ -233,6 +233,8 @@ async def _main(reactor: Any, once: bool) -> None:
                     await demo.submit_jobs(_ONCE if once else None)
                 drawing.stop()
                 live.update(view(demo))
+            if not console.is_terminal:
+                console.line()
         finally:
             await demo.stop()
         for problem in demo.problems[:10]:

@@ -1,0 +1,326 @@
+"""Tests of polls over real sockets: TLS, connections that are kept, and answers that are none."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import trustme
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from twisted.web.server import Site
+
+from infernet_router.addresses import parse_address
+from infernet_router.asking import NoAnswer, ask
+from infernet_router.connections import connection_pool, http_client
+from infernet_router.fleet import Fleet
+from infernet_router.polling import Poller
+from infernet_router.testing import SimulatedNode
+
+PRIVATE = trustme.CA()
+
+
+class CountingSite(Site):
+    """A node's site, which counts the connections made to it."""
+
+    connections = 0
+    noisy = False
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self.connections += 1
+        return super().buildProtocol(addr)
+
+    def log(self, request: Any) -> None:
+        """Log nothing."""
+
+
+class Raw(Protocol):
+    """A node that sends some bytes once it is asked, or at once, and may go on and on."""
+
+    factory: "RawFactory"
+
+    def connectionMade(self) -> None:
+        self.factory.open.add(self)
+        if self.factory.at_once:
+            self.answer()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.factory.at_once:
+            self.answer()
+
+    def answer(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self.factory.answer)
+        if self.factory.closes:
+            self.transport.loseConnection()
+        elif self.factory.again:
+            self.go_on()
+
+    def go_on(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self.factory.again)
+        self.next = self.factory.reactor.callLater(0.001, self.go_on)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.factory.open.discard(self)
+        if self.factory.again:
+            self.next.cancel()
+
+
+class RawFactory(ServerFactory):
+    """Serves one answer, whatever it is asked."""
+
+    protocol = Raw  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: Any,
+        answer: bytes,
+        *,
+        at_once: bool = False,
+        again: bytes = b"",
+        closes: bool = False,
+    ) -> None:
+        self.reactor = reactor
+        self.answer = answer
+        self.at_once = at_once
+        self.again = again
+        self.closes = closes
+        self.open: set[Raw] = set()
+
+
+class SocketTestCase(TestCase):
+    """Asks what it serves on sockets of its own."""
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.pool = connection_pool(reactor)
+        ca_file = Path(self.mktemp())
+        PRIVATE.cert_pem.write_to_path(str(ca_file))
+        self.http = http_client(reactor, self.pool, ca_file)
+        self.node = SimulatedNode(reactor, ["llm"])
+        self.addCleanup(self.pool.closeCachedConnections)
+
+    def serve(self, factory: Any, certificate: trustme.LeafCert | None = None) -> str:
+        """Serve on a loopback port, with TLS if there is a certificate; gives host and port."""
+        if certificate is None:
+            listening = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        else:
+            pem = certificate.private_key_and_cert_chain_pem.bytes()
+            options = ssl.PrivateCertificate.loadPEM(pem).options()
+            listening = self.reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        return f"127.0.0.1:{listening.getHost().port}"
+
+    async def why(self, url: str, timeout: float = 5.0) -> str:
+        """Why there is no answer."""
+        try:
+            body = await ask(self.http, url, self.reactor, timeout)
+        except NoAnswer as reason:
+            return str(reason)
+        raise AssertionError(f"answered {body[:100]!r}")
+
+    async def closed(self, node: RawFactory) -> None:
+        """Wait until a node has no connection left."""
+        await self.wait(lambda: not node.open)
+
+    async def wait(self, condition: Callable[[], object]) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            await deferLater(self.reactor, 0.02)
+        raise AssertionError("it did not happen")
+
+
+class TLSTests(SocketTestCase):
+    def https(self, certificate: trustme.LeafCert, host: str = "127.0.0.1") -> str:
+        """The URL of a node that has this certificate."""
+        address = self.serve(CountingSite(self.node), certificate)
+        return f"https://{address.replace('127.0.0.1', host)}/info"
+
+    async def test_trusted(self) -> None:
+        """A certificate of the private authority that is for this host is good."""
+        for host in ("127.0.0.1", "localhost"):
+            url = self.https(PRIVATE.issue_cert("127.0.0.1", "localhost"), host)
+            body = await ask(self.http, url, self.reactor, 5.0)
+            self.assertIn(b'"llm"', body)
+        self.assertEqual(self.node.polls, 2)
+
+    async def test_other_host(self) -> None:
+        """One for another host is not."""
+        for host in ("127.0.0.1", "localhost"):
+            url = self.https(PRIVATE.issue_cert("node.invalid"), host)
+            self.assertEqual(await self.why(url), "the certificate is not for this host")
+        self.assertEqual(self.node.polls, 0)
+
+    async def test_expired(self) -> None:
+        """One that has expired is not."""
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        certificate = PRIVATE.issue_cert(
+            "127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday
+        )
+        self.assertEqual(
+            await self.why(self.https(certificate)),
+            "the certificate is not trusted: certificate has expired",
+        )
+
+    async def test_unknown_authority(self) -> None:
+        """One of an authority nobody trusts is not."""
+        url = self.https(trustme.CA().issue_cert("127.0.0.1"))
+        self.assertRegex(await self.why(url), "^the certificate is not trusted: .*issuer")
+
+    async def test_default_trust(self) -> None:
+        """Without a CA file, a private authority is not trusted."""
+        self.http = http_client(self.reactor, self.pool)
+        url = self.https(PRIVATE.issue_cert("127.0.0.1"))
+        self.assertRegex(await self.why(url), "^the certificate is not trusted: .*issuer")
+
+    async def test_no_tls(self) -> None:
+        """A node that speaks no TLS where it should is told as such."""
+        address = self.serve(RawFactory(self.reactor, b"HTTP/1.1 400 \r\n\r\n"))
+        self.assertEqual(
+            await self.why(f"https://{address}/info"), "TLS failed: wrong version number"
+        )
+
+    async def test_kept(self) -> None:
+        """A TLS connection is kept for the next poll, too."""
+        site = CountingSite(self.node)
+        address = self.serve(site, PRIVATE.issue_cert("127.0.0.1"))
+        for _ in range(3):
+            await ask(self.http, f"https://{address}/info", self.reactor, 5.0)
+        self.assertEqual(site.connections, 1)
+
+
+class AnswerTests(SocketTestCase):
+    async def test_bad(self) -> None:
+        """Answers that are none, each with its reason."""
+        ok = b"HTTP/1.1 200 \r\n"
+        for answer, reason in (
+            (b"<html>\r\n\r\n", "the answer is not HTTP (ParseError)"),
+            (b"HTTP/2 200\r\n\r\n", "the answer is not HTTP (BadResponseVersion)"),
+            (ok + b"content-length: x\r\n\r\n", "the answer is not HTTP (ValueError)"),
+            (
+                ok + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+                "the answer is not HTTP (_MalformedChunkedDataError)",
+            ),
+            (b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n", "HTTP 429"),
+            (
+                b"HTTP/1.1 301 \r\nlocation: http://127.0.0.1/\r\n\r\n",
+                "HTTP 301 (redirects are not followed)",
+            ),
+            (
+                ok + b"content-encoding: gzip\r\ncontent-length: 999\r\n\r\n",
+                "it sent a compressed answer, which was not asked for",
+            ),
+        ):
+            node = RawFactory(self.reactor, answer)
+            reasons = await self.why(f"http://{self.serve(node)}/info")
+            self.assertEqual((answer, reasons), (answer, reason))
+            await self.closed(node)
+
+    async def test_cut(self) -> None:
+        """A connection that ends before its answer does."""
+        for answer in (
+            b"",
+            b"HTTP/1.1 200 \r\ncontent-le",
+            b"HTTP/1.1 200 \r\ncontent-length: 99\r\n\r\n{",
+            b"HTTP/1.1 200 \r\ntransfer-encoding: chunked\r\n\r\n5\r\n{",
+        ):
+            address = self.serve(RawFactory(self.reactor, answer, closes=True))
+            self.assertEqual(
+                await self.why(f"http://{address}/info"),
+                "it closed the connection before the answer was complete",
+            )
+
+    async def test_hangs(self) -> None:
+        """An answer that does not come, wholly or in part, ends with the time-out."""
+        for answer in (b"", b"HTTP/1.1 200 \r\nx: y", b"HTTP/1.1 200 \r\n\r\n{"):
+            node = RawFactory(self.reactor, answer)
+            url = f"http://{self.serve(node)}/info"
+            self.assertEqual(await self.why(url, 0.2), "time-out after 0.2 s")
+            await self.closed(node)
+
+    async def test_endless(self) -> None:
+        """An answer that goes on and on ends when it is too much."""
+        for answer in (
+            b"HTTP/1.1 200 \r\n",
+            b"HTTP/1.1 200 \r\ncontent-length: 2000000000\r\n\r\n",
+        ):
+            node = RawFactory(self.reactor, answer, again=b"x: " + b"y" * 9999 + b"\r\n")
+            url = f"http://{self.serve(node)}/info"
+            self.assertEqual(await self.why(url, 30.0), "it sent more than 1088 KiB")
+            await self.closed(node)
+
+    async def test_before_question(self) -> None:
+        """An answer that is there before the question counts, or not; none breaks anything."""
+        answer = b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}"
+        address = self.serve(RawFactory(self.reactor, answer, at_once=True))
+        for _ in range(2):
+            await ask(self.http, f"http://{address}/info", self.reactor, 5.0).addErrback(
+                lambda failure: failure.trap(NoAnswer)
+            )
+
+
+class PollerTests(SocketTestCase):
+    async def polled(self, address: str, interval: float) -> Fleet:
+        """A fleet of one node that is polled from now on."""
+        fleet = Fleet(self.reactor.seconds, Random(1))
+        fleet.replace([parse_address(address)])
+        poller = Poller(fleet, self.http, self.reactor, interval=interval)
+        poller.startService()
+        self.addCleanup(poller.stopService)
+        return fleet
+
+    async def test_kept(self) -> None:
+        """All polls of a node take one connection."""
+        site = CountingSite(self.node)
+        await self.polled(self.serve(site), 0.1)
+        await self.wait(lambda: self.node.polls >= 10)
+        self.assertEqual(site.connections, 1)
+
+    async def test_closed_by_node(self) -> None:
+        """A kept connection that the node closes costs nothing: the node stays up."""
+        site = CountingSite(self.node, timeout=0.05)
+        fleet = await self.polled(self.serve(site), 0.2)
+        await self.wait(lambda: self.node.polls >= 2)
+        for _ in range(20):
+            self.assertTrue(fleet.pick(["llm"]))
+            await deferLater(self.reactor, 0.03)
+        self.assertGreater(site.connections, 2)
+
+    async def test_stopped(self) -> None:
+        """Stopping cancels the polls in flight, and their connections end."""
+        node = RawFactory(self.reactor, b"")
+        fleet = Fleet(self.reactor.seconds, Random(1))
+        fleet.replace([parse_address(self.serve(node))])
+        poller = Poller(fleet, self.http, self.reactor)
+        poller.startService()
+        await self.wait(lambda: node.open)
+        stopped: Deferred[Any] = poller.stopService()
+        await stopped
+        await self.closed(node)
+
+    async def test_ipv6(self) -> None:
+        """A node with an IPv6 address is polled like any other."""
+        listening = self.reactor.listenTCP(0, CountingSite(self.node), interface="::1")
+        self.addCleanup(listening.stopListening)
+        address = f"[::1]:{listening.getHost().port}"
+        fleet = await self.polled(address, 1.0)
+        await self.wait(lambda: self.node.polls)
+        await self.wait(lambda: "not back" not in _why_none(fleet))
+        self.assertEqual(str(fleet.pick(["llm"])), address)
+
+
+def _why_none(fleet: Fleet) -> str:
+    try:
+        fleet.peek(["llm"])
+    except Exception as error:
+        return str(error)
+    return ""
