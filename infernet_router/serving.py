@@ -115,7 +115,8 @@ class Server(MultiService):
             try:
                 self.addService(service(endpoint, site, reactor))
             except Exception as error:  # each kind of endpoint raises what it likes
-                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {error}") from None
+                why = "systemd passed no such socket" if type(error) is IndexError else error
+                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
 
     def privilegedStartService(self) -> None:
         """

@@ -144,6 +144,12 @@ class ServerTests(SynchronousTestCase):
                 Server(self.site, ["tcp:4000", endpoint], self.reactor)
             self.assertIn(f"cannot listen on {endpoint!r}: ", str(caught.exception))
 
+    def test_no_systemd(self) -> None:
+        """A socket that systemd did not pass is told as such."""
+        with self.assertRaises(CannotServe) as caught:
+            Server(self.site, ["systemd:domain=INET:index=0"], self.reactor)
+        self.assertIn("systemd passed no such socket", str(caught.exception))
+
     def test_taken(self) -> None:
         """A port that is taken is named."""
         reactor: Any = TakenReactor()

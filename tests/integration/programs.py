@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ class Program:
     A running process. Its output goes to a file.
 
     :param folder: where it runs, and its output is kept.
+    :param files: descriptors it inherits.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Program:
         folder: Path,
         *command: str,
         variables: Mapping[str, str] | None = None,
+        files: Sequence[int] = (),
     ) -> None:
         self._log = folder / f"{Path(command[0]).name}-{time.monotonic_ns()}.out"
         with self._log.open("wb") as log:
@@ -60,6 +62,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=files,
             )
         test.addCleanup(self.kill)
 

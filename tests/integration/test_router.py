@@ -193,6 +193,28 @@ class RouterTests(SynchronousTestCase):
         router.ended()
         self.assert_clean(router)
 
+    def test_systemd(self) -> None:
+        """It serves on a socket that systemd opened."""
+        self.list_nodes("127.0.0.1:1")
+        with socket.create_server(("127.0.0.1", 0)) as opened:
+            port = opened.getsockname()[1]
+            start = (
+                f"LISTEN_PID=$$ exec {TWISTD} -n --pidfile= infernet-router"
+                f" --listen systemd:domain=INET:index=0 3<&{opened.fileno()}"
+            )
+            router = Program(
+                self,
+                self.folder,
+                *("sh", "-c", start),
+                variables={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "router"},
+                files=[opened.fileno()],
+            )
+        until(lambda: f"starting on {port}\n" in router.output(), "listening")
+        client = HTTPConnection("127.0.0.1", port)
+        client.request("GET", "/api/v1/ip")
+        self.assertEqual(client.getresponse().status, 400)
+        client.close()
+
     def test_daemon(self) -> None:
         """Without -n it goes to the background, where names are looked up too."""
         node = self.node("llm")
