@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from hyperlink import EncodedURL
 from OpenSSL import SSL
-from service_identity.exceptions import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -141,8 +140,6 @@ def _in_words(problem: BaseException | None) -> str:
             return f"cannot connect: {os.strerror(number)}"
         case error.ConnectionClosed():
             return "it closed the connection before the answer was complete"
-        case VerificationError():
-            return "the certificate is not for this host"
         case SSL.Error():
             return "TLS failed: " + ", ".join(part[2] for part in problem.args[0])
         case _:

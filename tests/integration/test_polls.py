@@ -7,6 +7,15 @@ from random import Random
 from typing import Any
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -22,6 +31,26 @@ from infernet_router.polling import Poller
 from infernet_router.testing import SimulatedNode
 
 PRIVATE = trustme.CA()
+
+
+def nameless(common_name: str) -> trustme.LeafCert:
+    """A certificate of the private authority without a subjectAltName."""
+    authority: Any = load_pem_private_key(PRIVATE.private_key_pem.bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    certificate = x509.CertificateBuilder(
+        issuer_name=x509.load_pem_x509_certificate(PRIVATE.cert_pem.bytes()).subject,
+        subject_name=x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)]),
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - timedelta(days=1),
+        not_valid_after=now + timedelta(days=1),
+    ).sign(authority, SHA256())
+    return trustme.LeafCert(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
+        certificate.public_bytes(Encoding.PEM),
+        [],
+    )
 
 
 class CountingSite(Site):
@@ -158,6 +187,15 @@ class TLSTests(SocketTestCase):
         for host in ("127.0.0.1", "localhost"):
             url = self.https(PRIVATE.issue_cert("node.invalid"), host)
             self.assertEqual(await self.why(url), "the certificate is not for this host")
+        self.assertEqual(self.node.polls, 0)
+
+    async def test_no_host(self) -> None:
+        """One that names no host is good for none, whatever its common name."""
+        for host in ("127.0.0.1", "localhost"):
+            self.assertEqual(
+                await self.why(self.https(nameless(host), host)),
+                "the certificate has no valid subjectAltName",
+            )
         self.assertEqual(self.node.polls, 0)
 
     async def test_expired(self) -> None:
