@@ -11,7 +11,6 @@ from hyperlink import URL
 from infernet_router.quoting import quoted
 
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?P<port>:.*)?", re.DOTALL)
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -151,14 +150,14 @@ def _host(text: str, authority: str) -> str:
         raise BadAddress("an IPv6 address needs brackets, as in [2001:db8::1]:4000")
     if not text:
         raise BadAddress("the host is missing")
-    try:
-        host = (text if text.isascii() else idna.encode(text, uts46=True).decode()).lower()
-    except idna.IDNAError:
-        raise BadAddress(f"the host {quoted(text)} is no valid international name") from None
-    labels = host.removesuffix(".").split(".")
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise BadAddress(f"the host {quoted(text)} is not a host name or an IP address")
-    if labels[-1].isdigit() or re.fullmatch("0x[0-9a-f]*", labels[-1]):
+    if "_" in text:
+        raise BadAddress(f"the host {quoted(text)} has an underscore, which no host name may have")
+    try:  # Twisted looks up no name that idna refuses
+        host = idna.encode(text, uts46=True).decode()
+    except idna.IDNAError as error:
+        raise BadAddress(f"{quoted(text)} is not a host name or an IP address: {error}") from None
+    last_label = host.removesuffix(".").rpartition(".")[2]
+    if last_label.isdigit() or re.fullmatch("0x[0-9a-f]*", last_label):
         # A name that ends in a number is an IPv4 address or nothing: https://url.spec.whatwg.org/
         try:
             return str(IPv4Address(host))

@@ -1,5 +1,6 @@
 """Tests of infernet_router.addresses."""
 
+import idna
 from hyperlink import URL
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ class ParseAddressTests(SynchronousTestCase):
             ("node.invalid", "node.invalid", "http://node.invalid"),
             ("node.invalid.", "node.invalid.", "http://node.invalid."),
             ("Node.invalid:4000", "Node.invalid:4000", "http://node.invalid:4000"),
-            ("node_1:4000", "node_1:4000", "http://node_1:4000"),
+            ("node-1:4000", "node-1:4000", "http://node-1:4000"),
             ("localhost", "localhost", "http://localhost"),
             ("node.invalid:80", "node.invalid:80", "http://node.invalid"),
             ("node.invalid:443", "node.invalid:443", "http://node.invalid:443"),
@@ -36,6 +37,7 @@ class ParseAddressTests(SynchronousTestCase):
             ("http://n.invalid/a%20b", "http://n.invalid/a%20b", None),
             ("http://n.invalid/ä", "http://n.invalid/ä", "http://n.invalid/%C3%A4"),
             ("nöde.invalid", "nöde.invalid", "http://xn--nde-sna.invalid"),
+            ("XN--nde-sna.invalid", "XN--nde-sna.invalid", "http://xn--nde-sna.invalid"),
         ]:
             address = parse_address(text)
             self.assertEqual((str(address), address.url), (named, url or named), text)
@@ -80,8 +82,11 @@ class ParseAddressTests(SynchronousTestCase):
             ("a,b", "not a host name"),
             ("a" * 64 + ".invalid", "not a host name"),
             ("a." * 127 + "invalid", "not a host name"),
-            ("☃.invalid", "no valid international name"),
-            ("ö..invalid", "no valid international name"),
+            ("☃.invalid", "not a host name"),
+            ("ö..invalid", "not a host name"),
+            ("ab--cd.invalid", "not a host name or an IP address: Label has disallowed hyphens"),
+            ("xn--zzzzzz9999", "not a host name"),
+            ("node_1:4000", "the host 'node_1' has an underscore, which no host name may have"),
         ]:
             with self.assertRaises(BadAddress, msg=text) as caught:
                 parse_address(text)
@@ -102,6 +107,16 @@ class ParseAddressTests(SynchronousTestCase):
             return
         self.assertTrue(address.url.isascii() and address.url.isprintable())
         self.assertIn(URL.from_text(address.url).scheme, ("http", "https"))
+
+    @given(st.text("ab1-ö", max_size=9), st.sampled_from(["", "xn--", "0x", "1."]))
+    def test_any_host(self, text: str, start: str) -> None:
+        """A host that is good is one that Twisted can look up."""
+        try:
+            address = parse_address(start + text)
+        except BadAddress:
+            return
+        host = URL.from_text(address.url).host
+        self.assertEqual(idna.encode(host), host.encode())
 
     @given(
         st.sampled_from(["", "http://", "https://"]),
