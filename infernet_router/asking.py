@@ -59,7 +59,6 @@ def ask(http: Asker, url: str, clock: IReactorTime, timeout: float) -> Deferred[
         headers=_HEADERS,
         allow_redirects=False,
         unbuffered=True,
-        reactor=clock,
     )
     answered: Deferred[bytes] = asked.addCallback(_body)
     answered.addTimeout(timeout, clock, onTimeoutCancel=timed_out)
@@ -70,7 +69,7 @@ class _AsciiURL(EncodedURL):
     """
     A URL that is in ASCII already.
 
-    hyperlink 21.0 fails to encode IPv6 hosts and names with underscores, which treq has it do.
+    treq has hyperlink encode it, and hyperlink 21.0 fails at IPv6 hosts.
     """
 
     def to_uri(self) -> "_AsciiURL":
