@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 
 from infernet_router.fleet import Fleet, NoNode
 from infernet_router.quoting import quoted
@@ -42,7 +42,7 @@ class Api(Resource):
         self._routes = self._app.resource()
 
     def render(self, request: Request) -> bytes | int:
-        """Route a request; one whose method, host or path is no UTF-8 is refused here."""
+        """Route a request; one whose method, host or path cannot be read is refused here."""
         path = request.postpath or []
         try:
             for part in (request.method, request.getRequestHostname(), *path):
@@ -51,7 +51,10 @@ class Api(Resource):
             return _answer(request, 400, {"error": "The request line or Host is not UTF-8"})
         while len(path) > 1 and not path[0]:
             del path[0]
-        return cast(int, self._routes.render(request))
+        try:
+            return cast(int, self._routes.render(request))
+        except BadHost:
+            return _answer(request, 400, {"error": "The Host is not a host name"})
 
     @_app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes:

@@ -29,9 +29,11 @@ class ApiTests(SynchronousTestCase):
         self.fleet.observed(NODE, report("llm", "zum Übersetzen"))
         self.http: Any = StubTreq(Api(self.fleet))
 
-    def ask(self, path: str, method: str = "GET") -> Any:
+    def ask(self, path: str, method: str = "GET", host: str = "r.invalid") -> Any:
         """The response to a request, its body decoded as JSON."""
-        response = self.successResultOf(self.http.request(method, f"http://r.invalid{path}"))
+        response = self.successResultOf(
+            self.http.request(method, f"http://r.invalid{path}", headers={"host": host})
+        )
         body = self.successResultOf(response.content())
         self.assertEqual(response.headers.getRawHeaders("content-type"), ["application/json"])
         self.assertEqual(response.headers.getRawHeaders("cache-control"), ["no-store"])
@@ -120,6 +122,15 @@ class ApiTests(SynchronousTestCase):
     def test_not_utf8(self) -> None:
         """A path that is not UTF-8 is refused, with nothing in the log."""
         self.assert_error("/%ff", 400, "The request line or Host is not UTF-8")
+
+    def test_host(self) -> None:
+        """A Host that is no name is refused, with nothing in the log; any other is fine."""
+        for host in ("a..b", "x" * 70, "x" * 5000, "r.invalid..:4000"):
+            response = self.ask("/api/v1/ip?container=llm", host=host)
+            self.assertEqual(response.code, 400)
+            self.assertEqual(response.decoded, {"error": "The Host is not a host name"})
+        for host in ("192.0.2.1:4000", "[2001:db8::1]:4000", "a_b", "localhost", ""):
+            self.assertEqual(self.ask("/api/v1/ip?container=llm", host=host).code, 200, host)
 
     def test_bug(self) -> None:
         """A bug of ours is a 500 in JSON that tells nothing, and is in the log."""
