@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IHostnameResolver,
     IHostResolution,
@@ -15,11 +15,15 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
 )
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 _THREADS = 200
 """Names that can be looked up at once: many, since a dead name server holds each for seconds."""
+
+log = Logger()
 
 
 @implementer(IHostResolution)
@@ -65,11 +69,16 @@ class NameResolver:
         waiting = self._waiting.setdefault(hostName, [])
         waiting.append((lookup, portNumber))
         if len(waiting) == 1:
-            found: Deferred[list[Any]] = deferToThreadPool(
-                self._reactor, self._threads, _addresses, hostName
+            found: Deferred[list[Any]] = maybeDeferred(
+                deferToThreadPool, self._reactor, self._threads, _addresses, hostName
             )
-            found.addCallback(self._tell, hostName)
+            found.addErrback(self._not_looked_up).addCallback(self._tell, hostName)
         return lookup
+
+    def _not_looked_up(self, failure: Failure) -> list[Any]:
+        """No addresses, when no thread can be started: the name can be asked for again."""
+        log.warn("cannot look names up: {reason}", reason=failure.value)
+        return []
 
     def _tell(self, addresses: list[Any], name: str) -> None:
         for lookup, port in self._waiting.pop(name):

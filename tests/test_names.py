@@ -1,12 +1,16 @@
 """Tests of infernet_router.names."""
 
+from socket import EAI_NONAME, gaierror
+from threading import Thread
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IResolutionReceiver
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from infernet_router import names
 from infernet_router.names import NameResolver
 
 
@@ -54,9 +58,26 @@ class NameResolverTests(TestCase):
 
     async def test_not_found(self) -> None:
         """A name that is not known, or is none, gives no addresses."""
-        for name in ("no-such-name.invalid", "x" * 64 + ".invalid", "a..b"):
-            _, done = self.look_up(name, 80)
+        for problem in (gaierror(EAI_NONAME, "Name or service not known"), UnicodeError()):
+
+            def getaddrinfo(*_: object, problem: Exception = problem, **__: object) -> Any:
+                raise problem
+
+            self.patch(names, "getaddrinfo", getaddrinfo)
+            _, done = self.look_up("node.invalid", 80)
             self.assertEqual(await done, [])
+
+    async def test_no_thread(self) -> None:
+        """A name that cannot be looked up for want of a thread can be asked for again."""
+
+        def start(thread: Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with MonkeyPatcher((Thread, "start", start)):
+            _, done = self.look_up("localhost", 80)
+            self.assertEqual(await done, [])
+        _, done = self.look_up("localhost", 80)
+        self.assertTrue(await done)
 
     async def test_cancelled(self) -> None:
         """One who does not want to know any more is not told."""
