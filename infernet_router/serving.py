@@ -1,6 +1,5 @@
 """Serving: listens for clients, and at the end lets go of each when it has its answer."""
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -111,11 +110,13 @@ class Server(MultiService):
     def __init__(self, site: ClosableSite, endpoints: Iterable[str], reactor: Any) -> None:
         super().__init__()
         self._site = site
-        for endpoint in endpoints:
+        self._endpoints = tuple(endpoints)
+        for endpoint in self._endpoints:
             try:
                 self.addService(service(endpoint, site, reactor))
             except Exception as error:  # each kind of endpoint raises what it likes
-                why = "systemd passed no such socket" if type(error) is IndexError else error
+                unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
+                why = "systemd passed no such socket" if unknown else error
                 raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
 
     def privilegedStartService(self) -> None:
@@ -124,12 +125,13 @@ class Server(MultiService):
 
         :raises CannotServe: when an endpoint cannot be listened on.
         """
-        try:
-            super().privilegedStartService()
-        except CannotListenError as error:
-            where = f"port {error.port}" if isinstance(error.port, int) else error.port
-            why = os.strerror(error.socketError.errno)
-            raise CannotServe(f"cannot listen on {where}: {why}") from None
+        for endpoint, listener in zip(self._endpoints, self, strict=True):
+            try:
+                listener.privilegedStartService()
+            except Exception as error:  # each kind of endpoint raises what it likes
+                cause = error.socketError if isinstance(error, CannotListenError) else error
+                why = getattr(cause, "strerror", None) or cause
+                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
 
     def stopService(self) -> Deferred[None]:
         """Listen no more, and close the site."""

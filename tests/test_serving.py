@@ -1,5 +1,7 @@
 """Tests of infernet_router.serving."""
 
+from errno import EADDRINUSE
+from socket import EAI_NONAME, gaierror
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.serving import CannotServe, ClosableSite, Server
 
+TAKEN = OSError(EADDRINUSE, "Address already in use")
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 
 
@@ -99,10 +102,13 @@ class ClosableSiteTests(SynchronousTestCase):
         """A request that takes too long does not keep the process alive."""
         busy = self.connect(GET)
         closed = self.close()
+        began = self.reactor.seconds()
         self.reactor.advance(0.5)
         self.assertNoResult(closed)
-        self.reactor.advance(0.5)
+        while not closed.called:
+            self.reactor.advance(0.01)
         self.successResultOf(closed)
+        self.assertLess(self.reactor.seconds() - began, 1)
         self.assertTrue(busy[1].disconnected or busy[1].disconnecting)
 
     def test_open(self) -> None:
@@ -117,11 +123,15 @@ class ClosableSiteTests(SynchronousTestCase):
         self.successResultOf(self.close())
 
 
-class TakenReactor(MemoryReactorClock):
-    """A reactor all of whose ports are taken."""
+class DeafReactor(MemoryReactorClock):
+    """A reactor that cannot listen; its ports are taken, or there is another problem."""
+
+    def __init__(self, problem: OSError = TAKEN) -> None:
+        super().__init__()
+        self._problem = problem
 
     def listenTCP(self, port: int, *arguments: Any, **options: Any) -> Any:
-        raise CannotListenError("", port, OSError(98, "in other words"))
+        raise CannotListenError("", port, self._problem)
 
 
 class ServerTests(SynchronousTestCase):
@@ -146,16 +156,34 @@ class ServerTests(SynchronousTestCase):
 
     def test_no_systemd(self) -> None:
         """A socket that systemd did not pass is told as such."""
+        for which in ("index=0", "name=router"):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
+            self.assertIn("systemd passed no such socket", str(caught.exception))
+
+    def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
+        """It cannot listen on an endpoint, for this reason."""
+        server = Server(self.site, [endpoint], reactor)
         with self.assertRaises(CannotServe) as caught:
-            Server(self.site, ["systemd:domain=INET:index=0"], self.reactor)
-        self.assertIn("systemd passed no such socket", str(caught.exception))
+            server.privilegedStartService()
+        self.assertEqual(str(caught.exception), f"cannot listen on {endpoint!r}: {why}")
 
     def test_taken(self) -> None:
         """A port that is taken is named."""
-        reactor: Any = TakenReactor()
-        server = Server(self.site, ["tcp:4000"], reactor)
-        with self.assertRaises(CannotServe) as caught:
-            server.privilegedStartService()
-        self.assertEqual(
-            str(caught.exception), "cannot listen on port 4000: Address already in use"
+        self.assert_deaf(DeafReactor(), "tcp:4000", "Address already in use")
+
+    def test_cannot_listen(self) -> None:
+        """Whatever else keeps it from listening on an endpoint is told, naming it."""
+        from twisted.internet import reactor
+
+        for endpoint, why in (
+            ("unix:/nowhere/at/all", "No such file or directory"),
+            ("unix:" + "x" * 108, "AF_UNIX path too long"),
+            ("tcp:99999", "bind(): port must be 0-65535."),
+            ("tcp:-5", "bind(): port must be 0-65535."),
+        ):
+            self.assert_deaf(reactor, endpoint, why)
+        nobody = gaierror(EAI_NONAME, "Name or service not known")
+        self.assert_deaf(
+            DeafReactor(nobody), "tcp:0:interface=node.invalid", "Name or service not known"
         )

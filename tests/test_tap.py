@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IServiceMaker
-from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.tap import CannotStart, Options, makeService
+from tests.test_serving import DeafReactor
 
-COUNT = "must be a whole number from 1 to 65535, not"
+PORT = "must be a whole number from 1 to 65535, not"
 SECONDS = "must be a number of seconds from 0.1 to 86400, not"
 
 
@@ -54,7 +54,7 @@ class OptionsTests(SynchronousTestCase):
     def test_bad_flags(self) -> None:
         """A bad value is refused, naming its option and what it may be."""
         for text in ("0", "65536", "70000", "-1", "4000.0", "text", "", "\u0664"):
-            self.assert_bad(f"--port {COUNT} {text!r}", f"--port={text}")
+            self.assert_bad(f"--port {PORT} {text!r}", f"--port={text}")
         for text in ("0", "0.05", "nan", "inf", "-3", "86401", "text", ""):
             self.assert_bad(f"--interval {SECONDS} {text!r}", f"--interval={text}")
             self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
@@ -63,7 +63,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_bad_variables(self) -> None:
         """A bad variable is refused, naming it."""
-        self.assert_bad(f"PORT {COUNT} '70000'", PORT="70000")
+        self.assert_bad(f"PORT {PORT} '70000'", PORT="70000")
         self.assert_bad(f"REFRESH_INTERVAL {SECONDS} 'nan'", REFRESH_INTERVAL="nan")
 
     def test_unknown(self) -> None:
@@ -100,13 +100,6 @@ class OptionsTests(SynchronousTestCase):
         with self.assertRaises(SystemExit) as caught:
             parsed("--version")
         self.assertEqual(caught.exception.code, 0)
-
-
-class TakenReactor(MemoryReactorClock):
-    """A reactor all of whose ports are taken."""
-
-    def listenTCP(self, port: int, *arguments: Any, **options: Any) -> Any:
-        raise CannotListenError("", port, OSError(98, "in other words"))
 
 
 class MakeServiceTests(SynchronousTestCase):
@@ -158,13 +151,13 @@ class MakeServiceTests(SynchronousTestCase):
 
     def test_taken(self) -> None:
         """A port that is taken ends it with the reason."""
-        self.reactor = TakenReactor()
+        self.reactor = DeafReactor()
         router = self.make()
         with self.assertRaises(CannotStart) as caught:
             router.privilegedStartService()
         self.assertEqual(
             caught.exception.code,
-            "infernet-router: cannot listen on port 4000: Address already in use",
+            "infernet-router: cannot listen on 'tcp:4000': Address already in use",
         )
 
 

@@ -127,7 +127,7 @@ class RouterTests(SynchronousTestCase):
                 (missing, "there is no ips.txt: copy ips.txt.example to ips.txt"),
                 (
                     self.router("--port", str(port)),
-                    f"cannot listen on port {port}: Address already in use",
+                    f"cannot listen on 'tcp:{port}': Address already in use",
                 ),
                 (self.router("--port", "70000"), "--port must be a whole number from 1 to 65535"),
                 (
@@ -140,6 +140,10 @@ class RouterTests(SynchronousTestCase):
                 ),
                 (self.router("--ca-file", "no.pem"), "no.pem holds no PEM certificate"),
                 (self.router("--listen", "nonsense:1"), "cannot listen on 'nonsense:1': "),
+                (
+                    self.router("--listen", "unix:no/socket"),
+                    "cannot listen on 'unix:no/socket': No such file or directory",
+                ),
             ):
                 self.assertEqual(router.ended(), 1, router.output())
                 told = [line for line in router.output().splitlines() if reason in line]
