@@ -69,7 +69,8 @@ class _Parameter:
     def row(self) -> list[object]:
         """The option as a row of usage.Options.optParameters."""
         instead = f"; environment variable {self.variable}" if self.variable else ""
-        return [self.name, None, self.default, self.doc + instead]
+        default = f" [default: {self.default}]" if self.default else ""
+        return [self.name, None, None, self.doc + instead + default]
 
 
 _PARAMETERS = (
@@ -110,12 +111,7 @@ class Options(usage.Options):
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
         self["listen"] = []
-        self._set = {
-            parameter.name: environ[parameter.variable]
-            for parameter in _PARAMETERS
-            if parameter.variable and environ.get(parameter.variable)
-        }
-        self.update(self._set)
+        self._environ = environ
 
     def opt_listen(self, description: str) -> None:
         """serve on this Twisted endpoint, such as tcp6:4000, in place of --port; repeatable"""
@@ -138,18 +134,22 @@ class Options(usage.Options):
             raise CannotStart(f"{error}; see twistd infernet-router --help") from None
 
     def postOptions(self) -> None:
-        """Read each value."""
+        """Read each value. Before, an option that was not given is None."""
         for parameter in _PARAMETERS:
-            text = self[parameter.name]
+            text, named = self[parameter.name], f"--{parameter.name}"
+            if parameter.name == "port" and self["listen"]:
+                if text is not None:
+                    raise CannotStart("--port and --listen: give one of them")
+                continue
+            if text is None and parameter.variable:
+                text, named = self._environ.get(parameter.variable) or None, parameter.variable
+            if text is None:
+                text = parameter.default
             if text is None:
                 continue
-            flagged = text is not parameter.default and text is not self._set.get(parameter.name)
-            if flagged and parameter.name == "port" and self["listen"]:
-                raise CannotStart("--port and --listen: give one of them")
             try:
                 self[parameter.name] = parameter.read(text)
             except ValueError as error:
-                named = f"--{parameter.name}" if flagged else parameter.variable
                 raise CannotStart(f"{named} {error}, not {quoted(text)}") from None
 
 

@@ -65,6 +65,8 @@ class OptionsTests(SynchronousTestCase):
         """A bad variable is refused, naming it."""
         self.assert_bad(f"PORT {PORT} '70000'", PORT="70000")
         self.assert_bad(f"REFRESH_INTERVAL {SECONDS} 'nan'", REFRESH_INTERVAL="nan")
+        self.assert_bad(f"REFRESH_INTERVAL {SECONDS} '0'", REFRESH_INTERVAL="0")
+        self.assert_bad(f"--interval {SECONDS} '0'", "--interval=0", REFRESH_INTERVAL="0")
 
     def test_unknown(self) -> None:
         """An option that is none, and an argument, are refused."""
@@ -74,12 +76,13 @@ class OptionsTests(SynchronousTestCase):
         self.assert_bad(f"Wrong number of arguments.; {help}", "4000")
 
     def test_listen(self) -> None:
-        """--listen is in place of --port, and beats the variable."""
+        """--listen is in place of --port, even of one with the default, and beats the variable."""
         options = parsed("--listen", "tcp6:4000", "--listen", "unix:/run/router", PORT="5000")
         self.assertEqual(options["listen"], ["tcp6:4000", "unix:/run/router"])
         self.assert_bad(
-            "--port and --listen: give one of them", "--port", "5000", "--listen", "tcp6:4000"
+            "--port and --listen: give one of them", "--port", "4000", "--listen", "tcp6:4000"
         )
+        self.assertEqual(parsed("--listen", "tcp6:4000", PORT="x")["listen"], ["tcp6:4000"])
 
     def test_help(self) -> None:
         """The help explains every option with its default and its variable."""
