@@ -68,6 +68,7 @@ class Demo:
         self._ports: list[Any] = []
         self._router: IService | None = None
         self._running: set[Deferred[None]] = set()
+        self._stopping = False
         self.api = f"http://127.0.0.1:{_free_port(port)}/api/v1/ip"
         self.places: list[_Place] = []
         self.handed_out: Counter[str] = Counter()
@@ -110,14 +111,15 @@ class Demo:
         self.problems += ["a job did not end"] * len(self._running)
 
     async def stop(self) -> None:
-        """Stop everything."""
+        """Stop everything; what goes wrong from now on is no problem."""
+        self._stopping = True
         for job in tuple(self._running):
             job.cancel()
-        if self._router is not None:
+        if self._router is not None and self._router.running:
             await self._router.stopService()
         await self._pool.closeCachedConnections()
-        for port in self._ports:
-            await port.stopListening()
+        while self._ports:
+            await self._ports.pop().stopListening()
 
     def log(self, event: LogEvent) -> None:
         """Keep a line of the log for the view."""
@@ -160,10 +162,9 @@ class Demo:
                 self.problems.append(f"a job for {', '.join(containers)} {status}")
             else:
                 self.seconds.append(self._reactor.seconds() - asked)
-        except CancelledError:
-            pass
         except Exception as error:
-            self.problems.append(f"a job for {', '.join(containers)}: {error!r}")
+            if not self._stopping:
+                self.problems.append(f"a job for {', '.join(containers)}: {error!r}")
 
 
 def view(demo: Demo) -> Group:

@@ -65,4 +65,5 @@ class DemoTests(TestCase):
         submitting.addErrback(lambda failure: failure.trap(CancelledError))
         await deferLater(self.reactor, 1.0)
         submitting.cancel()
+        await self.demo.stop()
         self.assertEqual(self.demo.problems, [])
