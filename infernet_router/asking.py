@@ -124,11 +124,16 @@ def _give_reason(failure: Failure) -> Failure:
     return failure if failure.check(NoAnswer) else Failure(NoAnswer(_in_words(failure.value)))
 
 
-def _in_words(problem: BaseException | None) -> str:
-    """Why there was no answer, for an operator; free of any text a node sent."""
+def _in_words(problem: BaseException | None, otherwise: str = "cannot ask it") -> str:
+    """
+    Why there was no answer, for an operator; free of any text a node sent.
+
+    `otherwise` is said of a problem that has no words of its own.
+    """
     match problem:
         case ResponseFailed() if problem.reasons:
-            return _in_words(problem.reasons[0].value)
+            # An answer ends with its connection, or with what went wrong where it was parsed.
+            return _in_words(problem.reasons[0].value, "the answer is not HTTP")
         case NoAnswer():
             return str(problem)
         case error.ConnectionRefusedError():
@@ -142,4 +147,4 @@ def _in_words(problem: BaseException | None) -> str:
         case SSL.Error():
             return "TLS failed: " + ", ".join(part[2] for part in problem.args[0])
         case _:
-            return f"the answer is not HTTP ({type(problem).__name__})"
+            return f"{otherwise} ({type(problem).__name__})"

@@ -141,7 +141,12 @@ class AskTests(SynchronousTestCase):
                 ResponseNeverReceived([Failure(ParseError("no", b"<b>"))]),
                 "the answer is not HTTP (ParseError)",
             ),
-            (ResponseFailed([]), "the answer is not HTTP (ResponseFailed)"),
+            (
+                ResponseFailed([Failure(ValueError("<b>"))]),
+                "the answer is not HTTP (ValueError)",
+            ),
+            (ResponseFailed([]), "cannot ask it (ResponseFailed)"),
+            (ValueError("<b>"), "cannot ask it (ValueError)"),
         ):
             self.assert_none(Failing(problem), reason)
             self.assert_none(Failing(problem, at_once=True), reason)
