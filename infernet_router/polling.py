@@ -21,7 +21,10 @@ _TICK = 0.02
 """Seconds from one look for nodes that are due to the next: small, so that polls come evenly."""
 
 _MAX_POLLS = 1000
-"""Polls a second at most; a larger fleet waits longer for its turns, and the API does not."""
+"""Polls a second at most, so that the API does not wait for them."""
+
+_MAX_TURNS = 800
+"""Turns a second at most: the interval of a larger fleet is longer. The rest is for retries."""
 
 _FIRST_RETRY = 1.0
 """Seconds until a node that just went down is asked again; doubled each time it fails again."""
@@ -49,7 +52,7 @@ class _Turn:
     def __init__(self, address: NodeAddress, phase: float) -> None:
         self.address = address
         self.phase = phase
-        """A time at which it is its turn; all others are whole intervals away from it."""
+        """Its next turn, or its last while it is asked or retried; all are intervals apart."""
         self.failures = 0
         """How often it failed since its last report."""
         self.reported: float | None = None
@@ -62,10 +65,11 @@ class Poller(Service):
     Keeps a fleet up to date: every node is asked once an interval, the turns spread over it.
 
     A new node is asked at once. A node that fails is asked again after a second, then two,
-    four, … but never later than an interval.
+    four, … but never later than an interval. A fleet with more nodes than can be asked in an
+    interval has a longer one.
 
     :param http: treq's HTTPClient, or a StubTreq.
-    :param interval: seconds from one poll of a node to its next.
+    :param interval: seconds from one poll of a node to its next, at least.
     :param timeout: seconds a node has for its whole answer.
     """
 
@@ -80,7 +84,7 @@ class Poller(Service):
         self._fleet = fleet
         self._http = http
         self._clock = clock
-        self._interval = interval
+        self._least_interval = interval
         self._timeout = timeout
         self._known: tuple[NodeAddress, ...] = ()
         self._turns: dict[NodeAddress, _Turn] = {}
@@ -107,6 +111,11 @@ class Poller(Service):
             poll.cancel()
         return DeferredList([self._stopped, *polls])
 
+    @property
+    def _interval(self) -> float:
+        """Seconds from one poll of a node to its next, for a fleet of this size."""
+        return max(self._least_interval, len(self._turns) / _MAX_TURNS)
+
     def _tick(self) -> None:
         """Ask the nodes that are due. Whatever breaks, the next tick comes."""
         try:
@@ -129,15 +138,17 @@ class Poller(Service):
                 self._poll(turn, now)
 
     def _give_turns(self, now: float) -> None:
-        """Give every new node a turn now and a phase of its own, and forget the gone ones."""
+        """Give every new node a turn at once, or as soon as so many can be asked, and a phase."""
         known = set(self._known)
         for gone in self._turns.keys() - known:
             self._turns.pop(gone).gone = True
         new = [address for address in self._known if address not in self._turns]
+        for address in new:
+            self._turns[address] = _Turn(address, phase=now)
         for place, address in enumerate(new):
-            turn = _Turn(address, phase=now + self._interval * place / len(new))
-            self._turns[address] = turn
-            self._enqueue(turn, now)
+            turn = self._turns[address]
+            turn.phase += self._interval * place / len(new)
+            self._enqueue(turn, now + max(0.0, place / _MAX_TURNS - _LONGEST_BURST))
         for address in self._known:
             self._turns[address].address = address
 
@@ -162,8 +173,10 @@ class Poller(Service):
         if turn.failures:
             wait = min(_FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20), self._interval)
             return self._clock.seconds() + wait
-        wait = (turn.phase - asked) % self._interval
-        return asked + wait + (self._interval if wait < _SHORTEST * self._interval else 0)
+        interval = self._interval
+        wait = (turn.phase - asked) % interval
+        turn.phase = asked + wait + (interval if wait < _SHORTEST * interval else 0)
+        return turn.phase
 
     def _is_good(self, turn: _Turn, now: float) -> bool:
         """Whether a node's last report still counts though it will not give another just now."""

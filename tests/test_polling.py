@@ -1,15 +1,20 @@
 """Tests of infernet_router.polling."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 from random import Random
 from typing import Any
 
 from treq.testing import StubTreq
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseDone
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer, provider
@@ -41,6 +46,31 @@ class Nodes(Resource):
         host = request.getRequestHostname().decode()
         self.asked.append((self._clock.seconds(), host))
         return self.nodes[host].render(request)
+
+
+class Quick:
+    """A treq for large fleets: every node answers at once, with a report or a status."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.statuses: dict[str, int] = {}
+        self.asked: defaultdict[str, list[float]] = defaultdict(list)
+        """When each URL was asked for."""
+
+    def get(self, url: Any, **options: object) -> Deferred[Any]:
+        self.asked[url.to_text()].append(self._clock.seconds())
+        return succeed(QuickResponse(self.statuses.get(url.to_text(), 200)))
+
+
+class QuickResponse:
+    """A response that is there as a whole."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def deliverBody(self, protocol: Protocol) -> None:
+        protocol.dataReceived(b'{"containers":[],"pending":{"offchain":0,"onchain":0}}')
+        protocol.connectionLost(Failure(ResponseDone()))
 
 
 @implementer(IResource)
@@ -137,11 +167,61 @@ class PollerTests(SynchronousTestCase):
         addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(1000)]
         self.start(addresses)
         self.pass_time(0.5)
-        self.assertIn(len(self.nodes.asked), range(480, 541))
+        self.assertIn(len(self.nodes.asked), range(400, 541))
         self.pass_time(3)
         self.nodes.asked.clear()
         self.clock.advance(60)
         self.assertEqual(len(self.nodes.asked), 100)
+
+    def start_many(self) -> Quick:
+        """A poller of 2000 nodes, far more than can be asked in its interval of half a second."""
+        quick = Quick(self.clock)
+        addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(2000)]
+        self.start(addresses, http=quick, interval=0.5)
+        self.pass_time(5)
+        quick.asked.clear()
+        return quick
+
+    def test_many(self) -> None:
+        """Each node of a fleet that is too large for the interval is asked in a longer one."""
+        quick = self.start_many()
+        self.pass_time(5)
+        self.assertEqual(Counter(map(len, quick.asked.values())), Counter({2: 2000}))
+        for first, second in quick.asked.values():
+            self.assertApproximates(second - first, 2.5, 0.1)
+
+    def test_many_retried(self) -> None:
+        """A node of a large fleet that fails is asked again after a second, too."""
+        quick = self.start_many()
+        url = "http://10.0.4.0/info"
+        quick.statuses[url] = 500
+        while url not in quick.asked:
+            self.pass_time(0.02)
+        self.pass_time(1.2)
+        first, second = quick.asked[url]
+        self.assertApproximates(second - first, 1, 0.1)
+
+    def test_many_asked_too_often(self) -> None:
+        """The report of a node of a large fleet stays good for three of its longer intervals."""
+        quick = self.start_many()
+        self.lines.clear()
+        quick.statuses = {f"http://10.0.4.{n}/info": 429 for n in range(20)}
+        self.pass_time(4.9)
+        self.assertEqual(self.lines, [])
+        self.pass_time(5.2)
+        self.assertEqual(len(self.lines), 20)
+
+    def test_grown(self) -> None:
+        """When a large fleet grows, its nodes go on to be asked in turn."""
+        quick = self.start_many()
+        self.pass_time(20)
+        quick.asked.clear()
+        known = self.fleet.addresses
+        self.fleet.replace([*known, *(parse_address(f"10.1.0.{n}") for n in range(40))])
+        self.pass_time(8)
+        for address in known:
+            for before, after in pairwise(quick.asked[f"{address.url}/info"]):
+                self.assertApproximates(after - before, 2.55, 0.3)
 
     def test_up(self) -> None:
         """A node that reports is up, which is logged once."""
@@ -326,7 +406,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.nodes[B].polls, 1)
 
     def test_headers(self) -> None:
-        """A node is asked for JSON, is told who asks, and is offered neither gzip nor h2c."""
+        """A node is asked for JSON, is told who asks, and is not offered h2c."""
         asked: list[Any] = []
 
         class Curious(Resource):
