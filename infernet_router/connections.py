@@ -51,9 +51,14 @@ class BadCertificates(Exception):
 
 
 def connection_pool(reactor: Any) -> HTTPConnectionPool:
-    """A pool that keeps one idle connection a node, not quite as long as the node does."""
+    """
+    A pool that keeps idle connections, not quite as long as nodes do.
+
+    It keeps a few for each host and port. A node needs one, as it is asked one thing at a time;
+    but nodes with path prefixes behind one proxy share those of the proxy.
+    """
     pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = 1
+    pool.maxPersistentPerHost = 8
     pool.cachedConnectionTimeout = KEEP_ALIVE  # type: ignore[assignment]
     return pool
 

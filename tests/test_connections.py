@@ -29,9 +29,9 @@ class HTTPClientTests(SynchronousTestCase):
     def ask(self, url: str = "http://192.0.2.1:4000/info") -> Deferred[bytes]:
         return ask(self.http, url, self.reactor, 3.0)
 
-    def connected(self) -> tuple[Any, Any]:
-        """The last connection that was made: its protocol and its transport."""
-        _, _, factory, *_ = self.reactor.tcpClients[-1]
+    def connected(self, number: int = -1) -> tuple[Any, Any]:
+        """The connection of this number, or the last: its protocol and its transport."""
+        _, _, factory, *_ = self.reactor.tcpClients[number]
         protocol, transport = factory.buildProtocol(None), StringTransport()
         protocol.makeConnection(transport)
         return protocol, transport
@@ -60,14 +60,29 @@ class HTTPClientTests(SynchronousTestCase):
 
     def test_answer(self) -> None:
         """An answer's body is passed on; the next question takes the same connection."""
+        answered = self.ask()
+        protocol, transport = self.connected()
         for _ in range(2):
-            answered = self.ask()
-            if len(self.reactor.tcpClients) == 1 and not self.pool._connections:
-                protocol, transport = self.connected()
             protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
             self.assertEqual(self.successResultOf(answered), b"{}")
+            answered = self.ask()
         self.assertEqual(len(self.reactor.tcpClients), 1)
-        self.assertEqual(transport.value().count(b"GET /info HTTP/1.1"), 2)
+        self.assertEqual(transport.value().count(b"GET /info HTTP/1.1"), 3)
+
+    def test_shared_host(self) -> None:
+        """Nodes behind one proxy keep a connection each, but no more than eight."""
+        urls = [f"http://192.0.2.1/{number}/info" for number in range(9)]
+        connections: list[tuple[Any, Any]] = []
+        for _ in range(2):
+            answers = [self.ask(url) for url in urls]
+            while len(connections) < len(self.reactor.tcpClients):
+                connections.append(self.connected(len(connections)))
+            for protocol, transport in connections:
+                if not transport.disconnecting:
+                    protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
+            for answered in answers:
+                self.assertEqual(self.successResultOf(answered), b"{}")
+        self.assertEqual(len(connections), 10)
 
     def test_kept(self) -> None:
         """An idle connection is closed before the node closes it."""
