@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,18 @@ TWISTD = str(Path(sys.executable).with_name("twistd"))
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 60.0
 """Seconds after which what has not happened is taken not to happen: long, for busy machines."""
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+IPV6 = _has_ipv6()
+"""Whether this machine has ::1."""
 
 Value = TypeVar("Value")
 
