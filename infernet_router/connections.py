@@ -45,6 +45,11 @@ KEEP_ALIVE = 4.5
 _MAX_ANSWER = MAX_BYTES + 64 * 1024
 """The most a node may send for one request, head and body together, in bytes."""
 
+_START = b"HTTP/0.0 000 "
+"""How an answer starts, with a 0 for each digit. The status may also be all of its line."""
+
+_TO_ZERO = bytes.maketrans(b"123456789\r\n", b"000000000  ")
+
 
 class BadCertificates(Exception):
     """A file gives no certificates to trust; the message says why."""
@@ -159,21 +164,32 @@ class _BoundedEndpoint:
 
 
 class _Bounded(ProtocolWrapper):
-    """One connection; it ends when the node sends too much for one request."""
+    """One connection; it ends when the node sends what is no answer, or too much of one."""
 
     _received = 0
+    _start = b""
     _why: Failure | None = None
 
     def writeSequence(self, data: list[bytes]) -> None:
         self._received = 0
+        self._start = b""
         super().writeSequence(data)
 
     def dataReceived(self, data: bytes) -> None:
         self._received += len(data)
+        if len(self._start) < len(_START):
+            self._start = (self._start + data)[: len(_START)]
+            if why := _no_answer_starts_so(self._start):
+                self._refuse(why)
+                return
         super().dataReceived(data)
         if self._received > _MAX_ANSWER:
-            self._why = Failure(NoAnswer(f"it sent more than {_MAX_ANSWER // 1024} KiB"))
-            self.abortConnection()
+            self._refuse(f"it sent more than {_MAX_ANSWER // 1024} KiB")
+
+    def _refuse(self, why: str) -> None:
+        """Close at once, and say why."""
+        self._why = Failure(NoAnswer(why))
+        self.abortConnection()
 
     def stopProducing(self) -> None:
         """No more of this answer is wanted: close at once, whatever the node still sends."""
@@ -183,6 +199,20 @@ class _Bounded(ProtocolWrapper):
         if reason.check(SSL.Error) and isinstance(self.transport, TLSMemoryBIOProtocol):
             self._why = _verification_failure(self.transport.getHandle())
         super().connectionLost(self._why or reason)
+
+
+def _no_answer_starts_so(start: bytes) -> str | None:
+    """
+    What is wrong with the first bytes of an answer, however few they are.
+
+    Twisted takes any number for a status, and logs each interim answer.
+    """
+    status = start[9:10]
+    if not _START.startswith(start.translate(_TO_ZERO)) or status not in b"12345":
+        return "the answer is not HTTP"
+    if status == b"1":
+        return "it sent an interim answer (1xx), which was not asked for"
+    return None
 
 
 def _verification_failure(connection: SSL.Connection) -> Failure | None:

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -109,6 +110,55 @@ class HTTPClientTests(SynchronousTestCase):
             b"HTTP/1.1 200\r\ncontent-encoding: gzip\r\ncontent-length: 99999\r\n\r\n",
             bomb,
         )
+
+    def test_interim(self) -> None:
+        """An interim answer is refused at its first bytes, however they come; none is logged."""
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 5000
+        reason = "it sent an interim answer (1xx), which was not asked for"
+        with capturedLogs() as logged:
+            self.assert_refused(reason, interim)
+            self.assert_refused(reason, *(bytes([byte]) for byte in interim))
+            self.assert_refused(reason, b"HTTP/1.1 199\n\n")
+        self.assertEqual(logged, [])
+
+    def test_later_interim(self) -> None:
+        """A kept connection ends, too, when the next answer on it is an interim one."""
+        first = self.ask()
+        protocol, transport = self.connected()
+        protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
+        self.successResultOf(first)
+        self.ask()
+        protocol.dataReceived(b"HTTP/1.1 100\r\n\r\n")
+        self.assertTrue(transport.disconnecting)
+
+    def test_status_line(self) -> None:
+        """What starts as no answer does, or with a status that there is not, is not HTTP."""
+        for start in (
+            b"<html>",
+            b"\r\n",
+            b"HTTP/2 200\r\n",
+            b"HTTP 200",
+            b"HTTP/1.1  200",
+            b"HTTP/1.1 -1",
+            b"HTTP/1.1 +100\r\n\r\n",
+            b"HTTP/1.1 099\r\n",
+            b"HTTP/1.1 600\r\n",
+            b"HTTP/1.1 20\r\n",
+            b"HTTP/1.1 2_00\r\n",
+            b"HTTP/1.1 20000\r\n",
+            b"HTTP/1.1 99999\r\n",
+        ):
+            self.assert_refused("the answer is not HTTP", start)
+            self.assert_refused("the answer is not HTTP", *(bytes([byte]) for byte in start))
+
+    def test_statuses(self) -> None:
+        """A status line may have a phrase, an empty one or none, and may come in pieces."""
+        for line in (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 \r\n", b"HTTP/1.1 200\n"):
+            answered = self.ask(f"http://192.0.2.1:{4000 + len(line)}/info")
+            protocol, _ = self.connected()
+            for byte in line + b"content-length: 2\r\n\r\n{}":
+                protocol.dataReceived(bytes([byte]))
+            self.assertEqual(self.successResultOf(answered), b"{}")
 
     def test_too_much(self) -> None:
         """An answer that goes on and on ends the connection, in headers or body."""

@@ -246,8 +246,12 @@ class AnswerTests(SocketTestCase):
         """Answers that are none, each with its reason."""
         ok = b"HTTP/1.1 200 \r\n"
         for answer, reason in (
-            (b"<html>\r\n\r\n", "the answer is not HTTP (ParseError)"),
-            (b"HTTP/2 200\r\n\r\n", "the answer is not HTTP (BadResponseVersion)"),
+            (b"<html>\r\n\r\n", "the answer is not HTTP"),
+            (b"HTTP/2 200\r\n\r\n", "the answer is not HTTP"),
+            (
+                b"HTTP/1.1 100 Continue\r\n\r\n" * 5000,
+                "it sent an interim answer (1xx), which was not asked for",
+            ),
             (ok + b"content-length: x\r\n\r\n", "the answer is not HTTP (ValueError)"),
             (
                 ok + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
