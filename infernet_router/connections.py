@@ -191,6 +191,11 @@ class _Bounded(ProtocolWrapper):
         self._why = Failure(NoAnswer(why))
         self.abortConnection()
 
+    def loseConnection(self) -> None:
+        """Twisted closes before an answer is complete only for a line of its head over 16 KiB."""
+        self._why = Failure(NoAnswer("it sent too long a header line"))
+        super().loseConnection()
+
     def stopProducing(self) -> None:
         """No more of this answer is wanted: close at once, whatever the node still sends."""
         self.abortConnection()

@@ -169,6 +169,14 @@ class HTTPClientTests(SynchronousTestCase):
         ):
             self.assert_refused("it sent more than 1088 KiB", start, *[b"x: y\r\n" * 10_000] * 20)
 
+    def test_long_line(self) -> None:
+        """A line of the head that is too long ends the connection, and is said to be that."""
+        for start in (b"HTTP/1.1 200 ", b"HTTP/1.1 200\r\nx: "):
+            for size in (1000, 65536):
+                self.assert_refused(
+                    "it sent too long a header line", start, *[b"y" * size] * (70_000 // size + 1)
+                )
+
     def test_too_much_without_end(self) -> None:
         """An answer that ends with its connection is cut, but not to what a report may be."""
         answered = self.ask()

@@ -257,6 +257,7 @@ class AnswerTests(SocketTestCase):
                 ok + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
                 "the answer is not HTTP (_MalformedChunkedDataError)",
             ),
+            (ok + b"x: " + b"y" * 2_000_000, "it sent too long a header line"),
             (b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n", "HTTP 429"),
             (
                 b"HTTP/1.1 301 \r\nlocation: http://127.0.0.1/\r\n\r\n",
