@@ -1,6 +1,5 @@
 """The connections to nodes: kept for reuse, bounded in what they take, verified when TLS."""
 
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -11,7 +10,6 @@ from service_identity import VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
@@ -77,8 +75,7 @@ def http_client(reactor: Any, pool: HTTPConnectionPool, ca_file: Path | None = N
     """
     endpoints = _Endpoints(reactor, _trust(ca_file))
     agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
-    no_cookies = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
-    return HTTPClient(_Uncompressed(agent), cookiejar=no_cookies)
+    return HTTPClient(_Plain(agent))
 
 
 def _trust(ca_file: Path | None) -> SSL.Context:
@@ -99,8 +96,8 @@ def _trust(ca_file: Path | None) -> SSL.Context:
 
 @implementer(IAgent)
 @frozen
-class _Uncompressed:
-    """An agent that asks for no compression, and passes no compressed answer on to be unpacked."""
+class _Plain:
+    """An agent that asks for no compression, and passes on no compressed answer and no cookies."""
 
     agent: IAgent
 
@@ -114,14 +111,21 @@ class _Uncompressed:
         if headers is not None:
             headers.removeHeader(b"accept-encoding")
         asked: Deferred[IResponse] = self.agent.request(method, uri, headers, bodyProducer)
-        return asked.addCallback(_refuse_compressed)
+        return asked.addCallback(_make_plain)
 
 
-def _refuse_compressed(response: IResponse) -> IResponse:
-    """Pass a response on as it is, unless treq would unpack it: a small one can become huge."""
-    if response.headers.hasHeader(b"content-encoding"):
+def _make_plain(response: IResponse) -> IResponse:
+    """
+    Keep from treq what it would act on.
+
+    A small answer can be huge once it is unpacked, and a cookie can be one that cannot be read.
+    """
+    encodings = b",".join(response.headers.getRawHeaders(b"content-encoding", ()))
+    if encodings.strip().lower() not in (b"", b"identity"):
         abandon(response)
         raise NoAnswer("it sent a compressed answer, which was not asked for")
+    response.headers.removeHeader(b"set-cookie")
+    response.headers.removeHeader(b"set-cookie2")
     return response
 
 

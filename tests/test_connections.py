@@ -105,11 +105,21 @@ class HTTPClientTests(SynchronousTestCase):
     def test_compressed(self) -> None:
         """A compressed answer is refused, not unpacked."""
         bomb = gzip.compress(bytes(10_000_000))
-        self.assert_refused(
-            "it sent a compressed answer, which was not asked for",
-            b"HTTP/1.1 200\r\ncontent-encoding: gzip\r\ncontent-length: 99999\r\n\r\n",
-            bomb,
+        for encoding in (b"gzip", b"GZIP", b"br", b"identity\r\ncontent-encoding: gzip"):
+            self.assert_refused(
+                "it sent a compressed answer, which was not asked for",
+                b"HTTP/1.1 200\r\ncontent-encoding: %s\r\n" % encoding,
+                b"content-length: 99999\r\n\r\n",
+                bomb,
+            )
+
+    def test_identity(self) -> None:
+        """An answer that says it is not compressed is as good as one that does not say."""
+        answered = self.ask()
+        self.connected()[0].dataReceived(
+            b"HTTP/1.1 200\r\ncontent-encoding: Identity\r\ncontent-length: 2\r\n\r\n{}"
         )
+        self.assertEqual(self.successResultOf(answered), b"{}")
 
     def test_interim(self) -> None:
         """An interim answer is refused at its first bytes, however they come; none is logged."""
@@ -199,13 +209,14 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(len(self.reactor.tcpClients), 1)
 
     def test_cookies(self) -> None:
-        """A node's cookies are not kept."""
+        """A node's cookies are not kept, nor even read."""
         answered = self.ask()
         protocol, transport = self.connected()
         protocol.dataReceived(
-            b"HTTP/1.1 200\r\nset-cookie: a=b; path=/\r\ncontent-length: 2\r\n\r\n{}"
+            b"HTTP/1.1 200\r\nset-cookie: a=b; path=/\r\nset-cookie: \xff=\xff; path=/\r\n"
+            b"set-cookie2: \xff=\xff; version=1\r\ncontent-length: 2\r\n\r\n{}"
         )
-        self.successResultOf(answered)
+        self.assertEqual(self.successResultOf(answered), b"{}")
         transport.clear()
         self.ask()
         self.assertNotIn(b"cookie", transport.value().lower())
