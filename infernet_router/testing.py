@@ -10,7 +10,6 @@ need. Serve it with twisted.web's Site, or hand it to treq.testing.StubTreq:
 Its knobs are attributes, and may be turned while it runs.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from random import Random
@@ -37,6 +36,14 @@ class SimulatedContainer:
     image: str = ""
 
 
+@frozen
+class _Submission:
+    """A job as POST /api/jobs takes it."""
+
+    containers: tuple[str, ...]
+    data: object
+
+
 @define
 class SimulatedJob:
     """One job a simulated node was given; times are its clock's, in seconds."""
@@ -53,7 +60,7 @@ class SimulatedNode(Resource):
     """
     A node with one queue: jobs wait in order of arrival, `slots` of them run at once.
 
-    It answers GET /info, /health and /resources, and POST and GET /api/jobs.
+    It answers GET /info, /health and /resources, and POST and GET /api/jobs; HEAD is as GET.
 
     :param clock: times the jobs.
     :param containers: ids, or SimulatedContainer for more than an id.
@@ -137,11 +144,14 @@ class SimulatedNode(Resource):
             (b"GET", b"/api/jobs"): self._get_jobs,
             (b"POST", b"/api/jobs"): self._post_job,
         }
-        route = routes.get((request.method, path))
+        head = request.method == b"HEAD"
+        route = routes.get((b"GET" if head else request.method, path))
         status, content = route(request) if route else (404, {"error": "not found"})
+        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
         request.setResponseCode(status)
         request.setHeader("content-type", "application/json")
-        return content if isinstance(content, bytes) else msgspec.json.encode(content)
+        request.setHeader("content-length", str(len(body)))
+        return b"" if head else body
 
     def _info(self, request: Request) -> tuple[int, Any]:
         if self.info is not None:
@@ -156,10 +166,9 @@ class SimulatedNode(Resource):
     def _post_job(self, request: Request) -> tuple[int, Any]:
         """Take a job. A node refuses one whose first container is not external."""
         try:
-            job = json.loads(request.content.read() if request.content else b"")
-            containers = tuple(job["containers"])
-            job["data"]
-        except (ValueError, TypeError, KeyError):
+            body = request.content.read() if request.content else b""
+            containers = msgspec.json.decode(body, type=_Submission).containers
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return 400, {"error": "a job has containers and data"}
         known = {container.id: container.external for container in self.containers}
         if not containers or any(container not in known for container in containers):

@@ -6,6 +6,7 @@ from typing import Any
 
 from treq.testing import StubTreq
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.reports import Container, decode_report
@@ -81,11 +82,34 @@ class SimulatedNodeTests(SynchronousTestCase):
 
     def test_refused_jobs(self) -> None:
         """A job is refused as a real node refuses it."""
-        for body in (b"", b"[]", b'{"containers":["llm"]}', b'{"containers":1,"data":{}}'):
-            self.assertEqual(self.post(body)[0], 400, body)
+        for body in (
+            b"",
+            b"[]",
+            b"\xff",
+            b'{"containers":["\xff"],"data":{}}',
+            b'{"containers":["llm"]}',
+            b'{"containers":1,"data":{}}',
+            b'{"containers":[1],"data":{}}',
+            b'{"containers":[["llm"]],"data":{}}',
+            b'{"containers":["llm"],"data":' + b"[" * 100_000,
+        ):
+            answer = (400, {"error": "a job has containers and data"})
+            self.assertEqual(self.post(body), answer, body[:50])
         for containers in ([], ["other"], ["llm", "other"], ["inner", "llm"]):
             self.assertEqual(self.post(self.job(*containers))[0], 405, containers)
         self.assertEqual(self.post(self.job("llm", "inner"))[0], 200)
+
+    def test_head(self) -> None:
+        """HEAD says what GET would, without a body."""
+        for path in ("/info", "/health", "/api/jobs", "/other"):
+            status, body = self.get(path)
+            with capturedLogs() as logged:
+                response = self.successResultOf(self.http.head(f"http://node.invalid{path}"))
+            self.assertEqual(self.successResultOf(response.content()), b"")
+            self.assertEqual(response.code, status)
+            self.assertEqual(response.headers.getRawHeaders("content-length"), [str(len(body))])
+            self.assertEqual([event for event in logged if "HEAD" in str(event)], [])
+        self.assertEqual(self.node.polls, 2)
 
     def test_failing(self) -> None:
         """A node whose jobs fail ends them at once, and shows none pending."""
