@@ -1,6 +1,7 @@
 """The public HTTP API: Klein routes from a query through the fleet to JSON."""
 
 from typing import cast
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from klein import Klein
@@ -14,7 +15,9 @@ from werkzeug.exceptions import BadHost, HTTPException
 from infernet_router.fleet import Fleet, NoNode
 from infernet_router.quoting import quoted
 
-_MAX_CONTAINERS = 100
+_MAX_FIELDS = 100
+"""The most fields of a query that are read."""
+
 _RETRY_AFTER = b"1"
 """Seconds after which an answer may differ: a node that is down is asked again after one."""
 
@@ -89,17 +92,27 @@ class Api(Resource):
 
 
 def _containers(request: Request) -> list[str]:
-    """The containers a request names, at least one."""
+    """
+    The containers a request names, at least one.
+
+    Twisted's own reading of the query ends a field at `;`, which an id may have.
+    """
+    query = request.uri.partition(b"?")[2]
+    if query.count(b"&") >= _MAX_FIELDS:
+        raise BadRequest(f"the query has more than {_MAX_FIELDS} fields")
+    fields = [field.partition(b"=") for field in query.replace(b"+", b" ").split(b"&")]
     try:
-        containers = [value.decode() for value in request.args.get(b"container", ())]
+        containers = [
+            unquote_to_bytes(value).decode()
+            for name, _, value in fields
+            if unquote_to_bytes(name) == b"container"
+        ]
     except UnicodeDecodeError:
         raise BadRequest("container is not UTF-8") from None
     if not containers:
         raise BadRequest("No containers specified")
     if "" in containers:
         raise BadRequest("No containers specified: container is empty")
-    if len(containers) > _MAX_CONTAINERS:
-        raise BadRequest(f"more than {_MAX_CONTAINERS} containers")
     return containers
 
 

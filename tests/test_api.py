@@ -26,7 +26,8 @@ class ApiTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.fleet = Fleet(Clock().seconds, Random(1))
         self.fleet.replace([NODE, OTHER])
-        self.fleet.observed(NODE, report("llm", "zum Übersetzen"))
+        containers = ("llm", "zum Übersetzen", "a;container=b", "model/7b:q4?")
+        self.fleet.observed(NODE, report(*containers))
         self.http: Any = StubTreq(Api(self.fleet))
 
     def ask(self, path: str, method: str = "GET", host: str = "r.invalid") -> Any:
@@ -57,6 +58,9 @@ class ApiTests(SynchronousTestCase):
         for query in (
             "container=llm&container=zum%20%C3%9Cbersetzen",
             "container=zum+%C3%9Cbersetzen&x=1",
+            "container=a;container=b",
+            "container=a%3Bcontainer=b&&x=%ff;container=c",
+            "%63ontainer=model/7b:q4?",
         ):
             self.assertEqual(self.ask(f"/api/v1/ip?{query}").code, 200)
 
@@ -82,18 +86,23 @@ class ApiTests(SynchronousTestCase):
 
     def test_no_container(self) -> None:
         """Without a container there is nothing to route by."""
-        for query in ("", "?", "?container", "?containers=llm", "?Container=llm"):
+        for query in ("", "?", "?containers=llm", "?Container=llm", "?x=%ff"):
             self.assert_error(f"/api/v1/ip{query}", 400, "No containers specified")
-        for query in ("?container=", "?container=llm&container="):
+        for query in ("?container", "?container=", "?container=llm&container="):
             self.assert_error(
                 f"/api/v1/ip{query}", 400, "No containers specified: container is empty"
             )
 
     def test_bad_container(self) -> None:
         """Containers that are none, or too many, are refused."""
-        self.assert_error("/api/v1/ip?container=%ff", 400, "container is not UTF-8")
-        many = "&".join(["container=llm"] * 101)
-        self.assert_error(f"/api/v1/ip?{many}", 400, "more than 100 containers")
+        for container in ("%ff", "%C3", "%ED%B3%BF", "%C3&container=%9C", "llm&container=%ff"):
+            self.assert_error(f"/api/v1/ip?container={container}", 400, "container is not UTF-8")
+        many = "&".join(["container=llm"] * 100)
+        self.assertEqual(self.ask(f"/api/v1/ip?{many}").code, 200)
+        for more in ("container=llm", "x", ""):
+            self.assert_error(
+                f"/api/v1/ip?{many}&{more}", 400, "the query has more than 100 fields"
+            )
 
     def test_no_node(self) -> None:
         """When no node can do it, 503 says why, and when to ask again."""
