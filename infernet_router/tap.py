@@ -74,16 +74,18 @@ class _Parameter:
 
 
 _PARAMETERS = (
-    _Parameter("port", "4000", _port, "TCP port to serve on, all interfaces", "PORT"),
+    _Parameter("port", "4000", _port, "TCP port to serve on, all IPv4 interfaces", "PORT"),
     _Parameter("ips", "ips.txt", _path, "file of node addresses, one a line"),
     _Parameter(
         "interval",
         "3",
         _seconds,
-        "seconds from one poll of a node to its next",
+        "seconds from one poll of a node to its next, 0.1 to 86400",
         "REFRESH_INTERVAL",
     ),
-    _Parameter("timeout", "3", _seconds, "seconds a node has to answer a poll"),
+    _Parameter(
+        "timeout", "3", _seconds, "seconds a node has for its whole answer to a poll, 0.1 to 86400"
+    ),
     _Parameter(
         "ca-file",
         None,

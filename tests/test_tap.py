@@ -88,11 +88,11 @@ class OptionsTests(SynchronousTestCase):
         """The help explains every option with its default and its variable."""
         words = " ".join(str(Options({})).split())
         for part in (
-            "--port= TCP port to serve on, all interfaces; environment variable PORT [default:"
-            " 4000]",
-            "environment variable REFRESH_INTERVAL [default: 3]",
+            "--port= TCP port to serve on, all IPv4 interfaces; environment variable PORT"
+            " [default: 4000]",
+            "its next, 0.1 to 86400; environment variable REFRESH_INTERVAL [default: 3]",
             "--listen=",
-            "--timeout=",
+            "answer to a poll, 0.1 to 86400 [default: 3]",
             "[default: ips.txt]",
             "--ca-file=",
         ):
