@@ -43,7 +43,7 @@ def _port(text: str) -> int:
 
 def _seconds(text: str) -> float:
     try:
-        if 0.1 <= float(text) <= 86400:
+        if text.isascii() and "_" not in text and 0.1 <= float(text) <= 86400:
             return float(text)
     except ValueError:
         pass

@@ -55,7 +55,7 @@ class OptionsTests(SynchronousTestCase):
         """A bad value is refused, naming its option and what it may be."""
         for text in ("0", "65536", "70000", "-1", "4000.0", "text", "", "\u0664"):
             self.assert_bad(f"--port {PORT} {text!r}", f"--port={text}")
-        for text in ("0", "0.05", "nan", "inf", "-3", "86401", "text", ""):
+        for text in ("0", "0.05", "nan", "inf", "-3", "86401", "1_0", "\u0664", "text", ""):
             self.assert_bad(f"--interval {SECONDS} {text!r}", f"--interval={text}")
             self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
         self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
