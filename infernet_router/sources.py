@@ -1,5 +1,6 @@
 """Sources of addresses."""
 
+from errno import EACCES
 from pathlib import Path
 
 from infernet_router.addresses import BadAddressList, NodeAddress, parse_address_list
@@ -25,11 +26,12 @@ def read_address_file(path: Path) -> tuple[NodeAddress, ...]:
         raise BadSource(f"there is no {path}: {EXAMPLE}") from None
     except IsADirectoryError:
         raise BadSource(
-            f"{path} is a directory, which is what docker makes of a file to mount that is not"
-            f" there: remove it and {EXAMPLE}"
+            f"{path} is a directory, not a file of addresses. If docker made it, for a file to"
+            f" mount that was not there, remove it and {EXAMPLE}"
         ) from None
     except OSError as error:
-        raise BadSource(f"cannot read {path}: {error.strerror}; make it readable") from None
+        advice = "; make it readable" if error.errno == EACCES else ""
+        raise BadSource(f"cannot read {path}: {error.strerror}{advice}") from None
     try:
         addresses = parse_address_list(text)
     except BadAddressList as error:

@@ -1,10 +1,18 @@
 """Tests of infernet_router.sources."""
 
-from pathlib import Path
+from errno import EACCES
+from pathlib import Path, PosixPath
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.sources import BadSource, read_address_file
+
+
+class Forbidden(PosixPath):
+    """A file its reader has no permission to read, even if that is root."""
+
+    def read_bytes(self) -> bytes:
+        raise PermissionError(EACCES, "Permission denied")
 
 
 class ReadAddressFileTests(SynchronousTestCase):
@@ -48,15 +56,24 @@ class ReadAddressFileTests(SynchronousTestCase):
         )
 
     def test_directory(self) -> None:
-        """A directory in its place is explained: it is docker that makes one."""
+        """A directory in its place may be one that docker made; only such a one is to go."""
         self.path.mkdir()
-        with self.assertRaises(BadSource) as caught:
-            read_address_file(self.path)
-        self.assertIn("is a directory, which is what docker makes", str(caught.exception))
+        self.assert_bad(
+            f"{self.path} is a directory, not a file of addresses. If docker made it, for a file to"
+            " mount that was not there, remove it and copy ips.txt.example to ips.txt and put your"
+            " nodes in it, one address a line"
+        )
 
     def test_unreadable(self) -> None:
-        """A file that cannot be read says why."""
+        """A file that cannot be read says why, and what to do if that helps."""
+        self.path = Forbidden("ips.txt")
+        self.assert_bad("cannot read ips.txt: Permission denied; make it readable")
+
+    def test_no_file(self) -> None:
+        """A path that leads to no file says why."""
         self.path.symlink_to(self.path)
-        self.assert_bad(
-            f"cannot read {self.path}: Too many levels of symbolic links; make it readable"
-        )
+        self.assert_bad(f"cannot read {self.path}: Too many levels of symbolic links")
+        self.path.unlink()
+        self.path.touch()
+        self.path /= "ips.txt"
+        self.assert_bad(f"cannot read {self.path}: Not a directory")
