@@ -37,7 +37,7 @@ class ReadAddressFileTests(SynchronousTestCase):
         self.path.write_bytes(b"192.0.2.1\nftp://x\n# \xff is fine here\nn\xf6de.invalid\n")
         self.assert_bad(
             f"{self.path}, line 2: 'ftp://x': the scheme must be http or https, not 'ftp'\n"
-            f"{self.path}, line 4: 'n\\udcf6de.invalid': it is not UTF-8"
+            f"{self.path}, line 4: 'n\\xf6de.invalid': it is not UTF-8"
         )
 
     def test_missing(self) -> None:
