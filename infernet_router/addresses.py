@@ -12,6 +12,8 @@ from infernet_router.quoting import quoted
 
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?P<port>:.*)?", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
+_ONLY_COLON = re.compile(r"https?:(?![0-9]+/*$)", re.IGNORECASE)
+"""A scheme without its slashes; a number after it would make it a host and its port."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -70,6 +72,8 @@ def parse_address(text: str) -> NodeAddress:
     known_scheme = scheme.lower() if separator else "http"
     if known_scheme not in _DEFAULT_PORTS:
         raise BadAddress(f"the scheme must be http or https, not {quoted(scheme)}")
+    if not separator and (only_colon := _ONLY_COLON.match(text)):
+        raise BadAddress(f"the // after {only_colon[0]} is missing")
     rest = rest.rstrip("/")
     authority, slash, path = rest.partition("/")
     if "@" in authority:
