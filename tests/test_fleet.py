@@ -1,6 +1,7 @@
 """Tests of infernet_router.fleet."""
 
 from collections import Counter
+from math import inf
 from random import Random
 
 from hypothesis import strategies as st
@@ -13,8 +14,10 @@ from hypothesis.stateful import (
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from infernet_router import fleet as fleet_module
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import CameUp, Fleet, NoNode
+from infernet_router.fleet import CameUp, Fleet, NoNode, States
+from infernet_router.load import Weights
 from infernet_router.reports import Container, NodeReport
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
@@ -71,7 +74,7 @@ class FleetTests(SynchronousTestCase):
         self.fleet.missed(A, "gone")
         self.fleet.missed(C, "gone")
         self.assert_none(
-            "no single up node runs 'llm' and 'prover', of which one must be external",
+            "no single up node runs all of 'llm', 'prover' and takes jobs for one of them",
             "llm",
             "prover",
         )
@@ -136,7 +139,11 @@ class FleetTests(SynchronousTestCase):
         self.fleet.observed(A, report("llm"))
         self.fleet.observed(B, report("prover"))
         self.fleet.missed(C, "gone")
-        self.assert_none("no single up node runs all of 'llm', 'prover'", "llm", "prover")
+        self.assert_none(
+            "no single up node runs all of 'llm', 'prover' and takes jobs for one of them",
+            "llm",
+            "prover",
+        )
 
     def test_changes(self) -> None:
         """Coming up and going down is told once, and how long a node was away."""
@@ -183,12 +190,107 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(str(self.fleet.pick(["llm"])), "http://192.0.2.1:4000")
 
 
-ADDRESSES = st.sampled_from([parse_address(f"192.0.2.{number}") for number in range(5)])
+class ManyNodesTests(SynchronousTestCase):
+    """A fleet of more nodes than a pick compares."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(3))
+        self.nodes = [parse_address(f"192.0.2.{number}:4000") for number in range(100)]
+        self.fleet.replace(self.nodes)
+        for node in self.nodes:
+            self.fleet.observed(node, report("llm", "prover"))
+
+    def test_fair(self) -> None:
+        """Each node is as likely to be compared as another, also the first and the last."""
+        picks = Counter(self.fleet.peek(["llm"]) for _ in range(20_000))
+        self.assertEqual(set(picks), set(self.nodes))
+        self.assertGreater(min(picks.values()), 120)
+        self.assertLess(max(picks.values()), 300)
+
+    def test_spread(self) -> None:
+        """A burst between two polls is spread over all nodes, nearly evenly."""
+        picks = Counter(self.fleet.pick(["llm"]) for _ in range(2000))
+        self.assertEqual(len(picks), 100)
+        self.assertGreaterEqual(min(picks.values()), 17)
+        self.assertLessEqual(max(picks.values()), 22)
+
+    def test_changes(self) -> None:
+        """Nodes that go down, or run other containers, are not picked from that moment."""
+        for asked in (["llm"], ["llm", "prover"]):
+            self.assertTrue(self.fleet.pick(asked))
+        for node in self.nodes[:40]:
+            self.fleet.missed(node, "gone")
+        for node in self.nodes[40:80]:
+            self.fleet.observed(node, report("prover", internal=("other",)))
+        for asked in (["llm"], ["llm", "prover"], ["prover", "llm"]):
+            picked = {self.fleet.pick(asked) for _ in range(500)}
+            self.assertEqual(picked, set(self.nodes[80:]))
+
+    def test_new_node(self) -> None:
+        """A node that is new or back is not flooded: it gets what it takes to catch up."""
+        for node in self.nodes[1:]:
+            self.fleet.observed(node, report("llm", pending=3))
+        self.fleet.missed(self.nodes[0], "gone")
+        self.fleet.observed(self.nodes[0], report("llm"))
+        new = parse_address("192.0.2.200:4000")
+        self.fleet.replace([*self.nodes, new])
+        self.fleet.observed(new, report("llm"))
+        picks = Counter(self.fleet.pick(["llm"]) for _ in range(300))
+        for node in (new, self.nodes[0]):
+            self.assertTrue(3 <= picks[node] <= 8, picks[node])
+
+    def test_away(self) -> None:
+        """A node that could not be asked for a while is not taken to be slow for it."""
+        for node in self.nodes:
+            self.fleet.observed(node, report("llm", pending=9))
+        self.fleet.missed(self.nodes[0], "gone")
+        self.clock.advance(60)
+        for node in self.nodes:
+            self.fleet.observed(node, report("llm", pending=9 if node is self.nodes[0] else 0))
+        self.clock.advance(1)
+        self.assertAlmostEqual(self.fleet.jobs(self.nodes[0]), 8.0)
+
+    def test_fast_node(self) -> None:
+        """A node that is twice as fast gets about twice as many jobs."""
+        fast, pending = set(self.nodes[:50]), dict.fromkeys(self.nodes, 0.0)
+        picks: Counter[NodeAddress] = Counter()
+        for second in range(150):
+            for _ in range(120):
+                node = self.fleet.pick(["llm"])
+                pending[node] += 1
+                picks[node] += second >= 60
+            self.clock.advance(1)
+            for number, node in enumerate(self.nodes):
+                pending[node] = max(0.0, pending[node] - (2 if node in fast else 1))
+                if number % 3 == second % 3:
+                    self.fleet.observed(node, report("llm", pending=round(pending[node])))
+        ratio = sum(picks[node] for node in fast) / (picks.total() / 3)
+        self.assertTrue(1.7 < ratio < 2.4, ratio)
+
+
+class WeightsTests(SynchronousTestCase):
+    def test_weights(self) -> None:
+        """Weights count in what is handed out, and in what reports say."""
+        weights = Weights(jobs={"llm": 3.0}, pending={"onchain": 2.0})
+        fleet = Fleet(Clock().seconds, Random(1), weights)
+        fleet.replace([A, B])
+        fleet.observed(A, report("llm", "prover"))
+        fleet.observed(
+            B, NodeReport((Container("prover", external=True),), {"offchain": 1, "onchain": 1})
+        )
+        self.assertEqual((fleet.jobs(A), fleet.jobs(B), fleet.jobs(C)), (0.0, 3.0, 0.0))
+        fleet.pick(["llm", "prover"])
+        self.assertAlmostEqual(fleet.jobs(A), 4.0)
+        self.assertEqual(fleet.pick(["prover"]), B)
+
+
+NODES = [parse_address(f"192.0.2.{number}") for number in range(25)]
 CONTAINERS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3)
 
 
 class FleetMachine(RuleBasedStateMachine):
-    """The fleet against the plainest model of it: a list of who is up, with what, and how busy."""
+    """The fleet against the plainest model of it: a list of who is up, and what runs there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,57 +298,75 @@ class FleetMachine(RuleBasedStateMachine):
         self.fleet = Fleet(self.clock.seconds, Random(2))
         self.known: set[NodeAddress] = set()
         self.up: dict[NodeAddress, dict[str, bool]] = {}
-        self.jobs: dict[NodeAddress, int] = {}
+        self.down: set[NodeAddress] = set()
 
-    @rule(addresses=st.lists(ADDRESSES))
-    def replace(self, addresses: list[NodeAddress]) -> None:
-        self.fleet.replace(addresses)
-        self.known = set(addresses)
+    @rule(numbers=st.sets(st.integers(0, 24)) | st.just(set(range(25))))
+    def replace(self, numbers: set[int]) -> None:
+        self.known = {NODES[number] for number in numbers}
+        self.fleet.replace(self.known)
         self.up = {node: runs for node, runs in self.up.items() if node in self.known}
+        self.down &= self.known
 
     @rule(
-        node=ADDRESSES,
+        numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
         runs=st.dictionaries(st.sampled_from("abc"), st.booleans()),
         pending=st.integers(0, 5),
     )
-    def observed(self, node: NodeAddress, runs: dict[str, bool], pending: int) -> None:
+    def observed(self, numbers: set[int], runs: dict[str, bool], pending: int) -> None:
         containers = tuple(Container(id, external=external) for id, external in runs.items())
-        self.fleet.observed(node, NodeReport(containers, {"offchain": pending, "onchain": 0}))
-        if node in self.known:
-            self.up[node] = runs
-            self.jobs[node] = pending
+        for node in (NODES[number] for number in numbers):
+            self.fleet.observed(node, NodeReport(containers, {"offchain": pending, "onchain": 0}))
+            if node in self.known:
+                self.up[node] = runs
+                self.down.discard(node)
+                assert pending - 1e-6 < self.fleet.jobs(node)
 
-    @rule(node=ADDRESSES)
-    def missed(self, node: NodeAddress) -> None:
+    @rule(number=st.integers(0, 24))
+    def missed(self, number: int) -> None:
+        node = NODES[number]
         self.fleet.missed(node, "connection refused")
         self.up.pop(node, None)
+        if node in self.known:
+            self.down.add(node)
 
     @rule(seconds=st.floats(0, 100))
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(containers=CONTAINERS)
-    def pick(self, containers: list[str]) -> None:
+    @rule(containers=CONTAINERS, times=st.integers(1, 5))
+    def pick(self, containers: list[str], times: int) -> None:
         candidates = {
             node
             for node, runs in self.up.items()
             if all(id in runs for id in containers) and any(runs[id] for id in containers)
         }
-        try:
-            picked = self.fleet.pick(containers)
-        except NoNode:
-            assert not candidates
-        else:
-            assert picked in candidates
-            assert self.jobs[picked] == min(self.jobs[node] for node in candidates)
-            self.jobs[picked] += 1
+        for _ in range(times):
+            before = {node: self.fleet.jobs(node) for node in candidates}
+            try:
+                picked = self.fleet.pick(containers)
+            except NoNode:
+                assert not candidates
+            else:
+                assert picked in candidates
+                more = self.fleet.jobs(picked) - before[picked]
+                assert abs(more - len(set(containers))) < 1e-6
 
     @invariant()
     def addresses(self) -> None:
         assert set(self.fleet.addresses) == self.known
 
+    @invariant()
+    def counts(self) -> None:
+        unknown = len(self.known) - len(self.up) - len(self.down)
+        assert self.fleet.states == States(len(self.up), len(self.down), unknown)
+
+    @invariant()
+    def loads(self) -> None:
+        assert all(0 <= self.fleet.jobs(node) < inf for node in NODES)
+
 
 class FleetPropertyTests(SynchronousTestCase):
     def test_agrees(self) -> None:
         """After any sequence of events, who may be picked agrees with the model."""
+        self.patch(fleet_module, "_MAX_COMBINATIONS", 2)
         run_state_machine_as_test(FleetMachine)
