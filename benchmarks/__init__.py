@@ -1,0 +1,1 @@
+"""Benchmarks: they measure, and print, what the documentation claims."""

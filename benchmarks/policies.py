@@ -1,0 +1,108 @@
+"""Routing policies to compare: this router's, what others do, and what cannot be had."""
+
+from math import exp, inf
+from random import Random
+
+from benchmarks.world import MEAN_WORK, World
+from infernet_router.addresses import parse_address
+from infernet_router.fleet import Fleet
+from infernet_router.reports import Container, NodeReport
+
+
+class _Policy:
+    """Knows the world; most policies look at no more than the last report of each node."""
+
+    at_once = False
+
+    def __init__(self, world: World, random: Random) -> None:
+        self.world = world
+        self.random = random
+        self.reported = [0] * world.scenario.nodes
+
+    def observed(self, node: int, pending: int, now: float) -> None:
+        self.reported[node] = pending
+
+
+class LeastPending(_Policy):
+    """The node with the fewest pending jobs at the last poll: the public releases of the router."""
+
+    at_once = True
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        return min(self.world.candidates[containers], key=self.reported.__getitem__)
+
+
+class AtRandom(_Policy):
+    """Any node."""
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        return self.random.choice(self.world.candidates[containers])
+
+
+class TwoChoices(_Policy):
+    """Of two nodes at random, the one with fewer pending jobs at its last poll."""
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        one, other = self.random.choices(self.world.candidates[containers], k=2)
+        return one if self.reported[one] <= self.reported[other] else other
+
+
+class Ours(_Policy):
+    """This router's fleet itself."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        super().__init__(world, random)
+        self._addresses = [
+            parse_address(f"10.{node >> 16}.{node >> 8 & 255}.{node & 255}:4000")
+            for node in range(world.scenario.nodes)
+        ]
+        self._nodes = {address: node for node, address in enumerate(self._addresses)}
+        self._containers = [
+            tuple(Container(name, external=True) for name in sorted(names))
+            for names in world.containers
+        ]
+        self.fleet = Fleet(lambda: world.now, random)
+        self.fleet.replace(self._addresses)
+        for node in range(world.scenario.nodes):
+            self.observed(node, 0, 0.0)
+
+    def observed(self, node: int, pending: int, now: float) -> None:
+        report = NodeReport(self._containers[node], {"offchain": pending, "onchain": 0})
+        self.fleet.observed(self._addresses[node], report)
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        return self._nodes[self.fleet.pick(containers)]
+
+
+class Told(_Policy):
+    """This router's rule, told every node's true speed: what is lost to learning is the rest."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        super().__init__(world, random)
+        self._jobs = [0.0] * world.scenario.nodes
+        self._at = [0.0] * world.scenario.nodes
+
+    def observed(self, node: int, pending: int, now: float) -> None:
+        self._jobs[node], self._at[node] = pending, now
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        lowest, best, slots = inf, -1, self.world.scenario.slots
+        candidates = self.world.candidates[containers]
+        for node in self.random.choices(candidates, k=16) if len(candidates) > 16 else candidates:
+            rate = self.world.speeds[node] * slots / MEAN_WORK
+            jobs, drained = self._jobs[node], (now - self._at[node]) * rate
+            straight = min(max(jobs - 1.0, 0.0), drained)
+            jobs = (jobs - straight) * exp(straight - drained)
+            if (cost := (jobs + 1.0) / rate**0.6) < lowest:
+                lowest, best, now_there = cost, node, jobs
+        self._jobs[best], self._at[best] = now_there + 1.0, now
+        return best
+
+
+class Oracle(_Policy):
+    """The node with the fewest jobs, each queue seen as it is now, ties broken at random."""
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        pending, candidates = self.world.pending, self.world.candidates[containers]
+        fewest = min(map(pending.__getitem__, candidates))
+        return self.random.choice([node for node in candidates if pending[node] == fewest])

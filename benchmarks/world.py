@@ -1,0 +1,246 @@
+"""A simulated world of nodes, jobs and polls, in which routing policies are compared."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heappush, heapreplace
+from math import exp, inf, log
+from random import Random
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+MEAN_WORK = 2.0
+"""Seconds a job takes at speed 1, on average."""
+
+
+@frozen
+class Lognormal:
+    """Job sizes; their coefficient of variation is sqrt(exp(sigma²) - 1)."""
+
+    sigma: float
+
+    def __call__(self, random: Random) -> float:
+        """The size of the next job."""
+        return random.lognormvariate(log(MEAN_WORK) - self.sigma**2 / 2, self.sigma)
+
+
+@frozen
+class Scenario:
+    """A fleet, and what is asked of it. Times are in seconds, work is in seconds at speed 1."""
+
+    name: str
+    nodes: int = 50
+    load: float = 0.8
+    """Work that comes, as a part of what all nodes together can do."""
+    interval: float = 5.0
+    """Between two polls of a node."""
+    work: Callable[[Random], float] = Lognormal(0.7)
+    speeds: tuple[float, float] = (0.4, 2.5)
+    """The least and the greatest; their logarithms are spread evenly."""
+    slots: int = 1
+    """Jobs a node runs at once."""
+    around: float = 0.0
+    """The part of the jobs that comes around the router, to nodes at random."""
+    ghosts: float = 0.0
+    """The part of the askers that never submit a job."""
+    late: float = 0.0
+    """How long after the answer clients submit their job."""
+    failing: int = 0
+    """Nodes that fail every job at once."""
+    slowing: int = 0
+    """Nodes that become eight times slower when half of the jobs are done."""
+    quickening: int = 0
+    """Nodes that begin eight times slower than they become then."""
+    burst: float = 0.0
+    """By how much more is asked for ten seconds, and by how much less for the next ten."""
+    asked: Sequence[frozenset[str]] = (frozenset({"a"}),)
+    """What jobs need, each as often as another."""
+    placed: float = 1.0
+    """The part of the nodes that runs a container, for each."""
+    jobs: int = 30_000
+    """The first fifth of them is not measured."""
+
+
+@define
+class Outcome:
+    """How the jobs of one run fared."""
+
+    times: list[float] = field(factory=list)
+    """From submission to end, of each job the router sent somewhere, in order of size."""
+    lost: int = 0
+    """Jobs that failed at once."""
+    queues: list[list[int]] = field(factory=list)
+    """The jobs at each node, once a second."""
+
+    @property
+    def mean(self) -> float:
+        """The mean time; infinite if no job came to an end, as quantiles are."""
+        return sum(self.times) / len(self.times) if self.times else inf
+
+    def quantile(self, part: float) -> float:
+        """The time within which this part of the jobs ended."""
+        return self.times[int(part * len(self.times))] if self.times else inf
+
+    @property
+    def share_lost(self) -> float:
+        """The part of the jobs that were lost."""
+        return self.lost / (self.lost + len(self.times))
+
+
+class Policy(Protocol):
+    """What is compared: it sees reports, and says where a job goes."""
+
+    at_once: bool
+    """Whether all nodes are polled at the same moment, instead of each in its turn."""
+
+    def observed(self, node: int, pending: int, now: float) -> None:
+        """A poll of a node at `now` said that so many jobs wait or run there."""
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        """The node for a job that needs these containers."""
+
+
+class World:
+    """The nodes of a scenario, and the jobs that wait and run there."""
+
+    def __init__(self, scenario: Scenario, random: Random) -> None:
+        self.scenario = scenario
+        self.now = 0.0
+        count = scenario.nodes
+        low, high = map(log, scenario.speeds)
+        self.speeds = [exp(random.uniform(low, high)) for _ in range(count)]
+        self.capacity = sum(self.speeds[scenario.failing :]) * scenario.slots
+        for node in range(count - scenario.quickening, count):
+            self.speeds[node] /= 8
+        self.pending = [0] * count
+        """The jobs that wait or run at each node."""
+        self.containers = self._place(random)
+        """What each node runs."""
+        self.candidates = {
+            asked: [node for node in range(count) if asked <= self.containers[node]]
+            for asked in scenario.asked
+        }
+        self._free = [[0.0] * scenario.slots for _ in range(count)]
+        self._ends: list[tuple[float, int]] = []
+
+    def advance(self, now: float) -> None:
+        """Let time pass: jobs end."""
+        ends = self._ends
+        while ends and ends[0][0] <= now:
+            self.pending[heappop(ends)[1]] -= 1
+        self.now = now
+
+    def submit(self, node: int, work: float) -> float:
+        """Give a node a job; says when it ends."""
+        free = self._free[node]
+        end = max(self.now, free[0]) + work / self.speeds[node]
+        heapreplace(free, end)
+        heappush(self._ends, (end, node))
+        self.pending[node] += 1
+        return end
+
+    def change_speed(self, node: int, factor: float) -> None:
+        """A node gets faster or slower, also at the jobs it has."""
+        self.speeds[node] *= factor
+
+        def moved(end: float) -> float:
+            return self.now + max(0.0, end - self.now) / factor
+
+        self._free[node] = [moved(free) for free in self._free[node]]
+        self._ends = [(moved(end) if at == node else end, at) for end, at in self._ends]
+        heapify(self._ends)
+
+    def _place(self, random: Random) -> list[frozenset[str]]:
+        """Containers for every node: each on its part of the fleet, and none without any."""
+        names = sorted(frozenset().union(*self.scenario.asked))
+        if self.scenario.placed == 1.0:
+            return [frozenset(names)] * self.scenario.nodes
+        return [
+            frozenset(name for name in names if random.random() < self.scenario.placed)
+            or frozenset(names)
+            for _ in range(self.scenario.nodes)
+        ]
+
+
+def run(
+    scenario: Scenario, policy: Callable[[World, Random], Policy], seed: int, queues: bool = False
+) -> Outcome:
+    """
+    Run a scenario under a policy.
+
+    The same seed gives the same nodes to every policy.
+
+    :param queues: record the queues.
+    """
+    world = World(scenario, Random(seed))
+    random = Random(seed + 1)
+    router = policy(world, Random(seed + 2))
+    asks = scenario.load * world.capacity / MEAN_WORK
+    routed = asks * (1 - scenario.around) / (1 - scenario.ghosts)
+    polls = _polls(scenario, router.at_once, random)
+    around = asks * scenario.around
+    next_poll, next_around = next(polls), random.expovariate(around) if around else inf
+    next_look, change = 0.0 if queues else inf, scenario.jobs / 2 / routed
+    if not scenario.slowing and not scenario.quickening:
+        change = inf
+    travelling: deque[tuple[float, int, bool]] = deque()
+    outcome, now = Outcome(), 0.0
+    for number in range(scenario.jobs):
+        up = now % 20 < 10
+        now += random.expovariate(routed * (1 + (scenario.burst if up else -scenario.burst)))
+        while True:
+            arrival = travelling[0][0] if travelling else inf
+            event = min(now, next_poll[0], next_around, arrival, next_look, change)
+            world.advance(event)
+            if event == now:
+                break
+            if event == next_poll[0]:
+                router.observed(next_poll[1], world.pending[next_poll[1]], event)
+                next_poll = next(polls)
+            elif event == next_around:
+                world.submit(random.randrange(scenario.nodes), scenario.work(random))
+                next_around += random.expovariate(around)
+            elif event == arrival:
+                _, node, measured = travelling.popleft()
+                _submit(world, node, random, outcome if measured else None)
+            elif event == next_look:
+                outcome.queues.append(list(world.pending))
+                next_look += 1.0
+            else:
+                change = inf
+                for node in range(1, scenario.slowing + 1):
+                    world.change_speed(-node % scenario.nodes, 1 / 8)
+                for node in range(1, scenario.quickening + 1):
+                    world.change_speed(-node % scenario.nodes, 8)
+        asked = random.choice(scenario.asked) if len(scenario.asked) > 1 else scenario.asked[0]
+        node = router.pick(asked, now)
+        if random.random() < scenario.ghosts:
+            continue
+        measured = number > scenario.jobs / 5
+        if scenario.late:
+            travelling.append((now + scenario.late, node, measured))
+        else:
+            _submit(world, node, random, outcome if measured else None)
+    outcome.times.sort()
+    return outcome
+
+
+def _submit(world: World, node: int, random: Random, outcome: Outcome | None) -> None:
+    """A client gives its job to the node it was told."""
+    if node < world.scenario.failing:
+        if outcome:
+            outcome.lost += 1
+        return
+    end = world.submit(node, world.scenario.work(random))
+    if outcome:
+        outcome.times.append(end - world.now)
+
+
+def _polls(scenario: Scenario, at_once: bool, random: Random) -> Iterator[tuple[float, int]]:
+    """When which node is polled."""
+    order = random.sample(range(scenario.nodes), scenario.nodes)
+    start = 0.0
+    while True:
+        for place, node in enumerate(order):
+            yield start + (0.0 if at_once else scenario.interval * place / len(order)), node
+        start += scenario.interval
