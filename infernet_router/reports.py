@@ -13,12 +13,14 @@ from infernet_router.quoting import quoted
 MAX_BYTES = 1024 * 1024
 """The largest report that is read, in bytes; a real one has a few hundred for each container."""
 
+KINDS = ("offchain", "onchain")
+"""The kinds of pending jobs that every node counts."""
+
 _MAX_CONTAINERS = 1000
 _MAX_ID = 256
 _MAX_TEXT = 10_000
 _MAX_KINDS = 16
 _MAX_PENDING = 1_000_000
-_KINDS = ("offchain", "onchain")
 
 _NAMES = {
     "int": "a number",
@@ -96,13 +98,13 @@ def decode_report(body: bytes) -> NodeReport:
 
 def _check_pending(pending: dict[str, Any]) -> None:
     """Refuse counts of pending jobs that are none."""
-    for kind in _KINDS:
+    for kind in KINDS:
         if kind not in pending:
             raise BadReport(f"pending.{kind} is missing")
     if len(pending) > _MAX_KINDS:
         raise BadReport(f"pending has more than {_MAX_KINDS} kinds")
     for kind, count in pending.items():
-        where = f"pending.{kind}" if kind in _KINDS else f"pending[{quoted(kind)}]"
+        where = f"pending.{kind}" if kind in KINDS else f"pending[{quoted(kind)}]"
         if type(count) is float:
             raise BadReport(f"{where} is not a whole number")
         if type(count) is not int:

@@ -1,9 +1,10 @@
 """The twistd plugin's options and service: the one place that joins the parts."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
+from time import monotonic
 from typing import Any
 
 from attrs import frozen
@@ -16,9 +17,11 @@ from infernet_router import __version__
 from infernet_router.api import Api
 from infernet_router.connections import BadCertificates, connection_pool, http_client
 from infernet_router.fleet import Fleet
+from infernet_router.load import Weights
 from infernet_router.names import NameResolver
 from infernet_router.polling import Poller
 from infernet_router.quoting import quoted
+from infernet_router.reports import KINDS
 from infernet_router.serving import CannotServe, ClosableSite, Server
 from infernet_router.sources import BadSource, read_address_file
 
@@ -41,13 +44,17 @@ def _port(text: str) -> int:
     raise ValueError("must be a whole number from 1 to 65535")
 
 
-def _seconds(text: str) -> float:
+def _number(text: str, low: float, high: float, what: str = "a number") -> float:
     try:
-        if text.isascii() and "_" not in text and 0.1 <= float(text) <= 86400:
+        if text.isascii() and "_" not in text and low <= float(text) <= high:
             return float(text)
     except ValueError:
         pass
-    raise ValueError("must be a number of seconds from 0.1 to 86400")
+    raise ValueError(f"must be {what} from {low:g} to {high:g}")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.1, 86400, "a number of seconds")
 
 
 def _path(text: str) -> Path:
@@ -113,11 +120,37 @@ class Options(usage.Options):
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
         self["listen"] = []
+        self["job-weight"] = {}
+        self["pending-weight"] = {}
         self._environ = environ
 
     def opt_listen(self, description: str) -> None:
         """serve on this Twisted endpoint, such as tcp6:4000, in place of --port; repeatable"""
         self["listen"].append(description)
+
+    def opt_job_weight(self, text: str) -> None:
+        """cost of a job for one container, CONTAINER=0.01 to 1000, 1 if not named; repeatable"""
+        self._add_weight("job-weight", text, "CONTAINER=WEIGHT", least=0.01)
+
+    def opt_pending_weight(self, text: str) -> None:
+        """jobs that a pending one of a kind counts for, onchain=0 to 1000, say, or 1; repeatable"""
+        shape = " or ".join(f"{kind}=WEIGHT" for kind in KINDS)
+        self._add_weight("pending-weight", text, shape, least=0.0, names=KINDS)
+
+    def _add_weight(
+        self, option: str, text: str, shape: str, least: float, names: Iterable[str] = ()
+    ) -> None:
+        """Read a weight; its name must be one of `names`, if there are any."""
+        name, _, number = text.rpartition("=")
+        if name in self[option]:
+            raise CannotStart(f"--{option} names {quoted(name)} twice")
+        try:
+            if not name or (names and name not in names):
+                raise ValueError(f"must be {shape}")
+            weight = _number(number, least, 1000, f"{shape}, where WEIGHT is a number")
+        except ValueError as error:
+            raise CannotStart(f"--{option} {error}, not {quoted(text)}") from None
+        self[option][name] = weight
 
     def opt_version(self) -> None:
         """Display the router's version and exit."""
@@ -183,7 +216,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         from twisted.internet import reactor
     reactor.installNameResolver(NameResolver(reactor))
-    fleet = Fleet(reactor.seconds, Random())
+    weights = Weights(options["job-weight"], options["pending-weight"])
+    fleet = Fleet(monotonic, Random(), weights)
     pool = connection_pool(reactor)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)

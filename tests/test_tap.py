@@ -40,6 +40,8 @@ class OptionsTests(SynchronousTestCase):
                 "timeout": 3.0,
                 "ca-file": None,
                 "listen": [],
+                "job-weight": {},
+                "pending-weight": {},
             },
         )
 
@@ -84,6 +86,34 @@ class OptionsTests(SynchronousTestCase):
         )
         self.assertEqual(parsed("--listen", "tcp6:4000", PORT="x")["listen"], ["tcp6:4000"])
 
+    def test_weights(self) -> None:
+        """Weights are read by name; an id may have any characters."""
+        options = parsed(
+            "--job-weight", "llm=4", "--job-weight=a=b=0.5", "--pending-weight=onchain=2"
+        )
+        self.assertEqual(options["job-weight"], {"llm": 4.0, "a=b": 0.5})
+        self.assertEqual(options["pending-weight"], {"onchain": 2.0})
+
+    def test_bad_weights(self) -> None:
+        """A weight without a name, with a bad number, or given twice is refused."""
+        shape = "must be CONTAINER=WEIGHT"
+        for text in ("llm", "=3", ""):
+            self.assert_bad(f"--job-weight {shape}, not {text!r}", f"--job-weight={text}")
+        for text in ("llm=", "llm=0", "llm=-1", "llm=x", "llm=nan", "llm=1001", "llm=1_0"):
+            self.assert_bad(
+                f"--job-weight {shape}, where WEIGHT is a number from 0.01 to 1000, not {text!r}",
+                f"--job-weight={text}",
+            )
+        self.assert_bad(
+            "--job-weight names 'llm' twice", "--job-weight=llm=1", "--job-weight=llm=2"
+        )
+        shape = "must be offchain=WEIGHT or onchain=WEIGHT"
+        self.assert_bad(f"--pending-weight {shape}, not 'llm=2'", "--pending-weight=llm=2")
+        self.assert_bad(
+            f"--pending-weight {shape}, where WEIGHT is a number from 0 to 1000, not 'onchain=-1'",
+            "--pending-weight=onchain=-1",
+        )
+
     def test_help(self) -> None:
         """The help explains every option with its default and its variable."""
         words = " ".join(str(Options({})).split())
@@ -95,6 +125,8 @@ class OptionsTests(SynchronousTestCase):
             "answer to a poll, 0.1 to 86400 [default: 3]",
             "[default: ips.txt]",
             "--ca-file=",
+            "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, 1 if not",
+            "--pending-weight= jobs that a pending one of a kind counts for",
         ):
             self.assertIn(part, words)
 

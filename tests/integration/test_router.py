@@ -69,6 +69,15 @@ class RouterTests(SynchronousTestCase):
         self.assertIn("127.0.0.1:1 is down: connection refused", router.output())
         self.assert_clean(router)
 
+    def test_weights(self) -> None:
+        """A job counts for what its containers weigh."""
+        both, prover = self.node("llm", "prover"), self.node("prover")
+        self.list_nodes(both, prover)
+        router = self.router("--job-weight", "llm=1000", "--interval", "3600")
+        until(lambda: router.output().count(" is up: ") == 2, "up")
+        self.assertEqual(router.pick("llm"), both.address)
+        self.assertEqual({router.pick("prover") for _ in range(20)}, {prover.address})
+
     def test_killed_and_back(self) -> None:
         """A node that is killed is not handed out any more, until it is back."""
         lost, other = self.node("llm"), self.node("llm")
