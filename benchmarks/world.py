@@ -57,7 +57,7 @@ class Scenario:
     """What jobs need, each as often as another."""
     placed: float = 1.0
     """The part of the nodes that runs a container, for each."""
-    jobs: int = 30_000
+    jobs: int = 50_000
     """The first fifth of them is not measured."""
 
 

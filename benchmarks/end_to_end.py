@@ -1,0 +1,154 @@
+"""
+How well jobs fare over real HTTP: this router beside itself forced to least-pending.
+
+    python -m benchmarks.end_to_end [--seconds N]
+
+Each of the two routers has twelve simulated nodes of its own, with speeds from 0.5 to 2, which it
+polls every three seconds, and clients that ask it for a node and submit a job there: at the same
+moments for both, 80 % of what the nodes can do. All of it runs in one process, over loopback.
+"""
+
+import argparse
+import platform
+from collections.abc import Iterable
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater, react
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from benchmarks.world import Lognormal
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.api import Api
+from infernet_router.connections import connection_pool, http_client
+from infernet_router.fleet import CameUp, Fleet
+from infernet_router.polling import Poller
+from infernet_router.reports import NodeReport
+from infernet_router.testing import SimulatedJob, SimulatedNode
+
+NODES = 12
+SLOWEST, FASTEST = 0.5, 2.0
+LOAD = 0.8
+WORK = Lognormal(0.7)
+"""Seconds that jobs take at speed 1: two on average, most of them between 0.5 and 5."""
+WARM_UP = 0.2
+"""The part of the time that is not measured."""
+
+
+class LeastPending(Fleet):
+    """A fleet that hands out the node whose last report has the fewest pending jobs."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._pending: dict[NodeAddress, int] = {}
+
+    def observed(self, address: NodeAddress, report: NodeReport) -> CameUp | None:
+        self._pending[address] = sum(report.pending.values())
+        return super().observed(address, report)
+
+    def pick(self, containers: Iterable[str]) -> NodeAddress:
+        return min(self._pending, key=self._pending.__getitem__)
+
+
+class Node(SimulatedNode):
+    """A node that keeps every job it was given."""
+
+    def __init__(self, reactor: Any, speed: float, random: Random) -> None:
+        super().__init__(reactor, ["llm"], speed=speed, work=lambda: WORK(random))
+        self.jobs: list[SimulatedJob] = []
+
+    def submit(self, containers: Iterable[str]) -> SimulatedJob:
+        job = super().submit(containers)
+        self.jobs.append(job)
+        return job
+
+
+class Side:
+    """One router, and its nodes."""
+
+    def __init__(self, reactor: Any, fleet: type[Fleet], speeds: list[float]) -> None:
+        self._fleet = fleet(reactor.seconds, Random(1))
+        self.nodes = [Node(reactor, speed, Random(2)) for speed in speeds]
+        self._fleet.replace(parse_address(_serve(reactor, node)) for node in self.nodes)
+        http = http_client(reactor, connection_pool(reactor))
+        Poller(self._fleet, http, reactor, interval=3.0).startService()
+        self.api = f"http://{_serve(reactor, Api(self._fleet))}/api/v1/ip?container=llm"
+
+    def times(self, since: float) -> list[float]:
+        """From submission to end, of each job submitted since then, in order."""
+        return sorted(
+            job.finished - job.submitted
+            for node in self.nodes
+            for job in node.jobs
+            if job.finished is not None and job.submitted >= since
+        )
+
+
+def _serve(reactor: Any, resource: Resource) -> str:
+    site = Site(resource)
+    site.noisy = False
+    site.log = lambda request: None  # type: ignore[method-assign]
+    return f"127.0.0.1:{reactor.listenTCP(0, site, interface='127.0.0.1').getHost().port}"
+
+
+async def _one_job(http: HTTPClient, side: Side) -> None:
+    """A client asks which node to use, and gives it a job."""
+    address = (await (await http.get(side.api)).json())["ip"]
+    job = {"containers": ["llm"], "data": {}}
+    await (await http.post(f"http://{address}/api/jobs", json=job)).content()
+
+
+async def _main(reactor: Any, seconds: float) -> None:
+    console = Console()
+    speeds = [SLOWEST * (FASTEST / SLOWEST) ** (n / (NODES - 1)) for n in range(NODES)]
+    sides = {
+        "least pending": Side(reactor, LeastPending, speeds),
+        "ours": Side(reactor, Fleet, speeds),
+    }
+    pool = HTTPConnectionPool(reactor)
+    http, random, asking = HTTPClient(Agent(reactor, pool=pool)), Random(3), []
+    await deferLater(reactor, 1.0)
+    began = now = reactor.seconds()
+    with Progress(console=console) as progress:
+        task = progress.add_task("running", total=seconds)
+        while now - began < seconds:
+            now += random.expovariate(LOAD * sum(speeds) / 2.0)
+            await deferLater(reactor, max(0.0, now - reactor.seconds()))
+            asking += [Deferred.fromCoroutine(_one_job(http, side)) for side in sides.values()]
+            progress.update(task, completed=now - began)
+        for asked in asking:
+            await asked
+        progress.update(task, description="ending the last jobs", total=None)
+        while any(node.pending for side in sides.values() for node in side.nodes):
+            await deferLater(reactor, 0.5)
+    table = Table(title=f"{seconds:g} s, Python {platform.python_version()}")
+    for column in ("router", "jobs", "mean, s", "p50, s", "p99, s"):
+        table.add_column(column, justify="left" if column == "router" else "right")
+    for name, side in sides.items():
+        times = side.times(began + WARM_UP * seconds)
+        table.add_row(
+            name,
+            str(len(times)),
+            f"{fmean(times):.2f}",
+            *(f"{times[int(part * len(times))]:.2f}" for part in (0.5, 0.99)),
+        )
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.end_to_end", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=180.0, help="[default: 180]")
+    seconds = parser.parse_args().seconds
+    react(lambda reactor: Deferred.fromCoroutine(_main(reactor, seconds)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""
+What a pick and a report cost, and what a node weighs in memory, in fleets of 10 to 1,000,000 nodes.
+
+    python -m benchmarks.pick [--largest N]
+
+Times are medians over rounds in which every fleet has its turn, so that what else the machine does
+meets all of them alike. A whole request is one to a Klein route that returns a constant, over a
+kept connection on loopback, in processor time of the serving process.
+"""
+
+import argparse
+import gc
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import monotonic, perf_counter
+
+from attrs import define, field
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.fleet import Fleet
+from infernet_router.reports import Container, NodeReport
+
+SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
+ROUNDS = 25
+CALLS = 2_000
+"""In each round."""
+REQUESTS = 5_000
+CONTAINERS = (Container("llm", external=True), Container("prover", external=True))
+
+KLEIN = """
+import sys
+from klein import Klein
+from twisted.internet import reactor
+from twisted.web.server import Site
+app = Klein()
+
+@app.route("/api/v1/ip")
+def ip(request):
+    request.setHeader(b"content-type", b"application/json")
+    return b'{"ip":"10.0.0.7:4000"}'
+
+site = Site(app.resource())
+site.log = lambda request: None
+port = reactor.listenTCP(0, site, interface="127.0.0.1")
+print(port.getHost().port, flush=True)
+reactor.run()
+"""
+
+
+@define
+class Measured:
+    """One fleet, and the seconds of one call in each round."""
+
+    fleet: Fleet
+    addresses: list[NodeAddress]
+    bytes_a_node: float
+    pick: list[float] = field(factory=list)
+    pick_two: list[float] = field(factory=list)
+    report: list[float] = field(factory=list)
+
+
+def fleet_of(count: int) -> Measured:
+    """A fleet of nodes that all gave a report."""
+    gc.collect()
+    before = _resident()
+    addresses = [
+        parse_address(f"10.{node >> 16}.{node >> 8 & 255}.{node & 255}:4000")
+        for node in range(count)
+    ]
+    fleet = Fleet(monotonic, Random(1))
+    fleet.replace(addresses)
+    for node, address in enumerate(addresses):
+        fleet.observed(address, _report(node % 4))
+    fleet.pick(["llm", "prover"])
+    return Measured(fleet, addresses, (_resident() - before) / count)
+
+
+def one_round(measured: Measured, random: Random) -> None:
+    """Time each kind of call."""
+    fleet = measured.fleet
+    measured.pick.append(_seconds(lambda: fleet.pick(("llm",))))
+    measured.pick_two.append(_seconds(lambda: fleet.pick(("llm", "prover"))))
+    polls = iter([(random.choice(measured.addresses), _report(1)) for _ in range(CALLS)])
+    measured.report.append(_seconds(lambda: fleet.observed(*next(polls))))
+
+
+def whole_request() -> float:
+    """Seconds of processor time that one request to a constant Klein route takes."""
+    with subprocess.Popen([sys.executable, "-c", KLEIN], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        for count in (REQUESTS // 5, REQUESTS):  # the first ones warm it up
+            before = _processor_seconds(server.pid)
+            for _ in range(count):
+                connection.request("GET", "/api/v1/ip?container=llm")
+                connection.getresponse().read()
+            spent = _processor_seconds(server.pid) - before
+        connection.close()
+        server.terminate()
+    return spent / REQUESTS
+
+
+def _report(pending: int) -> NodeReport:
+    return NodeReport(CONTAINERS, {"offchain": pending, "onchain": 0}, "1.4.0")
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = perf_counter()
+    for _ in range(CALLS):
+        call()
+    return (perf_counter() - began) / CALLS
+
+
+def _resident() -> int:
+    """Bytes of memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.pick", description=__doc__)
+    parser.add_argument("--largest", type=int, default=SIZES[-1], help="nodes [default: 1000000]")
+    largest = parser.parse_args().largest
+    console = Console()
+    sizes = [size for size in SIZES if size <= largest]
+    fleets = {size: fleet_of(size) for size in track(sizes, "making fleets", console=console)}
+    gc.freeze()
+    random = Random(2)
+    for _ in track(range(ROUNDS), "measuring", console=console):
+        for measured in fleets.values():
+            one_round(measured, random)
+    request = whole_request()
+    table = Table(title=f"Python {platform.python_version()}, {platform.machine()}")
+    table.add_column("nodes", justify="right")
+    for column in (
+        "pick",
+        "of that at 10",
+        "of a request",
+        "pick of two",
+        "report",
+        "bytes a node",
+    ):
+        table.add_column(column, justify="right")
+    first = median(fleets[sizes[0]].pick)
+    for size, measured in fleets.items():
+        pick = median(measured.pick)
+        table.add_row(
+            f"{size:,}",
+            f"{pick * 1e6:.1f} µs",
+            f"{pick / first:.2f} ×",
+            f"{pick / request:.1%}",
+            f"{median(measured.pick_two) * 1e6:.1f} µs",
+            f"{median(measured.report) * 1e6:.1f} µs",
+            f"{measured.bytes_a_node:,.0f}" if size >= 1000 else "",
+        )
+    console.print(table)
+    console.print(f"a whole request to a constant Klein route: {request * 1e6:.0f} µs")
+
+
+if __name__ == "__main__":
+    main()
