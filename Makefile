@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 NEEDS = pyproject.toml setup.cfg infernet_router/__init__.py
 
-.PHONY: demo test install run format clean
+.PHONY: demo test install run bench format clean
 
 # Three simulated nodes, a router and a client, live. ARGS=--once ends by itself.
 demo: .venv/demo
@@ -26,6 +26,10 @@ install: .venv/router
 run: .venv/router
 	.venv/bin/twistd --nodaemon --pidfile= infernet-router
 
+# How well jobs fare under this router and others, simulated: python -m benchmarks.routing.
+bench: .venv/bench
+	@.venv/bin/python -m benchmarks.routing $(ARGS)
+
 format: .venv/dev
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
@@ -42,6 +46,10 @@ clean:
 
 .venv/demo: .venv/router
 	$(PIP) install --editable '.[demo]'
+	@touch $@
+
+.venv/bench: .venv/router
+	$(PIP) install --editable '.[bench]'
 	@touch $@
 
 .venv/dev: .venv/router

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable
+from itertools import chain
 from random import Random
 
 from attrs import frozen
@@ -70,11 +71,9 @@ class _Group:
 
     __slots__ = ("_index", "places")
 
-    def __init__(self, nodes: Iterable[_Node] = ()) -> None:
+    def __init__(self) -> None:
         self.places = array("q")
         self._index: dict[int, int] = {}
-        for node in nodes:
-            self.set(node, True)
 
     def set(self, node: _Node, member: bool) -> None:
         """Let a node be in the group, or not."""
@@ -238,20 +237,22 @@ class Fleet:
         group = self._together.pop(together, None)
         if group is None:
             running = [self._running(container) for container in asked]
-            fewest = min(running, key=len, default=[])
+            fewest = min(running, key=lambda groups: sum(map(len, groups)), default=[])
             if not fewest:
                 return None
-            group = _Group(node for node in fewest if node.takes(asked))
+            group = _Group()
+            for place in chain(*fewest):
+                node = self._nodes[self._address(place)]
+                group.set(node, node.takes(asked))
             if len(self._together) == _MAX_COMBINATIONS:
                 del self._together[next(iter(self._together))]
         self._together[together] = group
         return group
 
-    def _running(self, container: str) -> list[_Node]:
-        """The nodes that are up and run a container."""
+    def _running(self, container: str) -> list["array[int]"]:
+        """The places of the nodes that are up and run a container, in two parts."""
         groups = self._external.get(container), self._internal.get(container)
-        places = [place for group in groups if group for place in group.places]
-        return [self._nodes[self._address(place)] for place in places]
+        return [group.places for group in groups if group]
 
     def _set_containers(self, node: _Node, containers: dict[str, bool]) -> None:
         """A node runs these containers from now on: keep every group right."""

@@ -245,10 +245,12 @@ class Loads:
 
         So the rate is right when expected and done are equal in the long run, which holds also
         for a queue that was empty at times. Jobs that came around the router count as not done,
-        those that never came as done: that is how its queue drains, as the router sees it.
+        those that never came as done: that is how its queue drains, as the router sees it. But
+        when more came around it than got done, that says nothing of how slow the node is.
         """
         if expected <= 0.0:
             return
+        done = max(done, 0.0)
         numbers = self._numbers
         each = numbers[place + _WEIGHT]
         busy = expected / numbers[place + _RATE]
@@ -264,7 +266,7 @@ class Loads:
         if (done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each:
             numbers[place + _DONE] = done_lately
             numbers[place + _BUSY] = busy_lately
-        self._pace.learn(min(max(done, 0.0), _CREDIBLE * expected + _PRIOR * each), busy)
+        self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
 
     def _set_rate(self, place: int) -> None:
         """Settle on a node's rate, from what was learned and what is believed of every node."""
