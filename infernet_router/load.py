@@ -43,13 +43,17 @@ less would take chance for change, more would be slow to see one."""
 
 _UNSEEN = 1.0
 """How fast a node may seem that was never seen at work, in the fleet's speed: one that fails every
-job at once has an empty queue too, and must not look better than the others."""
+job at once has an empty queue, too."""
 
 _SEEN = 0.5
 """What each sight of a node at work adds to that: nodes ten times as fast exist, too."""
 
-_REMEMBERED = 20.0
-"""Reports for which a sight of a node at work counts."""
+_EXPECTED = 0.25
+"""The part of the reports, of those that should find jobs, that do so or else the node is doubted:
+far fewer than chance lets a sound node miss, also one that is faster than the others."""
+
+_REMEMBERED = 40.0
+"""Reports for which it counts how often a node was seen at work: then it is given a new chance."""
 
 _SLOWEST = 0.02
 """How slow a node may seem, in the fleet's speed: one that seems to stand still is tried again."""
@@ -65,15 +69,15 @@ Simulated, the best lies between."""
 _MIXTURE = 0.1
 """The part of a new job in the mean weight of a node's jobs."""
 
-STRIDE = 13
+STRIDE = 15
 """How many numbers there are for each node. The first is when one job is left there; then:"""
 
 _RATE = 1
 """The jobs a second that it is believed to get done while it has any."""
 _PRICE = 2
-"""That rate to the power -0.6."""
+"""That rate to the power -0.6, times the doubt."""
 _HAD = 3
-"""The jobs at its last report, and all handed to it since; nan while that means nothing."""
+"""The jobs at its last report; nan while that means nothing."""
 _TRAVELLING = 4
 """The jobs that had not reached it"""
 _AT = 5
@@ -90,7 +94,11 @@ _DONE_LATELY = 10
 """The same, of the last few jobs."""
 _BUSY_LATELY = 11
 _SIGHTS = 12
-"""How often it was seen at work lately."""
+"""How often it was seen at work lately,"""
+_CHANCES = 13
+"""and how often it should have been."""
+_ASSIGNED = 14
+"""The jobs handed to it since its last report."""
 
 
 @frozen
@@ -187,7 +195,8 @@ class Loads:
         """
         Where it costs all users least to hand out a job of this weight, ties broken at random.
 
-        The cost is the jobs that would then be there over the node's rate to the power 0.6.
+        The cost is the jobs that would then be there over the node's rate to the power 0.6. A node
+        that should have been seen at work far more often than it was costs several times as much.
         """
         numbers = self._numbers
         best, lowest, ties = -1, inf, 1
@@ -206,7 +215,7 @@ class Loads:
         """A job of this weight is handed to a node."""
         numbers = self._numbers
         self._set_jobs(place, now, self.jobs(place, now) + weight)
-        numbers[place + _HAD] += weight
+        numbers[place + _ASSIGNED] += weight
         numbers[place + _TRAVELLING] = self._travelling(place, now) + weight
         numbers[place + _AT] = now
         numbers[place + _WEIGHT] += (weight - numbers[place + _WEIGHT]) * _MIXTURE
@@ -219,15 +228,21 @@ class Loads:
         """
         numbers = self._numbers
         jobs = pending * numbers[place + _WEIGHT] + self._travelling(place, now)
-        had = numbers[place + _HAD]
+        had, assigned = numbers[place + _HAD], numbers[place + _ASSIGNED]
         if not isnan(had):
-            if 0 < pending != numbers[place + _PENDING]:
-                numbers[place + _SIGHTS] += 1.0
-            numbers[place + _SIGHTS] *= exp(-1 / _REMEMBERED)
-            self._learn(place, had - jobs, had - self.jobs(place, now))
+            left = self.jobs(place, now)
+            changed = pending != numbers[place + _PENDING]
+            kept = exp(-1 / _REMEMBERED)
+            numbers[place + _SIGHTS] *= kept
+            numbers[place + _CHANCES] *= kept
+            if changed or assigned:
+                numbers[place + _SIGHTS] += changed and pending > 0
+                numbers[place + _CHANCES] += min(1.0, left)
+            self._learn(place, had + assigned - jobs, had + assigned - left)
         self._set_rate(place)
         self._set_jobs(place, now, jobs)
         numbers[place + _HAD] = jobs
+        numbers[place + _ASSIGNED] = 0.0
         numbers[place + _PENDING] = pending
 
     def lost(self, place: int) -> None:
@@ -277,7 +292,9 @@ class Loads:
         highest = usual * (_UNSEEN + _SEEN * numbers[place + _SIGHTS])
         rate = min(max(rate, usual * _SLOWEST), highest)
         numbers[place + _RATE] = rate
-        numbers[place + _PRICE] = rate**-_SPEED_EXPONENT
+        chances = 1.0 + _EXPECTED * numbers[place + _CHANCES]
+        doubt = max(1.0, chances / (1.0 + numbers[place + _SIGHTS]))
+        numbers[place + _PRICE] = rate**-_SPEED_EXPONENT * doubt
 
     def _set_jobs(self, place: int, now: float, jobs: float) -> None:
         """So many jobs are at a node at `now`."""

@@ -165,43 +165,65 @@ class LearningTests(LoadsTestCase):
         self.reported(place, 20, later=60.0)
         self.assertAlmostEqual(self.loads.rate(place), before, places=1)
 
-    def beside_ten(self, pending: Callable[[], int]) -> tuple[float, float]:
+    def beside_ten(self, pending: Callable[[], int]) -> tuple[int, int]:
         """
-        The rates of a node that says so many jobs are pending, and of ten others.
+        A node that says so many jobs are pending, and one of ten others it is beside.
 
         The others are busy, and get one job done a second.
         """
         odd, *usual = (self.loads.add() for _ in range(11))
-        for _ in range(100):
+        for poll in range(100):
             for place in usual:
                 self.assign(place, 3)
             self.assign(odd, 30)
             self.now += 3.0
             for place in usual:
-                self.reported(place, 1)
+                self.reported(place, 1 + poll % 2)
             self.reported(odd, pending())
-        return self.loads.rate(odd), self.loads.rate(usual[0])
+        return odd, usual[0]
 
     def test_never_at_work(self) -> None:
         """A node whose queue is always empty, as if every job failed, is believed to be usual."""
         odd, usual = self.beside_ten(lambda: 0)
-        self.assertLess(odd, 1.5 * usual)
-        self.assertApproximates(usual, 1.0, 0.3)
+        self.assertLess(self.loads.rate(odd), 1.5 * self.loads.rate(usual))
+        self.assertApproximates(self.loads.rate(usual), 1.0, 0.3)
 
     def test_stuck(self) -> None:
         """So is one that always says the same, as if jobs that crashed haunted it."""
         odd, usual = self.beside_ten(lambda: 2)
-        self.assertLess(odd, 1.5 * usual)
+        self.assertLess(self.loads.rate(odd), 1.5 * self.loads.rate(usual))
+
+    def test_doubted(self) -> None:
+        """And it is not taken at its word: another one is cheaper, with a job more even."""
+        odd, usual = self.beside_ten(lambda: 0)
+        self.reported(odd, 0, later=3.0)
+        self.reported(usual, 1)
+        self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), usual)
+
+    def test_new_chance(self) -> None:
+        """It is given a new chance after a while."""
+        odd, usual = self.beside_ten(lambda: 0)
+        for _ in range(200):
+            self.reported(odd, 0, later=3.0)
+        self.reported(usual, 1)
+        self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), odd)
+
+    def test_undoubted(self) -> None:
+        """A node that is seen at work now and then is taken at its word."""
+        odd, usual = self.beside_ten(iter([0, 0, 0, 2] * 25).__next__)
+        self.reported(odd, 0, later=3.0)
+        self.reported(usual, 1)
+        self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), odd)
 
     def test_fast(self) -> None:
         """One that is seen at work may be fast."""
         odd, usual = self.beside_ten(iter([0, 5, 0, 2] * 25).__next__)
-        self.assertGreater(odd, 4 * usual)
+        self.assertGreater(self.loads.rate(odd), 4 * self.loads.rate(usual))
 
     def test_liar(self) -> None:
         """A node that says what it likes changes little of what is believed of others."""
         _, usual = self.beside_ten(iter([0, 1_000_000] * 50).__next__)
-        self.assertApproximates(usual, 1.0, 0.5)
+        self.assertApproximates(self.loads.rate(usual), 1.0, 0.5)
 
     def test_standstill(self) -> None:
         """A fleet that gets nothing done is believed to be slow, and never to be dead."""
@@ -264,7 +286,10 @@ class CheapestTests(LoadsTestCase):
         """A node that is faster may have some jobs more."""
         slow, fast = self.loads.add(), self.loads.add()
         for place, rate in ((slow, 0.5), (fast, 4.0)):
-            self.live(place, SteadyNode(rate), polls=100, each=round(rate * 3) or 1)
+            self.live(place, SteadyNode(rate), polls=100, each=round(rate * 3) + 1)
+        self.now += 1000.0
+        self.loads.lost(slow)
+        self.loads.lost(fast)
         self.reported(slow, 1)
         self.reported(fast, 2)
         self.assertEqual(self.cheapest(slow, fast), {fast})
