@@ -1,4 +1,4 @@
-"""Node addresses: what an operator may write, and the one URL it stands for."""
+"""Node addresses: what an operator may write, and the one URL, or DNS name, it stands for."""
 
 import re
 from collections.abc import Iterator
@@ -15,6 +15,11 @@ _COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
 _ONLY_COLON = re.compile(r"https?:(?![0-9]+/*$)", re.IGNORECASE)
 """A scheme without its slashes; a number after it would make it a host and its port."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_DNS = re.compile(r"(dns(?P<srv>\+srv)?://)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_SERVICE = re.compile(r"(?:_[a-z0-9_-]{1,62}\.)*", re.IGNORECASE)
+"""The labels in front of a host that name a service, as in _infernet._tcp (RFC 2782)."""
+_MAX_NAME = 253
+"""Characters of the longest DNS name (RFC 1035, section 2.3.4)."""
 
 
 class BadAddress(ValueError):
@@ -34,6 +39,27 @@ class NodeAddress:
 
     url: str
     """The absolute URL it stands for, normalised and in ASCII, without a trailing slash."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@frozen
+class DnsName:
+    """
+    A name whose DNS records say where nodes are; one line of an address list.
+
+    Two are equal when they stand for the same addresses, however they are written.
+    """
+
+    text: str = field(eq=False)
+    """As the operator wrote it, without a trailing slash."""
+
+    name: str
+    """What is asked for, in ASCII and lower case, without a dot at its end."""
+
+    port: int | None
+    """The port of every node; None when SRV records are asked for, each of which has its own."""
 
     def __str__(self) -> str:
         return self.text
@@ -91,6 +117,39 @@ def parse_address(text: str) -> NodeAddress:
         text=f"{scheme}://{rest}" if separator else rest,
         url=f"{known_scheme}://{netloc}{encoded_path}",
     )
+
+
+def parse_dns_name(text: str) -> DnsName:
+    """
+    Read a name that stands for the addresses in its DNS records.
+
+    `dns://host:port` stands for its A and AAAA records, `dns+srv://name` for its SRV records.
+
+    :raises BadAddress: when `text` is anything else.
+    """
+    _refuse_characters(text)
+    found = _DNS.fullmatch(text)
+    if found is None:
+        raise BadAddress("it does not begin with dns:// or dns+srv://")
+    authority = found["rest"].rstrip("/")
+    if "/" in authority or "@" in authority:
+        raise BadAddress("a DNS name has neither credentials nor a path")
+    service = _SERVICE.match(authority) if found["srv"] else None
+    prefix = service[0] if service else ""
+    split = _AUTHORITY.fullmatch(authority.removeprefix(prefix))
+    assert split is not None  # anything matches
+    host = _host(split["host"], authority)
+    if host.startswith("[") or _is_ipv4(host):
+        raise BadAddress(f"{split['host']} is an IP address, which has no DNS records")
+    name = (prefix.lower() + host).removesuffix(".")
+    if len(name) > _MAX_NAME:
+        raise BadAddress(f"the name is longer than {_MAX_NAME} characters")
+    if found["srv"] and split["port"]:
+        raise BadAddress("SRV records name the ports: leave the port out")
+    if not found["srv"] and not split["port"]:
+        raise BadAddress("the port is missing, as in dns://nodes.example.org:4000")
+    port = _port(split["port"][1:]) if split["port"] else None
+    return DnsName(text=found[1] + authority, name=name, port=port)
 
 
 def parse_address_list(text: str) -> tuple[NodeAddress, ...]:
@@ -161,13 +220,20 @@ def _host(text: str, authority: str) -> str:
     except idna.IDNAError as error:
         raise BadAddress(f"{quoted(text)} is not a host name or an IP address: {error}") from None
     last_label = host.removesuffix(".").rpartition(".")[2]
-    if last_label.isdigit() or re.fullmatch("0x[0-9a-f]*", last_label):
-        # A name that ends in a number is an IPv4 address or nothing: https://url.spec.whatwg.org/
-        try:
-            return str(IPv4Address(host))
-        except AddressValueError:
-            raise BadAddress(f"{text} is not an IPv4 address") from None
+    ends_in_number = last_label.isdigit() or re.fullmatch("0x[0-9a-f]*", last_label)
+    if ends_in_number and not _is_ipv4(host):
+        # Such a name is an IPv4 address or nothing: https://url.spec.whatwg.org/
+        raise BadAddress(f"{text} is not an IPv4 address")
     return host
+
+
+def _is_ipv4(host: str) -> bool:
+    """Whether a host is an IPv4 address: four decimal numbers, none with a 0 in front."""
+    try:
+        IPv4Address(host)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _port(text: str) -> int:

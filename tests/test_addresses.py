@@ -12,6 +12,7 @@ from infernet_router.addresses import (
     NodeAddress,
     parse_address,
     parse_address_list,
+    parse_dns_name,
 )
 
 
@@ -141,6 +142,54 @@ class ParseAddressTests(SynchronousTestCase):
         self.assertEqual(parse_address(address.url), address)
 
 
+class ParseDnsNameTests(SynchronousTestCase):
+    def test_good(self) -> None:
+        """A name is shown as written, and asked for in one form; SRV records have the ports."""
+        for text, name, port in [
+            ("dns://nodes.invalid:4000", "nodes.invalid", 4000),
+            ("dns://nodes:80", "nodes", 80),
+            ("DNS://Nodes.invalid.:4000", "nodes.invalid", 4000),
+            ("dns://nöde.invalid:4000", "xn--nde-sna.invalid", 4000),
+            ("dns+srv://_infernet._tcp.nodes.invalid", "_infernet._tcp.nodes.invalid", None),
+            ("dns+srv://_Inf_er-net._TCP.nodes.invalid.", "_inf_er-net._tcp.nodes.invalid", None),
+            ("dns+srv://nodes.invalid", "nodes.invalid", None),
+        ]:
+            parsed = parse_dns_name(text)
+            self.assertEqual((str(parsed), parsed.name, parsed.port), (text, name, port))
+        self.assertEqual(str(parse_dns_name("dns://nodes.invalid:1/")), "dns://nodes.invalid:1")
+
+    def test_bad(self) -> None:
+        """What is no such name is refused, with the reason."""
+        for text, reason in [
+            ("nodes.invalid:4000", "does not begin with dns:// or dns+srv://"),
+            ("dns://nodes.invalid", "the port is missing, as in dns://nodes.example.org:4000"),
+            ("dns://nodes.invalid:0", "port must be a number from 1 to 65535"),
+            ("dns+srv://_a._tcp.nodes.invalid:80", "leave the port out"),
+            ("dns://192.0.2.1:4000", "192.0.2.1 is an IP address, which has no DNS records"),
+            ("dns://[2001:db8::1]:4000", "is an IP address"),
+            ("dns+srv://192.0.2.1", "is an IP address"),
+            ("dns://_a.invalid:4000", "underscore"),
+            ("dns+srv://_a._tcp", "underscore"),
+            ("dns+srv://_a._tcp.", "host is missing"),
+            ("dns://:4000", "host is missing"),
+            ("dns+srv://" + "_a." * 81 + "nodes.invalid.", "longer than 253 characters"),
+            ("dns://nodes.invalid:4000/a", "neither credentials nor a path"),
+            ("dns://u@nodes.invalid:4000", "neither credentials nor a path"),
+            ("dns://[nodes:4000", "not an IPv6 address"),
+            ("dns://nodes.invalid:4000?type=A", "query"),
+        ]:
+            with self.assertRaises(BadAddress, msg=text) as caught:
+                parse_dns_name(text)
+            self.assertIn(reason, str(caught.exception), text)
+
+    def test_equal(self) -> None:
+        """Two ways to write one question are the same name; another port is another."""
+        name = parse_dns_name("dns://nodes.invalid:4000")
+        self.assertEqual(name, parse_dns_name("DNS://NODES.invalid.:04000"))
+        self.assertNotEqual(name, parse_dns_name("dns://nodes.invalid:4001"))
+        self.assertNotEqual(name, parse_dns_name("dns+srv://nodes.invalid"))
+
+
 class ParseAddressListTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """Comments, blanks, CRLF, a BOM and a missing last newline are fine; order is kept."""
@@ -190,7 +239,7 @@ class ParseAddressListTests(SynchronousTestCase):
             self.assertEqual(numbers, sorted(set(numbers)))
             self.assertLessEqual(numbers[-1], text.count("\n") + 1)
         else:
-            self.assertEqual(len({address.url for address in addresses}), len(addresses))
+            self.assertEqual(len(set(addresses)), len(addresses))
 
 
 class NodeAddressTests(SynchronousTestCase):
