@@ -152,25 +152,25 @@ def parse_dns_name(text: str) -> DnsName:
     return DnsName(text=found[1] + authority, name=name, port=port)
 
 
-def parse_address_list(text: str) -> tuple[NodeAddress, ...]:
+def parse_address_list(text: str) -> tuple[NodeAddress | DnsName, ...]:
     """
-    Read an address list: one address a line, in order, duplicates once.
+    Read an address list: one address or DNS name a line, in order, duplicates once.
 
     Blank lines, blanks around an address, carriage returns, a byte order mark, and comments
     (from a `#` at the start of a line or after a blank) count for nothing.
 
     :raises BadAddressList: with every bad line, when there is one.
     """
-    addresses: dict[NodeAddress, None] = {}
+    entries: dict[NodeAddress | DnsName, None] = {}
     bad: list[BadLine] = []
     for number, line in _lines(text):
         try:
-            addresses.setdefault(parse_address(line))
+            entries.setdefault(parse_dns_name(line) if _DNS.match(line) else parse_address(line))
         except BadAddress as error:
             bad.append(BadLine(number=number, text=line, reason=str(error)))
     if bad:
         raise BadAddressList(tuple(bad))
-    return tuple(addresses)
+    return tuple(entries)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.application.service import IService, MultiService
@@ -16,6 +19,7 @@ from twisted.web.client import HTTPConnectionPool
 from infernet_router import __version__
 from infernet_router.api import Api
 from infernet_router.connections import BadCertificates, connection_pool, http_client
+from infernet_router.dns import DnsNames, dns_resolver
 from infernet_router.fleet import Fleet
 from infernet_router.load import Weights
 from infernet_router.names import NameResolver
@@ -23,7 +27,12 @@ from infernet_router.polling import Poller
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
 from infernet_router.serving import CannotServe, ClosableSite, Server
-from infernet_router.sources import BadSource, read_address_file
+from infernet_router.sources import (
+    AddressFile,
+    BadSource,
+    HangupListener,
+    Sources,
+)
 
 
 class CannotStart(SystemExit, Exception):
@@ -63,6 +72,17 @@ def _path(text: str) -> Path:
     raise ValueError("must be the path of a file")
 
 
+def _name_server(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        port = 53 if parts.port is None else parts.port
+        if parts.netloc == text and "@" not in text and port:
+            return str(ip_address(parts.hostname or "")), port
+    except ValueError:
+        pass
+    raise ValueError("must be the IP address of a name server, or that and a port")
+
+
 @frozen
 class _Parameter:
     """One option that takes a value, and the environment variable that may set it."""
@@ -83,6 +103,13 @@ class _Parameter:
 _PARAMETERS = (
     _Parameter("port", "4000", _port, "TCP port to serve on, all IPv4 interfaces", "PORT"),
     _Parameter("ips", "ips.txt", _path, "file of node addresses, one a line"),
+    _Parameter(
+        "resolver",
+        None,
+        _name_server,
+        "IP address of a name server, and its port if not 53, to ask for the dns:// lines of the"
+        " file, in place of the system's",
+    ),
     _Parameter(
         "interval",
         "3",
@@ -221,12 +248,17 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     pool = connection_pool(reactor)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)
+    sources = Sources(fleet)
+    names = DnsNames(sources, partial(dns_resolver, reactor, options["resolver"]), reactor)
     try:
-        fleet.replace(read_address_file(options["ips"]))
+        ips = AddressFile(options["ips"], sources, names.watch, reactor)
         http = http_client(reactor, pool, options["ca-file"])
         server = Server(ClosableSite(Api(fleet), reactor), endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
+    ips.setServiceParent(router)
+    names.setServiceParent(router)
+    HangupListener(reactor, ips.read_again).setServiceParent(router)
     poller = Poller(fleet, http, reactor, options["interval"], options["timeout"])
     poller.setServiceParent(router)
     server.setServiceParent(router)

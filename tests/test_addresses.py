@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from infernet_router.addresses import (
     BadAddress,
     BadAddressList,
+    DnsName,
     NodeAddress,
     parse_address,
     parse_address_list,
@@ -218,6 +219,19 @@ class ParseAddressListTests(SynchronousTestCase):
         )
         self.assertIn("port", caught.exception.lines[0].reason)
         self.assertIn("credentials", caught.exception.lines[1].reason)
+
+    def test_dns(self) -> None:
+        """A line may be a DNS name; one that is bad is told as any other."""
+        entries = parse_address_list(
+            "192.0.2.1\ndns://nodes.invalid:4000\nDNS://nodes.invalid:4000"
+        )
+        name = DnsName("dns://nodes.invalid:4000", "nodes.invalid", 4000)
+        self.assertEqual(entries, (parse_address("192.0.2.1"), name))
+        with self.assertRaises(BadAddressList) as caught:
+            parse_address_list("192.0.2.1\ndns://nodes.invalid\n")
+        (line,) = caught.exception.lines
+        self.assertEqual((line.number, line.text), (2, "dns://nodes.invalid"))
+        self.assertIn("port", line.reason)
 
     def test_fragment(self) -> None:
         """A # with no blank before it is no comment."""

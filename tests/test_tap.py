@@ -36,6 +36,7 @@ class OptionsTests(SynchronousTestCase):
             {
                 "port": 4000,
                 "ips": Path("ips.txt"),
+                "resolver": None,
                 "interval": 3.0,
                 "timeout": 3.0,
                 "ca-file": None,
@@ -62,6 +63,23 @@ class OptionsTests(SynchronousTestCase):
             self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
         self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
         self.assert_bad("--ca-file must be the path of a file, not 'a\\x00'", "--ca-file=a\0")
+
+    def test_resolver(self) -> None:
+        """A name server is named by its IP address, and its port if that is not 53."""
+        for text, server in (
+            ("192.0.2.1", ("192.0.2.1", 53)),
+            ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+            ("[2001:db8::1]", ("2001:db8::1", 53)),
+            ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+        ):
+            self.assertEqual(parsed("--resolver", text)["resolver"], server)
+        for text in ("dns.invalid", "192.0.2.1:0", "192.0.2.1:x", "192.0.2.1:65536", "::1", "",
+                     "192.0.2.1/24", "u@192.0.2.1", "192.0.2.1:53\n", "[192.0.2.1"):  # fmt: skip
+            self.assert_bad(
+                "--resolver must be the IP address of a name server, or that and a port, not"
+                f" {text!r}",
+                f"--resolver={text}",
+            )
 
     def test_bad_variables(self) -> None:
         """A bad variable is refused, naming it."""

@@ -1,0 +1,140 @@
+"""Tests of a router started by twistd whose nodes change: in files, in DNS."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.programs import ROOT, Node, Program, Router, until
+from tests.integration.test_router import TROUBLE
+
+
+class SourcesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.ips = self.folder / "ips.txt"
+        self.nodes = [Node(self, self.folder, "llm") for _ in range(2)]
+        self.first, self.second = (node.address for node in self.nodes)
+
+    def router(self, *flags: str, **variables: str) -> Router:
+        return Router(self, self.folder, *flags, variables=variables)
+
+    def replace(self, path: Path, text: str) -> None:
+        """Put a file in the place of another."""
+        (self.folder / "new").write_text(text)
+        (self.folder / "new").replace(path)
+
+    def assert_picks(self, router: Router, *addresses: str) -> None:
+        """Soon these are the nodes that are handed out."""
+        until(
+            lambda: {router.pick("llm") for _ in range(20)} == set(addresses),
+            f"that {addresses} are handed out",
+        )
+
+    def assert_clean(self, router: Program) -> None:
+        self.assertNotRegex(router.output(), TROUBLE)
+
+    def test_file(self) -> None:
+        """A file is followed through every kind of change; a node that stays is not asked anew."""
+        self.ips.write_text(f"{self.first}\n")
+        router = self.router()
+        self.assert_picks(router, self.first)
+        with self.ips.open("a") as file:
+            file.write(f"{self.second}\n")
+        self.assert_picks(router, self.first, self.second)
+        self.replace(self.ips, f"{self.second}\n")
+        removed = f"{self.ips}: 0 added, 1 removed, 1 in all"
+        until(lambda: removed in router.output(), "that a node is removed")
+        self.assertEqual({router.pick("llm") for _ in range(20)}, {self.second})
+        for folder, address in (("..1", self.second), ("..2", self.first)):
+            (self.folder / folder).mkdir()
+            (self.folder / folder / "ips.txt").write_text(address)
+        (self.folder / "..data").symlink_to("..1")
+        (self.folder / "link").symlink_to("..data/ips.txt")
+        (self.folder / "link").replace(self.ips)
+        (self.folder / "..data_tmp").symlink_to("..2")
+        (self.folder / "..data_tmp").replace(self.folder / "..data")
+        self.assert_picks(router, self.first)
+        self.assertEqual(router.output().count(f"{self.second} is up"), 1)
+        self.assert_clean(router)
+
+    def test_bad_file(self) -> None:
+        """A file that is bad, and one that vanished, keep the nodes, and are told once."""
+        self.ips.write_text(f"{self.first}\n")
+        router = self.router()
+        self.assert_picks(router, self.first)
+        self.ips.write_text(f"{self.second}\nftp://x\n")
+        bad = f"{self.ips}, line 2: 'ftp://x': the scheme must be http or https, not 'ftp'"
+        until(lambda: bad in router.output(), "that it is told to be bad")
+        self.assert_picks(router, self.first)
+        self.ips.unlink()
+        missing = f"1 stay: there is no {self.ips}: "
+        until(lambda: missing in router.output(), "that it is told to be missing")
+        self.assert_picks(router, self.first)
+        self.ips.write_text(f"{self.second}\n")
+        self.assert_picks(router, self.second)
+        for line in (bad, missing, f"{self.ips} is good again"):
+            self.assertEqual(router.output().count(line), 1, line)
+        self.assert_clean(router)
+
+    def test_hangup(self) -> None:
+        """SIGHUP makes it read the file, and SIGTERM still ends it."""
+        self.ips.write_text(f"{self.first}\n")
+        router = self.router()
+        self.assert_picks(router, self.first)
+        self.ips.write_text(f"{self.second}\n")
+        router.signal(signal.SIGHUP)
+        self.assert_picks(router, self.second)
+        router.signal(signal.SIGHUP)
+        router.signal(signal.SIGTERM)
+        self.assertIn(router.ended(), (0, -signal.SIGTERM, 128 + signal.SIGTERM))
+        self.assert_clean(router)
+
+    def write_zone(self, **records: dict[str, list[list[object]]]) -> None:
+        """Have these records, by kind and name."""
+        self.replace(self.folder / "zone", json.dumps(records))
+
+    def name_server(self) -> tuple[Program, int]:
+        """A name server, and the port it listens on."""
+        program = str(Path(__file__).with_name("name_server.py"))
+        server = Program(
+            self,
+            self.folder,
+            *(sys.executable, program, str(self.folder / "zone")),
+            variables={"PYTHONPATH": str(ROOT)},
+        )
+        return server, int(until(lambda: server.output().endswith("\n") and server.output()))
+
+    def test_dns(self) -> None:
+        """DNS names stand for what their records say, now and later, and not if there is none."""
+        ports = [node.port for node in self.nodes]
+        service = "_infernet._tcp.nodes.invalid"
+        targets: list[list[list[object]]] = [[[0, 0, port, "localhost"]] for port in ports]
+        many: list[list[object]] = [[f"127.0.1.{number}"] for number in range(1, 65)]
+        hosts: dict[str, list[list[object]]] = {"nodes.invalid": [["127.0.0.1"]]}
+        self.write_zone(A=hosts, SRV={service: targets[1]})
+        server, port = self.name_server()
+        first = f"dns://nodes.invalid:{ports[0]}"
+        self.ips.write_text(f"{first}\ndns+srv://{service}\n")
+        router = self.router("--resolver", f"127.0.0.1:{port}")
+        self.assert_picks(router, self.first, f"localhost:{ports[1]}")
+        self.write_zone(A=hosts, SRV={service: targets[0]})
+        self.assert_picks(router, self.first, f"localhost:{ports[0]}")
+        self.write_zone(A={}, SRV={service: targets[0]})
+        nothing = f"cannot renew the addresses of {first}, 1 stay: it has no A or AAAA record"
+        until(lambda: nothing in router.output(), "that the name is told to be gone")
+        self.write_zone(A={"nodes.invalid": many}, SRV={})
+        until(lambda: f"{first}: 64 added, 1 removed" in router.output(), "an answer over TCP")
+        server.kill()
+        silent = f"{first}, 64 stay: no name server replied when asked for A records"
+        until(lambda: silent in router.output(), "that no name server is told to reply")
+        self.ips.write_text(f"{self.second}\n")
+        self.assert_picks(router, self.second)
+        self.assertIn(f"{first}: dropped, 64 removed", router.output())
+        router.signal(signal.SIGTERM)
+        router.ended()
+        self.assertNotRegex(router.output(), "DNSDatagramProtocol|UDP Port")
+        self.assert_clean(router)
