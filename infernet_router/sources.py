@@ -35,6 +35,10 @@ class BadSource(Exception):
     """A source gives no addresses; the message says where it fails, how, and what to do."""
 
 
+class NoFile(BadSource):
+    """There is no file at its path."""
+
+
 class Sources:
     """
     Joins what sources name: the nodes of the fleet are the addresses that any of them names.
@@ -101,13 +105,14 @@ def read_address_file(path: Path) -> tuple[NodeAddress | DnsName, ...]:
     """
     The addresses and DNS names in an address file such as ips.txt.
 
+    :raises NoFile: when there is none.
     :raises BadSource: when the file cannot be read, holds no address, or has bad lines, of
         which the message then lists each.
     """
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
-        raise BadSource(f"there is no {path}: {EXAMPLE}") from None
+        raise NoFile(f"there is no {path}: {EXAMPLE}") from None
     except IsADirectoryError:
         raise BadSource(
             f"{path} is a directory, not a file of addresses. If docker made it, for a file to"
@@ -138,7 +143,8 @@ class AddressFile(Service):
     written. While the file is bad or gone, what it listed stays.
 
     :param watch_names: told which DNS names the file lists.
-    :raises BadSource: when it is bad or missing.
+    :param may_be_missing: whether it is fine that there is no file yet.
+    :raises BadSource: when it is bad, or missing though it must not be.
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class AddressFile(Service):
         sources: Sources,
         watch_names: Callable[[Iterable[DnsName]], None],
         clock: IReactorTime,
+        may_be_missing: bool = False,
     ) -> None:
         self._path = path.absolute()  # twistd may go to another directory yet
         self._sources = sources
@@ -154,8 +161,13 @@ class AddressFile(Service):
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
         self._stopped: Deferred[Any] = succeed(None)
+        self._entries: tuple[NodeAddress | DnsName, ...] = ()
         self._seen = self._read = _stamp(self._path)
-        self._entries = read_address_file(path)
+        try:
+            self._entries = read_address_file(path)
+        except NoFile:
+            if not may_be_missing:
+                raise
 
     def startService(self) -> None:
         super().startService()

@@ -17,9 +17,11 @@ from twisted.python import usage
 from twisted.web.client import HTTPConnectionPool
 
 from infernet_router import __version__
+from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.connections import BadCertificates, connection_pool, http_client
 from infernet_router.dns import DnsNames, dns_resolver
+from infernet_router.explorer import ask_explorer
 from infernet_router.fleet import Fleet
 from infernet_router.load import Weights
 from infernet_router.names import NameResolver
@@ -29,6 +31,7 @@ from infernet_router.reports import KINDS
 from infernet_router.serving import CannotServe, ClosableSite, Server
 from infernet_router.sources import (
     AddressFile,
+    AskedSource,
     BadSource,
     HangupListener,
     Sources,
@@ -72,6 +75,13 @@ def _path(text: str) -> Path:
     raise ValueError("must be the path of a file")
 
 
+def _url(text: str) -> NodeAddress:
+    try:
+        return parse_address(text)
+    except BadAddress as error:
+        raise ValueError(f"must be an http:// or https:// URL ({error})") from None
+
+
 def _name_server(text: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
@@ -103,6 +113,14 @@ class _Parameter:
 _PARAMETERS = (
     _Parameter("port", "4000", _port, "TCP port to serve on, all IPv4 interfaces", "PORT"),
     _Parameter("ips", "ips.txt", _path, "file of node addresses, one a line"),
+    _Parameter(
+        "node-explorer",
+        None,
+        _url,
+        "URL of a Node Explorer, whose nodes are added to those of the file; the file may then be"
+        " missing",
+        "API_URL",
+    ),
     _Parameter(
         "resolver",
         None,
@@ -197,6 +215,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read each value. Before, an option that was not given is None."""
+        self.ips_given = self["ips"] is not None
         for parameter in _PARAMETERS:
             text, named = self[parameter.name], f"--{parameter.name}"
             if parameter.name == "port" and self["listen"]:
@@ -250,8 +269,15 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     router = _Router(pool)
     sources = Sources(fleet)
     names = DnsNames(sources, partial(dns_resolver, reactor, options["resolver"]), reactor)
+    explorer = options["node-explorer"]
     try:
-        ips = AddressFile(options["ips"], sources, names.watch, reactor)
+        ips = AddressFile(
+            options["ips"],
+            sources,
+            names.watch,
+            reactor,
+            may_be_missing=explorer is not None and not options.ips_given,
+        )
         http = http_client(reactor, pool, options["ca-file"])
         server = Server(ClosableSite(Api(fleet), reactor), endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
@@ -259,6 +285,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     ips.setServiceParent(router)
     names.setServiceParent(router)
     HangupListener(reactor, ips.read_again).setServiceParent(router)
+    if explorer is not None:
+        ask = partial(ask_explorer, http, explorer, reactor)
+        AskedSource(explorer, ask, sources, reactor).setServiceParent(router)
     poller = Poller(fleet, http, reactor, options["interval"], options["timeout"])
     poller.setServiceParent(router)
     server.setServiceParent(router)

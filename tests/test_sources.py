@@ -23,6 +23,7 @@ from infernet_router.sources import (
     AskedSource,
     BadSource,
     HangupListener,
+    NoFile,
     Sources,
     read_address_file,
 )
@@ -231,8 +232,8 @@ class AddressFileTests(SourceTestCase):
         if self.trouble:
             raise self.trouble
 
-    def start(self) -> AddressFile:
-        file = AddressFile(self.path, self.sources, self.watch_names, self.clock)
+    def start(self, *, may_be_missing: bool = False) -> AddressFile:
+        file = AddressFile(self.path, self.sources, self.watch_names, self.clock, may_be_missing)
         file.startService()
         self.addCleanup(lambda: file.running and file.stopService())
         self.lines.clear()
@@ -254,7 +255,21 @@ class AddressFileTests(SourceTestCase):
         self.path.write_text("a b\n")
         self.assertRaises(BadSource, self.start)
         self.path.unlink()
-        self.assertRaises(BadSource, self.start)
+        self.assertRaises(NoFile, self.start)
+
+    def test_may_be_missing(self) -> None:
+        """A file that may be missing is taken once it is there, and not missed before; a bad one
+        is refused all the same."""
+        self.path.unlink()
+        self.start(may_be_missing=True)
+        self.pass_time()
+        self.assert_logged()
+        self.path.write_text("192.0.2.1\n")
+        self.pass_time()
+        self.assert_fleet("192.0.2.1")
+        self.path.write_text("a b\n")
+        with self.assertRaises(BadSource):
+            self.start(may_be_missing=True)
 
     def test_edited(self) -> None:
         """A file that is edited in place is taken, and its changes are counted."""

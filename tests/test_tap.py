@@ -36,6 +36,7 @@ class OptionsTests(SynchronousTestCase):
             {
                 "port": 4000,
                 "ips": Path("ips.txt"),
+                "node-explorer": None,
                 "resolver": None,
                 "interval": 3.0,
                 "timeout": 3.0,
@@ -63,6 +64,22 @@ class OptionsTests(SynchronousTestCase):
             self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
         self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
         self.assert_bad("--ca-file must be the path of a file, not 'a\\x00'", "--ca-file=a\0")
+
+    def test_node_explorer(self) -> None:
+        """A Node Explorer is named by its URL, a bad one refused where it was given."""
+        for options in (
+            parsed("--node-explorer", "https://explorer.invalid/a/"),
+            parsed(API_URL="https://explorer.invalid/a/"),
+            parsed("--node-explorer", "https://explorer.invalid/a", API_URL="nonsense://"),
+        ):
+            self.assertEqual(options["node-explorer"].url, "https://explorer.invalid/a")
+        self.assertIsNone(parsed(API_URL="")["node-explorer"])
+        problem = (
+            "must be an http:// or https:// URL (the scheme must be http or https, not 'ftp'), not"
+            " 'ftp://explorer.invalid'"
+        )
+        self.assert_bad(f"API_URL {problem}", API_URL="ftp://explorer.invalid")
+        self.assert_bad(f"--node-explorer {problem}", "--node-explorer=ftp://explorer.invalid")
 
     def test_resolver(self) -> None:
         """A name server is named by its IP address, and its port if that is not 53."""
@@ -182,6 +199,19 @@ class MakeServiceTests(SynchronousTestCase):
         )
         self.successResultOf(router.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_explorer(self) -> None:
+        """With a Node Explorer there need be no ips.txt, unless --ips says that there is one."""
+        self.ips.unlink()
+        router = makeService(
+            parsed("--node-explorer", "http://192.0.2.7:81", "--listen", "tcp:0"), self.reactor
+        )
+        router.privilegedStartService()
+        router.startService()
+        self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("192.0.2.7", 81)])
+        self.successResultOf(router.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assert_bad(f"there is no {self.ips}", "--node-explorer", "http://192.0.2.7:81")
 
     def test_listen(self) -> None:
         """It listens where --listen says."""

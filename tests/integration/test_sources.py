@@ -1,14 +1,47 @@
-"""Tests of a router started by twistd whose nodes change: in files, in DNS."""
+"""Tests of a router started by twistd whose nodes change: in files, at a Node Explorer, in DNS."""
 
 import json
 import signal
 import sys
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.programs import ROOT, Node, Program, Router, until
 from tests.integration.test_router import TROUBLE
+
+
+class Explorer(ThreadingHTTPServer):
+    """A Node Explorer: it names some nodes by port, or fails while it is not told which."""
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.ports: Sequence[int] | None = None
+        self.asked: list[str] = []
+        serving = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        for end in (self.server_close, serving.join, self.shutdown):  # the last is called first
+            test.addCleanup(end)
+
+
+class Answering(BaseHTTPRequestHandler):
+    """One request to a Node Explorer."""
+
+    server: Explorer
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        nodes = [{"ip": "127.0.0.1", "port": port} for port in self.server.ports or ()]
+        self.send_response(200 if nodes else 500)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": nodes}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
 
 
 class SourcesTests(SynchronousTestCase):
@@ -92,6 +125,31 @@ class SourcesTests(SynchronousTestCase):
         router.signal(signal.SIGTERM)
         self.assertIn(router.ended(), (0, -signal.SIGTERM, 128 + signal.SIGTERM))
         self.assert_clean(router)
+
+    def test_explorer(self) -> None:
+        """A Node Explorer names nodes, alone or in addition to a file that appears later."""
+        explorer = Explorer(self)
+        router = self.router(API_URL=explorer.url)
+        failed = f"cannot renew the addresses of {explorer.url}, 0 stay: HTTP 500"
+        until(lambda: failed in router.output(), "that it is told to fail")
+        self.assertEqual(
+            router.get("/api/v1/ip?container=llm"), (503, {"error": "no node is known"})
+        )
+        explorer.ports = [self.nodes[0].port]
+        self.assert_picks(router, self.first)
+        self.assertEqual(set(explorer.asked), {"/api/nodes?minutes_past=60"})
+        for line in (failed, f"{explorer.url} is good again"):
+            self.assertEqual(router.output().count(line), 1, line)
+        self.ips.write_text(f"{self.first}\n{self.second}\n")
+        self.assert_picks(router, self.first, self.second)
+        self.assertEqual(router.output().count(f"{self.first} is up"), 1)
+        self.assert_clean(router)
+
+    def test_no_source(self) -> None:
+        """A file that is named must exist, whatever else names nodes."""
+        router = self.router("--ips", "ips.txt", "--node-explorer", "http://127.0.0.1:1")
+        self.assertEqual(router.ended(), 1)
+        self.assertIn("infernet-router: there is no ips.txt: copy", router.output())
 
     def write_zone(self, **records: dict[str, list[list[object]]]) -> None:
         """Have these records, by kind and name."""
