@@ -287,7 +287,7 @@ class AskedSource(Service):
 
     async def _keep_asking(self) -> None:
         retry = _FIRST_RETRY
-        while self.running:
+        while True:
             try:
                 answer = await self._ask()
                 if not self.running:

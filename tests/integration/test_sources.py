@@ -7,11 +7,22 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.names.dns import DNSDatagramProtocol
+from twisted.names.server import DNSServerFactory
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import provider
 
+from infernet_router.dns import dns_resolver
+from tests.integration.name_server import Zone
 from tests.integration.programs import ROOT, Node, Program, Router, until
 from tests.integration.test_router import TROUBLE
+
+reactor: Any = installed_reactor
 
 
 class Explorer(ThreadingHTTPServer):
@@ -196,3 +207,26 @@ class SourcesTests(SynchronousTestCase):
         router.ended()
         self.assertNotRegex(router.output(), "DNSDatagramProtocol|UDP Port")
         self.assert_clean(router)
+
+
+class ResolverTests(TestCase):
+    async def test_quiet(self) -> None:
+        """A name server is asked without a word in the log: it is asked every few seconds."""
+        zone = Path(self.mktemp())
+        zone.write_text(json.dumps({"A": {"nodes.invalid": [["192.0.2.1"]]}}))
+        server = DNSDatagramProtocol(DNSServerFactory(clients=[Zone(zone)]))
+        listening = reactor.listenUDP(0, server, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        resolver = dns_resolver(reactor, ("127.0.0.1", listening.getHost().port))
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        answers, _, _ = await resolver.lookupAddress("nodes.invalid", (10,))
+        await deferLater(reactor, 0)  # the port it was asked from is closed by then
+        self.assertEqual(answers[0].payload.dottedQuad(), "192.0.2.1")
+        self.assertEqual([line for line in lines if line], [])
