@@ -297,6 +297,35 @@ class CheapestTests(LoadsTestCase):
         self.assertEqual(self.cheapest(slow, fast), {slow})
 
 
+class CheapestFirstTests(LoadsTestCase):
+    def test_order(self) -> None:
+        """The places stand in the order in which `cheapest` would choose from them."""
+        random = Random(2)
+        places = [self.loads.add() for _ in range(40)]
+        for place in places:
+            self.live(place, SteadyNode(random.uniform(0.5, 4.0)), polls=20, each=4)
+            self.assign(place, random.randrange(5))
+        ranked = self.loads.cheapest_first(places, self.now, 1.0, 40, order=0)
+        self.assertEqual(sorted(ranked), sorted(places))
+        for number, place in enumerate(ranked):
+            rest = ranked[number:]
+            self.assertEqual(self.loads.cheapest(rest, self.now, 1.0, random), place)
+        self.assertEqual(self.loads.cheapest_first(places, self.now, 1.0, 5, order=0), ranked[:5])
+        self.assertEqual(self.loads.cheapest_first(places, self.now, 1.0, 99, order=0), ranked)
+
+    def test_ties(self) -> None:
+        """Places that are alike have an order that another chance makes another one."""
+        places = [self.loads.add() for _ in range(8)]
+        orders = {
+            order: tuple(self.loads.cheapest_first(places, self.now, 1.0, 8, order))
+            for order in (0, 1 << 4, 1 << 5, 1 << 6)
+        }
+        self.assertEqual(len(set(orders.values())), 4)
+        self.assertEqual(orders[0], tuple(places))
+        first = self.loads.cheapest_first(places, self.now, 1.0, 3, order=1 << 6)
+        self.assertEqual(tuple(first), orders[1 << 6][:3])
+
+
 class WeightsTests(LoadsTestCase):
     def test_unnamed(self) -> None:
         """What is not named costs 1; a job for several containers costs the sum."""
