@@ -16,19 +16,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router import fleet as fleet_module
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import CameUp, Fleet, NoNode, States
+from infernet_router.fleet import Among, CameUp, Fleet, NoNode, RunningContainer, States
 from infernet_router.load import Weights
 from infernet_router.reports import Container, NodeReport
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
 
 
-def report(*external: str, internal: tuple[str, ...] = (), pending: int = 0) -> NodeReport:
-    """The report of a node that runs these containers."""
+def report(
+    *external: str, internal: tuple[str, ...] = (), pending: int = 0, description: str = ""
+) -> NodeReport:
+    """The report of a node that runs these containers, and says this of each."""
     return NodeReport(
         containers=(
-            *(Container(id, external=True) for id in external),
-            *(Container(id, external=False) for id in internal),
+            *(Container(id, external=True, description=description) for id in external),
+            *(Container(id, external=False, description=description) for id in internal),
         ),
         pending={"offchain": pending, "onchain": 0},
         version="1.4.0",
@@ -190,6 +192,165 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(str(self.fleet.pick(["llm"])), "http://192.0.2.1:4000")
 
 
+class RankTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.fleet.replace([A, B, C])
+        for address, pending in ((A, 4), (B, 0), (C, 2)):
+            self.fleet.observed(address, report("llm", pending=pending))
+
+    def test_best_first(self) -> None:
+        """The nodes are listed by what the job costs there, as many as are asked for."""
+        for count, listed in ((0, []), (1, [B]), (2, [B, C]), (3, [B, C, A]), (1000, [B, C, A])):
+            self.assertEqual(self.fleet.rank(["llm"], count, assign=False), listed)
+
+    def test_offset(self) -> None:
+        """The better ones may be left out."""
+        for offset, listed in ((1, [C, A]), (2, [A]), (3, []), (10**100, [])):
+            self.assertEqual(self.fleet.rank(["llm"], 5, offset, assign=False), listed)
+
+    def test_assigned(self) -> None:
+        """The job is assigned to the first that is listed, and to no other."""
+        self.assertEqual([self.fleet.rank(["llm"], 3)[0] for _ in range(2)], [B, B])
+        self.assertEqual(self.fleet.rank(["llm"], 1, offset=2), [A])
+        for address, jobs in ((A, 5.0), (B, 2.0), (C, 2.0)):
+            self.assertAlmostEqual(self.fleet.jobs(address), jobs)
+
+    def test_not_assigned(self) -> None:
+        """Nor is it when nothing is listed, or it is not to be."""
+        self.fleet.rank(["llm"], 0)
+        self.fleet.rank(["llm"], 3, offset=3)
+        self.fleet.rank(["llm"], 3, assign=False)
+        self.assertEqual(sum(map(self.fleet.jobs, (A, B, C))), 6.0)
+
+    def test_none(self) -> None:
+        """Without a candidate, there is nothing to list."""
+        self.assertEqual(self.fleet.rank(["prover"], 3), [])
+        self.assertEqual(self.fleet.rank(["llm", "prover"], 3), [])
+
+    def test_pages(self) -> None:
+        """Pages of a list in which all are alike have each node once."""
+        nodes = [parse_address(f"192.0.2.{number}") for number in range(100)]
+        self.fleet.replace(nodes)
+        for node in nodes:
+            self.fleet.observed(node, report("llm"))
+        pages = [self.fleet.rank(["llm"], 7, offset, assign=False) for offset in range(0, 100, 7)]
+        self.assertEqual(Counter(node for page in pages for node in page), Counter(nodes))
+
+
+class AmongTests(SynchronousTestCase):
+    """Picking from some of the nodes only."""
+
+    def setUp(self) -> None:
+        self.fleet = Fleet(Clock().seconds, Random(1))
+        self.nodes = [parse_address(f"192.0.2.{number}") for number in range(100)]
+        self.fleet.replace(self.nodes)
+        for number, node in enumerate(self.nodes):
+            self.fleet.observed(node, report("llm", pending=number))
+
+    def test_pick(self) -> None:
+        """Of those, the one with the fewest jobs is picked, if it is a candidate."""
+        some = Among([A, self.nodes[9], self.nodes[7], self.nodes[8]], "none")
+        self.assertEqual(self.fleet.peek(["llm"], some), self.nodes[7])
+        self.assertEqual(self.fleet.pick(["llm"], some), self.nodes[7])
+        self.fleet.missed(self.nodes[7], "gone")
+        self.fleet.observed(self.nodes[8], report("prover"))
+        self.assertEqual(self.fleet.pick(["llm"], some), self.nodes[9])
+
+    def test_many(self) -> None:
+        """Of many, some are compared; of these few may be candidates."""
+        odd = Among(self.nodes[1::2], "none")
+        picks = Counter(self.fleet.pick(["llm"], odd) for _ in range(300))
+        self.assertEqual(set(picks) - set(self.nodes[1::2]), set())
+        self.assertGreater(sum(picks[node] for node in self.nodes[:30]), 280)
+        for node in self.nodes[:99]:
+            self.fleet.missed(node, "gone")
+        self.assertEqual(self.fleet.pick(["llm"], odd), self.nodes[99])
+
+    def test_rank(self) -> None:
+        """Those of them that are candidates are listed."""
+        some = Among([A, self.nodes[9], self.nodes[7]], "none")
+        self.assertEqual(self.fleet.rank(["llm"], 3, 0, some), [self.nodes[7], self.nodes[9]])
+        self.assertEqual(self.fleet.rank(["prover"], 3, 0, some), [])
+
+    def test_none(self) -> None:
+        """Without a candidate among them, the reason is theirs, unless there is none at all."""
+        for nodes in ([], [A, B]):
+            with self.assertRaises(NoNode) as caught:
+                self.fleet.pick(["llm"], Among(nodes, "none is good enough"))
+            self.assertEqual(str(caught.exception), "none is good enough")
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["prover"], Among(self.nodes, "none is good enough"))
+        self.assertEqual(str(caught.exception), "no up node runs 'prover'")
+
+    def test_can(self) -> None:
+        """Whether there is a candidate can be asked without counting anything."""
+        self.assertTrue(self.fleet.can(["llm", "llm"]))
+        self.assertFalse(self.fleet.can(["llm", "prover"]))
+        self.assertFalse(self.fleet.can(["prover"]))
+
+
+class RunningTests(SynchronousTestCase):
+    """What runs on the nodes that are up."""
+
+    def setUp(self) -> None:
+        self.fleet = Fleet(Clock().seconds, Random(1))
+        self.fleet.replace([A, B, C])
+
+    def test_counted(self) -> None:
+        """Every container of an up node is listed, by id, with how many nodes run it."""
+        self.assertEqual(self.fleet.running, ())
+        self.fleet.observed(A, report("llm", internal=("b",)))
+        self.fleet.observed(B, report("b", "a"))
+        self.assertEqual(
+            self.fleet.running,
+            (
+                RunningContainer("a", 1, None),
+                RunningContainer("b", 2, None),
+                RunningContainer("llm", 1, None),
+            ),
+        )
+        self.fleet.missed(B, "gone")
+        self.fleet.replace([B, C])
+        self.assertEqual(self.fleet.running, ())
+
+    def test_same(self) -> None:
+        """It is the same tuple until something changes."""
+        self.fleet.observed(A, report("llm", description="a model"))
+        before = self.fleet.running
+        self.fleet.observed(A, report("llm", description="a model", pending=7))
+        self.assertIs(self.fleet.running, before)
+        self.fleet.observed(B, report("llm", description="a model"))
+        self.assertIsNot(self.fleet.running, before)
+
+    def test_described(self) -> None:
+        """A container is described as most nodes do; between two, by what sorts first."""
+        for said, description in (
+            (("", "", ""), None),
+            (("y", "", ""), "y"),
+            (("y", "x", ""), "x"),
+            (("y", "x", "y"), "y"),
+            (("z", "x", "y"), "x"),
+        ):
+            for address, text in zip((A, B, C), said, strict=True):
+                self.fleet.observed(address, report("llm", description=text))
+            self.assertEqual(self.fleet.running, (RunningContainer("llm", 3, description),))
+        self.fleet.missed(B, "gone")
+        self.assertEqual(self.fleet.running, (RunningContainer("llm", 2, "y"),))
+
+    def test_up(self) -> None:
+        """The nodes that are up are told in their order."""
+        for address in (C, A):
+            self.fleet.observed(address, report())
+        self.assertEqual(self.fleet.up, [A, C])
+        self.assertEqual([self.fleet.is_up(node) for node in (A, B, C)], [True, False, True])
+        self.fleet.missed(A, "gone")
+        self.fleet.replace([B, C])
+        self.assertEqual(self.fleet.up, [C])
+        self.assertFalse(self.fleet.is_up(A))
+
+
 class ManyNodesTests(SynchronousTestCase):
     """A fleet of more nodes than a pick compares."""
 
@@ -299,6 +460,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.known: set[NodeAddress] = set()
         self.up: dict[NodeAddress, dict[str, bool]] = {}
         self.down: set[NodeAddress] = set()
+        self.says: dict[NodeAddress, str] = {}
 
     @rule(numbers=st.sets(st.integers(0, 24)) | st.just(set(range(25))))
     def replace(self, numbers: set[int]) -> None:
@@ -311,13 +473,15 @@ class FleetMachine(RuleBasedStateMachine):
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
         runs=st.dictionaries(st.sampled_from("abc"), st.booleans()),
         pending=st.integers(0, 5),
+        says=st.sampled_from(["", "x", "y"]),
     )
-    def observed(self, numbers: set[int], runs: dict[str, bool], pending: int) -> None:
-        containers = tuple(Container(id, external=external) for id, external in runs.items())
+    def observed(self, numbers: set[int], runs: dict[str, bool], pending: int, says: str) -> None:
+        containers = tuple(Container(id, external, says) for id, external in runs.items())
         for node in (NODES[number] for number in numbers):
             self.fleet.observed(node, NodeReport(containers, {"offchain": pending, "onchain": 0}))
             if node in self.known:
                 self.up[node] = runs
+                self.says[node] = says
                 self.down.discard(node)
                 assert pending - 1e-6 < self.fleet.jobs(node)
 
@@ -350,6 +514,30 @@ class FleetMachine(RuleBasedStateMachine):
                 assert picked in candidates
                 more = self.fleet.jobs(picked) - before[picked]
                 assert abs(more - len(set(containers))) < 1e-6
+
+    @rule(containers=CONTAINERS, count=st.integers(0, 9), offset=st.integers(0, 9))
+    def rank(self, containers: list[str], count: int, offset: int) -> None:
+        page = self.fleet.rank(containers, count, offset, assign=False)
+        full = self.fleet.rank(containers, 25, assign=False)
+        assert page == full[offset : offset + count]
+        assert self.fleet.can(containers) == bool(full)
+        assert sorted(map(str, full)) == sorted(
+            str(node)
+            for node, runs in self.up.items()
+            if all(id in runs for id in containers) and any(runs[id] for id in containers)
+        )
+        among = Among(full[:20], "none")
+        assert set(self.fleet.rank(containers, 25, 0, among, assign=False)) == set(full[:20])
+
+    @invariant()
+    def running(self) -> None:
+        counts = Counter(id for runs in self.up.values() for id in runs)
+        assert {each.id: each.count for each in self.fleet.running} == counts
+        for each in self.fleet.running:
+            texts = Counter(self.says[node] for node, runs in self.up.items() if each.id in runs)
+            del texts[""]
+            most = sorted(texts, key=lambda text: (-texts[text], text))
+            assert each.description == (most[0] if most else None)
 
     @invariant()
     def addresses(self) -> None:
