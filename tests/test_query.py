@@ -1,0 +1,70 @@
+"""Tests of infernet_router.query."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.query import BadRequest, Query
+
+
+class QueryTests(SynchronousTestCase):
+    def query(self, query: str) -> Query:
+        return Query(b"/path?" + query.encode())
+
+    def assert_bad(self, reason: str, query: str, name: str = "") -> None:
+        """A query, or the number 0 to 1000 of this name in it, is refused with this reason."""
+        with self.assertRaises(BadRequest) as caught:
+            self.query(query).whole_number(name, 3, 1000)
+        self.assertEqual(str(caught.exception), reason)
+
+    def test_texts(self) -> None:
+        """Every field of a name counts; a `+` is a blank, and a `;` nothing special."""
+        query = self.query("a=1&b=x&a=%C3%A4+%2B;b=y&%61=&a&c=%ff")
+        self.assertEqual(query.texts("a"), ["1", "ä +;b=y", "", ""])
+        self.assertEqual(query.texts("b"), ["x"])
+        self.assertEqual(query.texts("d"), [])
+        self.assertEqual(Query(b"/path").texts("a"), [])
+        with self.assertRaises(BadRequest) as caught:
+            query.texts("c")
+        self.assertEqual(str(caught.exception), "c is not UTF-8")
+
+    def test_text(self) -> None:
+        """A field that may be there once is refused when it is there twice, empty, or too long."""
+        self.assertIsNone(self.query("x").text("a", 3))
+        self.assertEqual(self.query("a=/:+&x").text("a", 3), "/: ")
+        for query, reason in (
+            ("a", "a is empty"),
+            ("a=", "a is empty"),
+            ("a=1&a=1", "a is given 2 times"),
+            ("a=1234", "a has more than 3 characters"),
+        ):
+            with self.assertRaises(BadRequest) as caught:
+                self.query(query).text("a", 3)
+            self.assertEqual(str(caught.exception), reason)
+
+    def test_whole_number(self) -> None:
+        """A number is written in digits, once, and within its bounds."""
+        for text, number in (("0", 0), ("00", 0), ("007", 7), ("1000", 1000), ("%31", 1)):
+            self.assertEqual(self.query(f"n={text}").whole_number("n", 3, 1000), number)
+        self.assertEqual(self.query("m=1").whole_number("n", 3, 1000), 3)
+        for text in ("", "-1", "+1", "1.0", "1e2", "abc", "1001", "9" * 9000, "%D9%A4", "1_0"):
+            self.assert_bad("n must be one whole number from 0 to 1000", f"n={text}", "n")
+        for query in ("n", "n=1&n=1", "n=&n=1"):
+            self.assert_bad("n must be one whole number from 0 to 1000", query, "n")
+        self.assert_bad("n is not UTF-8", "n=%B2", "n")
+
+    def test_too_many(self) -> None:
+        """A query has at most 100 fields."""
+        self.assertEqual(len(self.query("&".join(["a"] * 100)).texts("a")), 100)
+        self.assert_bad("the query has more than 100 fields", "&" * 100)
+
+    @given(st.binary())
+    def test_anything(self, query: bytes) -> None:
+        """Whatever the query, it is read or refused."""
+        try:
+            read = Query(b"/?" + query)
+            read.texts("a")
+            read.text("b", 3)
+            read.whole_number("c", 3, 1000)
+        except BadRequest:
+            pass
