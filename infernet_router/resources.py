@@ -1,0 +1,224 @@
+"""The resources: what the containers of each node say of themselves, asked in a slow cycle."""
+
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+from typing import Any
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.asking import Asker, NoAnswer, ask
+from infernet_router.fleet import Fleet
+
+_MAX_BYTES = 64 * 1024
+"""The most that is kept of one node, in bytes; a container says about a thousand of itself."""
+
+_MAX_LEVELS = 32
+"""How deep an answer may be nested, so that whoever asks the router can read it."""
+
+_TIMEOUT = 10.0
+"""Seconds a node has for its answer: it waits for the slowest of its containers."""
+
+_TICK = 0.1
+"""Seconds from one look for nodes that are due to the next."""
+
+_A_TICK = 20
+"""Nodes that are asked in a tick, at most."""
+
+_AT_ONCE = 64
+"""Nodes that are asked at the same time, at most."""
+
+_NOT_UP = 1.0
+"""Seconds until it is looked again whether a node is up by now."""
+
+_STALE_AFTER = 3
+"""Intervals for which what a node said last is kept while it gives no other answer."""
+
+log = Logger()
+
+
+class _Turn:
+    """When one node is asked next, and what it said last."""
+
+    __slots__ = ("address", "answered", "asked", "gone", "problem", "said")
+
+    def __init__(self, address: NodeAddress) -> None:
+        self.address = address
+        self.asked = False
+        """Whether it was ever asked."""
+        self.answered = 0.0
+        """When it was asked for what it said last."""
+        self.said: msgspec.Raw | None = None
+        self.problem = ""
+        """Why there was no answer last time, if there was none."""
+        self.gone = False
+
+
+class Resources(Service):
+    """
+    Keeps what the containers of each node that is up say of themselves.
+
+    Each node is asked when it comes up, and then once an interval, the turns spread over it. What
+    a node said is kept until it says something else, or has failed to for three intervals. A node
+    may not know the question, so to fail at it says nothing of the node.
+
+    :param http: treq's HTTPClient, or a StubTreq.
+    :param random: spreads the turns.
+    :param interval: seconds from one question to a node to the next.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        http: Asker,
+        clock: IReactorTime,
+        random: Random,
+        interval: float = 60.0,
+    ) -> None:
+        self._fleet = fleet
+        self._http = http
+        self._clock = clock
+        self._random = random
+        self._interval = interval
+        self._known: tuple[NodeAddress, ...] = ()
+        self._turns: dict[NodeAddress, _Turn] = {}
+        self._queue: list[tuple[float, int, _Turn]] = []
+        self._order = count()
+        self._questions: set[Deferred[Any]] = set()
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = clock
+        self._stopped: Deferred[Any] = succeed(None)
+
+    @property
+    def said(self) -> dict[str, msgspec.Raw]:
+        """By the address of each node that is up and answered: an object, by container, in JSON."""
+        turns = ((address, self._turns.get(address)) for address in self._fleet.up)
+        return {
+            str(address): turn.said
+            for address, turn in turns
+            if turn is not None and turn.said is not None
+        }
+
+    def startService(self) -> None:
+        super().startService()
+        self._stopped = self._loop.start(_TICK)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop asking; fires when the questions in flight are cancelled."""
+        super().stopService()
+        self._loop.stop()
+        questions = tuple(self._questions)
+        for question in questions:
+            question.cancel()
+        return DeferredList([self._stopped, *questions])
+
+    def _tick(self) -> None:
+        """Ask the nodes that are due. Whatever breaks, the next tick comes."""
+        try:
+            self._ask_due(self._clock.seconds())
+        except Exception:
+            log.failure("a tick of the resources broke")
+
+    def _ask_due(self, now: float) -> None:
+        """Ask the nodes that are due and up, as many as may be asked in a tick."""
+        if self._fleet.addresses is not self._known:
+            self._known = self._fleet.addresses
+            self._give_turns(now)
+        asked = 0
+        while self._queue and self._queue[0][0] <= now:
+            if asked == _A_TICK or len(self._questions) >= _AT_ONCE:
+                return
+            _, _, turn = heappop(self._queue)
+            if turn.gone:
+                continue
+            if self._fleet.is_up(turn.address):
+                asked += 1
+                self._ask(turn, now)
+            else:
+                self._enqueue(turn, now + _NOT_UP)
+
+    def _give_turns(self, now: float) -> None:
+        """Give every new node a turn, and forget those that are gone."""
+        known = dict.fromkeys(self._known)
+        for gone in self._turns.keys() - known.keys():
+            self._turns.pop(gone).gone = True
+        for address in known:
+            turn = self._turns.get(address)
+            if turn is None:
+                turn = self._turns[address] = _Turn(address)
+                self._enqueue(turn, now)
+            turn.address = address
+
+    def _enqueue(self, turn: _Turn, due: float) -> None:
+        heappush(self._queue, (due, next(self._order), turn))
+
+    def _ask(self, turn: _Turn, now: float) -> None:
+        """Ask one node. Whatever comes of it, it gets its next turn."""
+        wait = self._interval * (1.0 if turn.asked else 0.5 + self._random.random())
+        turn.asked = True
+        question: Deferred[Any] = ask(
+            self._http, f"{turn.address.url}/resources", self._clock, _TIMEOUT
+        ).addCallback(_decode)
+        self._questions.add(question)
+        question.addCallbacks(
+            self._answered, self._failed, callbackArgs=(turn, now), errbackArgs=(turn, now)
+        )
+        question.addErrback(lambda failure: log.failure("a question for resources broke", failure))
+        question.addBoth(lambda _: self._questions.remove(question))
+        question.addBoth(lambda _: self._enqueue(turn, max(now + wait, self._clock.seconds())))
+
+    def _answered(self, said: msgspec.Raw, turn: _Turn, asked: float) -> None:
+        turn.said = said
+        turn.answered = asked
+        turn.problem = ""
+
+    def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
+        """A problem is logged when it is new; that a node is down is the poller's to say."""
+        failure.trap(NoAnswer)
+        if not self.running:
+            return
+        if asked - turn.answered > _STALE_AFTER * self._interval:
+            turn.said = None
+        if not turn.problem and self._fleet.is_up(turn.address):
+            log.warn(
+                "{address} does not say what its resources are: {reason}",
+                address=turn.address,
+                reason=failure.value,
+            )
+        turn.problem = str(failure.value)
+
+
+def _decode(body: bytes) -> msgspec.Raw:
+    """
+    An answer to GET /resources as it came, once it is known to be an object of objects in JSON.
+
+    :raises NoAnswer: when it is anything else, or passes a limit.
+    """
+    if len(body) > _MAX_BYTES:
+        raise NoAnswer(f"they are larger than {_MAX_BYTES // 1024} KiB")
+    try:
+        resources = msgspec.json.decode(body, type=dict[str, dict[str, Any]])
+    except msgspec.ValidationError:
+        raise NoAnswer("they are not an object of objects, by container") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise NoAnswer("they are not JSON") from None
+    except RecursionError:
+        resources = None
+    if resources is None or _is_deeper(resources, _MAX_LEVELS):
+        raise NoAnswer(f"they are nested more than {_MAX_LEVELS} levels deep")
+    return msgspec.Raw(body)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether a decoded value has more than so many levels of objects and lists."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in inner)
