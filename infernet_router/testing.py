@@ -11,7 +11,7 @@ Its knobs are attributes, and may be turned while it runs.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -60,7 +60,8 @@ class SimulatedNode(Resource):
     """
     A node with one queue: jobs wait in order of arrival, `slots` of them run at once.
 
-    It answers GET /info, /health and /resources, and POST and GET /api/jobs; HEAD is as GET.
+    It answers GET /info, /health and /resources, with model_id too, and POST and GET /api/jobs;
+    HEAD is as GET.
 
     :param clock: times the jobs.
     :param containers: ids, or SimulatedContainer for more than an id.
@@ -104,6 +105,8 @@ class SimulatedNode(Resource):
         """What it answers to GET /info in place of the truth."""
         self.resources: dict[str, Any] = {}
         """What it answers to GET /resources."""
+        self.models: dict[str, Collection[str]] = {}
+        """By container, the models it supports: what it answers to GET /resources?model_id=…"""
         self.polls = 0
         """How often it was asked GET /info."""
         self.running = 0
@@ -140,7 +143,7 @@ class SimulatedNode(Resource):
         routes: dict[tuple[bytes, bytes], Callable[[Request], tuple[int, Any]]] = {
             (b"GET", b"/info"): self._info,
             (b"GET", b"/health"): lambda _: (200, {"status": "healthy"}),
-            (b"GET", b"/resources"): lambda _: (200, self.resources),
+            (b"GET", b"/resources"): self._resources,
             (b"GET", b"/api/jobs"): self._get_jobs,
             (b"POST", b"/api/jobs"): self._post_job,
         }
@@ -162,6 +165,13 @@ class SimulatedNode(Resource):
             "pending": {"offchain": self.pending, "onchain": 0},
             "version": self.version,
         }
+
+    def _resources(self, request: Request) -> tuple[int, Any]:
+        """What its containers say of themselves, or whether they support a model."""
+        model = request.args.get(b"model_id", [b""])[0].decode("utf-8", "replace")
+        if not model:
+            return 200, self.resources
+        return 200, {id: {"supported": model in models} for id, models in self.models.items()}
 
     def _post_job(self, request: Request) -> tuple[int, Any]:
         """Take a job. A node refuses one whose first container is not external."""

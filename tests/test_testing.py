@@ -142,6 +142,17 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.assertEqual(self.get("/resources"), (200, b'{"llm":{"version":"0.1.0"}}'))
         self.assertEqual(self.get("/other")[0], 404)
 
+    def test_models(self) -> None:
+        """It says which of its containers support a model."""
+        self.node.models = {"llm": ["a/b:c d"], "other": []}
+        for path in ("/resources?model_id=a/b:c+d", "/resources?model_id=a%2Fb%3Ac%20d"):
+            self.assertEqual(
+                json.loads(self.get(path)[1]),
+                {"llm": {"supported": True}, "other": {"supported": False}},
+            )
+        self.node.resources = {"llm": {}}
+        self.assertEqual(json.loads(self.get("/resources?model_id=")[1]), {"llm": {}})
+
     def test_forgets(self) -> None:
         """It remembers the last 1000 jobs that ended."""
         self.node.failing = 1.0
