@@ -1,0 +1,252 @@
+"""Which nodes support a model: asked of them when a client wants to know, and remembered."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from math import inf
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+    succeed,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.asking import Asker, NoAnswer, ask
+from infernet_router.fleet import Among, Fleet
+from infernet_router.quoting import quoted
+
+_PATIENCE = 2.5
+"""Seconds a client waits, at most: infernet-client gives up after 3."""
+
+_TIMEOUT = 10.0
+"""Seconds a node has for its answer; one that comes later than a client waits is for the next."""
+
+_FRESH = 60.0
+"""Seconds for which a survey answers for its model; for as long again while another is made."""
+
+_AT_ONCE = 64
+"""Nodes that are asked at the same time, at most."""
+
+_A_MINUTE = 50
+"""Surveys that are begun in a minute, at most: a node answers 60 such questions."""
+
+_MAX_BODY = 16 * 1024
+"""The longest answer of a node that is read, in bytes; a container needs about 30."""
+
+_MAX_ERROR = 500
+"""Characters of what a container says is wrong that are passed on."""
+
+_MAX_KEPT = 16 * 1024 * 1024
+"""The most that is kept of surveys that nobody waits for, in bytes."""
+
+_OVERHEAD = 200
+"""About what it costs to keep an answer, in bytes, beside the answer."""
+
+log = Logger()
+
+
+class CannotSurvey(Exception):
+    """The nodes cannot be asked about a model now; the message says why."""
+
+
+class _Support(msgspec.Struct, omit_defaults=True):
+    """What a container says of a model."""
+
+    supported: bool
+    error: str | None = None
+
+
+_decoder = msgspec.json.Decoder(dict[str, _Support])
+
+
+class Survey:
+    """
+    What the nodes say of one model, as far as they have answered.
+
+    :param began: when, in seconds.
+    :param asked: how many nodes are asked.
+    """
+
+    def __init__(self, model: str, began: float, asked: int) -> None:
+        self._model = model
+        self._supporting: dict[str, list[NodeAddress]] = {}
+        self._waiting: set[Deferred[Survey]] | None = set()
+        self._asked = asked
+        self.began = began
+        self.answers: dict[NodeAddress, msgspec.Raw] = {}
+        """By node, an object in JSON: by container, whether it supports the model."""
+        self.size = 0
+        """About how many bytes it takes to keep it."""
+
+    def among(self, containers: Sequence[str]) -> Among:
+        """The nodes that support the model in one of these containers."""
+        found = [self._supporting[id] for id in containers if id in self._supporting]
+        addresses: Sequence[NodeAddress] = (
+            found[0] if len(found) == 1 else list(dict.fromkeys(chain(*found)))
+        )
+        silent = self._asked - len(self.answers)
+        return Among(
+            addresses,
+            f"no up node is known to support the model {quoted(self._model)}"
+            f" in {' or '.join(map(quoted, containers))}"
+            + (f"; {silent} of {self._asked} did not say" if silent else ""),
+        )
+
+    def add(self, address: NodeAddress, body: bytes) -> None:
+        """
+        A node answered this.
+
+        :raises NoAnswer: when that is no answer.
+        """
+        answer = _decode(body)
+        for container, support in answer.items():
+            if support.error is not None:
+                support.error = support.error[:_MAX_ERROR]
+            if support.supported:
+                self._supporting.setdefault(container, []).append(address)
+        self.answers[address] = msgspec.Raw(msgspec.json.encode(answer))
+        self.size += len(self.answers[address]) + _OVERHEAD * (1 + len(answer))
+
+    def wait(self) -> "Deferred[Survey]":
+        """Fires with this when it is settled."""
+        if self._waiting is None:
+            return succeed(self)
+        waiting = self._waiting
+        settled: Deferred[Survey] = Deferred(waiting.discard)
+        waiting.add(settled)
+        return settled
+
+    def settle(self) -> None:
+        """Nobody has to wait for it any more; answers may still be added."""
+        waiting, self._waiting = self._waiting, None
+        for settled in tuple(waiting or ()):
+            settled.callback(self)
+
+
+class Surveyor(Service):
+    """
+    Asks the nodes that are up about a model when a client does, and remembers what they say.
+
+    A survey is settled when every node has answered, or after 2.5 seconds; what comes later is
+    added. It answers for its model for a minute, and for another one while the next is made, so
+    that clients of a model that is in use do not wait. A node that comes up is asked in the next.
+
+    :param http: treq's HTTPClient, or a StubTreq.
+    """
+
+    def __init__(self, fleet: Fleet, http: Asker, clock: IReactorTime) -> None:
+        self._fleet = fleet
+        self._http = http
+        self._clock = clock
+        self._slots = DeferredSemaphore(_AT_ONCE)
+        self._unsettled: dict[str, Survey] = {}
+        self._settled: dict[str, Survey] = {}
+        """By model, those that were of use last at the end."""
+        self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
+        """When the last surveys were."""
+        self._surveys: set[Deferred[Any]] = set()
+        """Those in which nodes are still asked."""
+
+    def stopService(self) -> Deferred[Any]:
+        """Ask no more; whoever waits gets what is known by now."""
+        super().stopService()
+        surveys = tuple(self._surveys)
+        for survey in surveys:
+            survey.cancel()
+        return DeferredList(surveys)
+
+    def survey(self, model: str) -> Deferred[Survey]:
+        """
+        What the nodes say of a model; fires within 2.5 seconds.
+
+        :raises CannotSurvey: at once, when the nodes cannot be asked.
+        """
+        now = self._clock.seconds()
+        settled = self._settled.pop(model, None)
+        if settled is not None and now - settled.began <= 2 * _FRESH:
+            self._settled[model] = settled
+            if now - settled.began > _FRESH and model not in self._unsettled:
+                with suppress(CannotSurvey):
+                    self._begin(model, now)
+            return succeed(settled)
+        return (self._unsettled.get(model) or self._begin(model, now)).wait()
+
+    def _begin(self, model: str, now: float) -> Survey:
+        """Begin to ask the nodes that are up."""
+        if not self.running:
+            raise CannotSurvey("the router is shutting down")
+        if now - self._begun[0] < 60.0:
+            raise CannotSurvey("nodes are asked about too many models")
+        self._begun.append(now)
+        addresses = self._fleet.up
+        survey = self._unsettled[model] = Survey(model, now, len(addresses))
+        deadline = self._clock.callLater(_PATIENCE, self._settle, model, survey)
+        path, remaining = f"/resources?model_id={quote(model, safe='')}", iter(addresses)
+        asking = DeferredList(
+            [
+                Deferred.fromCoroutine(self._ask(survey, path, remaining)).addErrback(_broke)
+                for _ in addresses[:_AT_ONCE]
+            ]
+        )
+        self._surveys.add(asking)
+
+        def ended(_: object) -> None:
+            self._surveys.remove(asking)
+            if deadline.active():
+                deadline.cancel()
+                self._settle(model, survey)
+
+        asking.addCallback(ended)
+        return survey
+
+    async def _ask(self, survey: Survey, path: str, remaining: Iterator[NodeAddress]) -> None:
+        """Ask nodes one after the other, while any remain and what they say is of use."""
+        for address in remaining:
+            async with self._slots:
+                if not self.running or self._clock.seconds() - survey.began > _FRESH:
+                    return
+                url = f"{address.url}{path}"
+                with suppress(NoAnswer):
+                    survey.add(address, await ask(self._http, url, self._clock, _TIMEOUT))
+
+    def _settle(self, model: str, survey: Survey) -> None:
+        """Nobody waits for a survey any longer. It is kept if there is anything in it."""
+        del self._unsettled[model]
+        if survey.answers:
+            self._settled.pop(model, None)
+            self._settled[model] = survey
+        size = sum(kept.size for kept in self._settled.values())
+        while size > _MAX_KEPT and len(self._settled) > 1:
+            size -= self._settled.pop(next(iter(self._settled))).size
+        survey.settle()
+
+
+def _broke(failure: Failure) -> None:
+    """Asking ended before its end: it was cancelled, or there is a bug."""
+    if not failure.check(CancelledError):
+        log.failure("a survey broke", failure)
+
+
+def _decode(body: bytes) -> dict[str, _Support]:
+    """
+    An answer to GET /resources?model_id=….
+
+    :raises NoAnswer: when it is none.
+    """
+    if len(body) > _MAX_BODY:
+        raise NoAnswer(f"it says more than {_MAX_BODY // 1024} KiB about a model")
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise NoAnswer("it does not say whether it supports a model") from None
