@@ -29,9 +29,11 @@ from benchmarks.world import Lognormal
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.connections import connection_pool, http_client
-from infernet_router.fleet import CameUp, Fleet
+from infernet_router.fleet import Among, CameUp, Fleet
+from infernet_router.models import Surveyor
 from infernet_router.polling import Poller
 from infernet_router.reports import NodeReport
+from infernet_router.resources import Resources
 from infernet_router.testing import SimulatedJob, SimulatedNode
 
 NODES = 12
@@ -54,7 +56,7 @@ class LeastPending(Fleet):
         self._pending[address] = sum(report.pending.values())
         return super().observed(address, report)
 
-    def pick(self, containers: Iterable[str]) -> NodeAddress:
+    def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
         return min(self._pending, key=self._pending.__getitem__)
 
 
@@ -80,7 +82,9 @@ class Side:
         self._fleet.replace(parse_address(_serve(reactor, node)) for node in self.nodes)
         http = http_client(reactor, connection_pool(reactor))
         Poller(self._fleet, http, reactor, interval=3.0).startService()
-        self.api = f"http://{_serve(reactor, Api(self._fleet))}/api/v1/ip?container=llm"
+        resources = Resources(self._fleet, http, reactor, Random(1))
+        api = Api(self._fleet, resources, Surveyor(self._fleet, http, reactor))
+        self.api = f"http://{_serve(reactor, api)}/api/v1/ip?container=llm"
 
     def times(self, since: float) -> list[float]:
         """From submission to end, of each job submitted since then, in order."""

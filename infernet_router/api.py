@@ -1,10 +1,12 @@
 """The public HTTP API: Klein routes from a query through the fleet to JSON."""
 
+from collections.abc import Callable
 from typing import cast
-from urllib.parse import unquote_to_bytes
 
 import msgspec
+from attrs import asdict
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -12,11 +14,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, HTTPException
 
-from infernet_router.fleet import Fleet, NoNode
+from infernet_router.fleet import Among, Fleet, NoNode, RunningContainer
+from infernet_router.models import CannotSurvey, Survey, Surveyor
+from infernet_router.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
+from infernet_router.query import BadRequest, Query
 from infernet_router.quoting import quoted
-
-_MAX_FIELDS = 100
-"""The most fields of a query that are read."""
+from infernet_router.resources import Resources
 
 _RETRY_AFTER = b"1"
 """Seconds after which an answer may differ: a node that is down is asked again after one."""
@@ -24,8 +27,8 @@ _RETRY_AFTER = b"1"
 log = Logger()
 
 
-class BadRequest(Exception):
-    """A request that cannot be answered; the message says why."""
+class _Unhealthy(Exception):
+    """The router is of no use now; the message says why."""
 
 
 class Api(Resource):
@@ -33,16 +36,22 @@ class Api(Resource):
     The root resource: every route, and JSON for every error.
 
     :param fleet: knows which node to use.
+    :param resources: what nodes say of themselves.
+    :param surveyor: asks nodes about a model.
     """
 
     isLeaf = True
-    _app = Klein()
-    _app.url_map.merge_slashes = False
+    app = Klein()
+    app.url_map.merge_slashes = False
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, resources: Resources, surveyor: Surveyor) -> None:
         super().__init__()
         self._fleet = fleet
-        self._routes = self._app.resource()
+        self._resources = resources
+        self._surveyor = surveyor
+        self._running: tuple[RunningContainer, ...] = ()
+        self._listing = b"[]"
+        self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
         """Route a request; one whose method, host or path cannot be read is refused here."""
@@ -51,30 +60,101 @@ class Api(Resource):
             for part in (request.method, request.getRequestHostname(), *path):
                 part.decode()
         except UnicodeDecodeError:
-            return _answer(request, 400, {"error": "The request line or Host is not UTF-8"})
+            return _error(request, 400, "The request line or Host is not UTF-8")
         while len(path) > 1 and not path[0]:
             del path[0]
         try:
             return cast(int, self._routes.render(request))
         except BadHost:
-            return _answer(request, 400, {"error": "The Host is not a host name"})
+            return _error(request, 400, "The Host is not a host name")
 
-    @_app.route("/api/v1/ip", methods=["GET"])
-    def _ip(self, request: Request) -> bytes:
+    @app.route("/api/v1/ip", methods=["GET"])
+    def _ip(self, request: Request) -> bytes | Deferred[bytes]:
         """The node to use for one job. HEAD answers alike, but hands out nothing."""
         choose = self._fleet.peek if request.method == b"HEAD" else self._fleet.pick
-        return _answer(request, 200, {"ip": str(choose(_containers(request)))})
+        query = Query(request.uri)
+        containers = _asked(query)
 
-    @_app.handle_errors(BadRequest)
+        def answer(among: Among | None) -> bytes:
+            return _answer(request, {"ip": str(choose(containers, among))})
+
+        return self._among(query, containers, answer)
+
+    @app.route("/api/v1/ips", methods=["GET"])
+    def _ips(self, request: Request) -> bytes | Deferred[bytes]:
+        """The best nodes for one job, best first: the first is handed out, but not to HEAD."""
+        query = Query(request.uri)
+        containers = _asked(query)
+        count = query.whole_number("n", DEFAULT_N, MAX_N)
+        offset = query.whole_number("offset", 0, MAX_OFFSET)
+
+        def answer(among: Among | None) -> bytes:
+            assign = request.method != b"HEAD"
+            best = self._fleet.rank(containers, count, offset, among, assign=assign)
+            return _answer(request, [str(address) for address in best])
+
+        return self._among(query, containers, answer)
+
+    @app.route("/api/v1/containers", methods=["GET"])
+    def _containers(self, request: Request) -> bytes:
+        """What runs on how many of the nodes that are up."""
+        if self._fleet.running is not self._running:
+            self._running = self._fleet.running
+            self._listing = msgspec.json.encode([asdict(each) for each in self._running])
+        return _send(request, 200, self._listing)
+
+    @app.route("/api/v1/resources", methods=["GET"])
+    def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
+        """What nodes say of themselves, or, of a model, whether they support it."""
+        model = Query(request.uri).text("model_id", MAX_MODEL)
+        if model is None:
+            return _answer(request, self._resources.said)
+
+        def answer(survey: Survey) -> bytes:
+            answers = ((address, survey.answers.get(address)) for address in self._fleet.up)
+            return _answer(request, {str(a): said for a, said in answers if said is not None})
+
+        return self._surveyor.survey(model).addCallback(answer)
+
+    @app.route("/health", methods=["GET"])
+    def _health(self, request: Request) -> bytes:
+        """Whether the router is of use: a node is up, and it is not about to end."""
+        if getattr(request.site, "closing", False):
+            raise _Unhealthy("the router is shutting down")
+        states = self._fleet.states
+        if not states.up:
+            raise _Unhealthy(self._fleet.why_none_up())
+        return _answer(request, {"status": "healthy", **asdict(states)})
+
+    @app.route("/openapi.json", methods=["GET"])
+    def _openapi(self, request: Request) -> bytes:
+        """What all of this is, for programs."""
+        return _send(request, 200, DESCRIPTION)
+
+    def _among(
+        self, query: Query, containers: list[str], answer: Callable[[Among | None], bytes]
+    ) -> bytes | Deferred[bytes]:
+        """
+        Answer, given the nodes that support the model the query names, if it names one.
+
+        No node is asked when none can do the job, whatever the model.
+        """
+        model = query.text("model_id", MAX_MODEL)
+        if model is None or not self._fleet.can(containers):
+            return answer(None)
+        surveyed = self._surveyor.survey(model)
+        return surveyed.addCallback(lambda survey: answer(survey.among(containers)))
+
+    @app.handle_errors(BadRequest)
     def _bad_request(self, request: IRequest, failure: Failure) -> bytes:
-        return _answer(request, 400, {"error": str(failure.value)})
+        return _error(request, 400, str(failure.value))
 
-    @_app.handle_errors(NoNode)
-    def _no_node(self, request: IRequest, failure: Failure) -> bytes:
+    @app.handle_errors(NoNode, CannotSurvey, _Unhealthy)
+    def _not_now(self, request: IRequest, failure: Failure) -> bytes:
         request.setHeader(b"retry-after", _RETRY_AFTER)
-        return _answer(request, 503, {"error": str(failure.value)})
+        return _error(request, 503, str(failure.value))
 
-    @_app.handle_errors(HTTPException)
+    @app.handle_errors(HTTPException)
     def _not_routed(self, request: IRequest, failure: Failure) -> bytes:
         """No route has this path (404) or method (405)."""
         error = cast(HTTPException, failure.value)
@@ -83,32 +163,17 @@ class Api(Resource):
                 request.setHeader("allow", value)
         path = quoted(request.path.decode("ascii", "replace"))
         what = f"no such path: {path}" if error.code == 404 else f"{path}: {error.name.lower()}"
-        return _answer(request, error.code or 500, {"error": what})
+        return _error(request, error.code or 500, what)
 
-    @_app.handle_errors(Exception)
+    @app.handle_errors(Exception)
     def _broken(self, request: IRequest, failure: Failure) -> bytes:
         log.failure("no answer to a request", failure)
-        return _answer(request, 500, {"error": "internal error"})
+        return _error(request, 500, "internal error")
 
 
-def _containers(request: Request) -> list[str]:
-    """
-    The containers a request names, at least one.
-
-    Twisted's own reading of the query ends a field at `;`, which an id may have.
-    """
-    query = request.uri.partition(b"?")[2]
-    if query.count(b"&") >= _MAX_FIELDS:
-        raise BadRequest(f"the query has more than {_MAX_FIELDS} fields")
-    fields = [field.partition(b"=") for field in query.replace(b"+", b" ").split(b"&")]
-    try:
-        containers = [
-            unquote_to_bytes(value).decode()
-            for name, _, value in fields
-            if unquote_to_bytes(name) == b"container"
-        ]
-    except UnicodeDecodeError:
-        raise BadRequest("container is not UTF-8") from None
+def _asked(query: Query) -> list[str]:
+    """The containers a request names, at least one."""
+    containers = query.texts("container")
     if not containers:
         raise BadRequest("No containers specified")
     if "" in containers:
@@ -116,9 +181,18 @@ def _containers(request: Request) -> list[str]:
     return containers
 
 
-def _answer(request: IRequest, status: int, content: object) -> bytes:
-    """Set status and headers of a JSON answer, and give its body."""
-    body = msgspec.json.encode(content)
+def _answer(request: IRequest, content: object) -> bytes:
+    """The body of a JSON answer."""
+    return _send(request, 200, msgspec.json.encode(content))
+
+
+def _error(request: IRequest, status: int, error: str) -> bytes:
+    """The body of a JSON answer that says what is wrong."""
+    return _send(request, status, msgspec.json.encode({"error": error}))
+
+
+def _send(request: IRequest, status: int, body: bytes) -> bytes:
+    """Set status and headers of a JSON answer; gives its body."""
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(body))

@@ -24,10 +24,12 @@ from infernet_router.dns import DnsNames, dns_resolver
 from infernet_router.explorer import ask_explorer
 from infernet_router.fleet import Fleet
 from infernet_router.load import Weights
+from infernet_router.models import Surveyor
 from infernet_router.names import NameResolver
 from infernet_router.polling import Poller
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
+from infernet_router.resources import Resources
 from infernet_router.serving import CannotServe, ClosableSite, Server
 from infernet_router.sources import (
     AddressFile,
@@ -137,6 +139,12 @@ _PARAMETERS = (
     ),
     _Parameter(
         "timeout", "3", _seconds, "seconds a node has for its whole answer to a poll, 0.1 to 86400"
+    ),
+    _Parameter(
+        "resources-interval",
+        "60",
+        _seconds,
+        "seconds from one question to a node for its resources to the next, 0.1 to 86400",
     ),
     _Parameter(
         "ca-file",
@@ -279,7 +287,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             may_be_missing=explorer is not None and not options.ips_given,
         )
         http = http_client(reactor, pool, options["ca-file"])
-        server = Server(ClosableSite(Api(fleet), reactor), endpoints, reactor)
+        resources = Resources(fleet, http, reactor, Random(), options["resources-interval"])
+        surveyor = Surveyor(fleet, http, reactor)
+        site = ClosableSite(Api(fleet, resources, surveyor), reactor)
+        server = Server(site, endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
     ips.setServiceParent(router)
@@ -289,6 +300,6 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         ask = partial(ask_explorer, http, explorer, reactor)
         AskedSource(explorer, ask, sources, reactor).setServiceParent(router)
     poller = Poller(fleet, http, reactor, options["interval"], options["timeout"])
-    poller.setServiceParent(router)
-    server.setServiceParent(router)
+    for service in (poller, resources, surveyor, server):
+        service.setServiceParent(router)
     return router

@@ -5,30 +5,74 @@ from random import Random
 from typing import Any
 
 from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
-from infernet_router.addresses import parse_address
+from infernet_router import __version__
+from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.fleet import Fleet
+from infernet_router.models import Surveyor
+from infernet_router.resources import Resources
+from infernet_router.serving import ClosableSite
+from infernet_router.testing import SimulatedNode
 from tests.test_fleet import report
 
 NODE = parse_address("https://node.invalid/prefix/")
 OTHER = parse_address("192.0.2.1:4000")
 
 
+class Nodes(Resource):
+    """The two nodes, in one resource for StubTreq."""
+
+    isLeaf = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.nodes = {
+            "node.invalid": SimulatedNode(clock, []),
+            "192.0.2.1": SimulatedNode(clock, []),
+        }
+
+    def __getitem__(self, address: NodeAddress) -> SimulatedNode:
+        return self.nodes["node.invalid" if address == NODE else "192.0.2.1"]
+
+    def render(self, request: Request) -> bytes | int:
+        request.path = request.path.removeprefix(b"/prefix")
+        return self.nodes[request.getRequestHostname().decode()].render(request)
+
+
 class BrokenFleet(Fleet):
-    def pick(self, containers: object) -> Any:
+    def pick(self, *arguments: object, **options: object) -> Any:
         raise ZeroDivisionError("a bug")
 
 
-class ApiTests(SynchronousTestCase):
+class ApiTestCase(SynchronousTestCase):
+    """Asks an API whose fleet has two nodes, one of which is up."""
+
     def setUp(self) -> None:
-        self.fleet = Fleet(Clock().seconds, Random(1))
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1))
         self.fleet.replace([NODE, OTHER])
         containers = ("llm", "zum Übersetzen", "a;container=b", "model/7b:q4?")
         self.fleet.observed(NODE, report(*containers))
-        self.http: Any = StubTreq(Api(self.fleet))
+        self.nodes = Nodes(self.clock)
+        self.http = self.serve(self.fleet)
+
+    def serve(self, fleet: Fleet) -> Any:
+        """A treq whose requests all go to the API of this fleet."""
+        nodes: Any = StubTreq(self.nodes)
+        self.resources = Resources(fleet, nodes, self.clock, Random(1))
+        self.surveyor = Surveyor(fleet, nodes, self.clock)
+        for service in (self.resources, self.surveyor):
+            service.startService()
+            self.addCleanup(service.stopService)
+        self.api = Api(fleet, self.resources, self.surveyor)
+        return StubTreq(self.api)
 
     def ask(self, path: str, method: str = "GET", host: str = "r.invalid") -> Any:
         """The response to a request, its body decoded as JSON."""
@@ -47,6 +91,8 @@ class ApiTests(SynchronousTestCase):
         self.assertEqual((response.code, response.decoded), (status, {"error": error}))
         return response
 
+
+class IpTests(ApiTestCase):
     def test_ip(self) -> None:
         """The answer is the address as the operator wrote it, without a trailing slash."""
         response = self.ask("/api/v1/ip?container=llm")
@@ -143,6 +189,262 @@ class ApiTests(SynchronousTestCase):
 
     def test_bug(self) -> None:
         """A bug of ours is a 500 in JSON that tells nothing, and is in the log."""
-        self.http = StubTreq(Api(BrokenFleet(Clock().seconds, Random(1))))
+        self.http = self.serve(BrokenFleet(self.clock.seconds, Random(1)))
         self.assert_error("/api/v1/ip?container=llm", 500, "internal error")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class ListTests(ApiTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.fleet.observed(OTHER, report("llm", pending=2))
+
+    def test_ips(self) -> None:
+        """The addresses of the best nodes are listed, best first."""
+        addresses = ["https://node.invalid/prefix", "192.0.2.1:4000"]
+        for query, listed in (
+            ("", addresses),
+            ("&n=1", addresses[:1]),
+            ("&n=0", []),
+            ("&offset=1&n=1000", addresses[1:]),
+            ("&offset=1000000", []),
+        ):
+            response = self.ask(f"/api/v1/ips?container=llm{query}", "HEAD")
+            self.assertEqual(response.code, 200)
+            response = self.ask(f"/api/v1/ips?container=llm{query}")
+            self.assertEqual((response.code, response.decoded), (200, listed))
+            self.setUp()
+
+    def test_assigned(self) -> None:
+        """The first counts as handed out, but not to HEAD."""
+        for method in ("GET", "HEAD", "GET", "HEAD", "HEAD"):
+            self.ask("/api/v1/ips?container=llm", method)
+        self.assertAlmostEqual(self.fleet.jobs(NODE), 2.0)
+        self.assertAlmostEqual(self.fleet.jobs(OTHER), 2.0)
+
+    def test_none(self) -> None:
+        """Nothing found is an empty list."""
+        response = self.ask("/api/v1/ips?container=llm&container=unknown")
+        self.assertEqual((response.code, response.decoded), (200, []))
+
+    def test_bad(self) -> None:
+        """Without a container, or with numbers that are none, it is refused."""
+        self.assert_error("/api/v1/ips", 400, "No containers specified")
+        self.assert_error(
+            "/api/v1/ips?container=llm&container",
+            400,
+            "No containers specified: container is empty",
+        )
+        for text in ("abc", "-1", "1.5", "", "1001", "9" * 5000, "1&n=1"):
+            self.assert_error(
+                f"/api/v1/ips?container=llm&n={text}",
+                400,
+                "n must be one whole number from 0 to 1000",
+            )
+        for text in ("abc", "-1", "1000001", "9" * 5000):
+            self.assert_error(
+                f"/api/v1/ips?container=llm&offset={text}",
+                400,
+                "offset must be one whole number from 0 to 1000000",
+            )
+
+
+class ContainersTests(ApiTestCase):
+    def test_containers(self) -> None:
+        """What runs is listed with how many nodes run it, and kept up to date."""
+        self.fleet.observed(NODE, report("llm", internal=("aid",), description="a <model>\n"))
+        aid = {"id": "aid", "count": 1, "description": "a <model>\n"}
+        llm = {"id": "llm", "count": 1, "description": "a <model>\n"}
+        for _ in range(2):
+            response = self.ask("/api/v1/containers?n=1")
+            self.assertEqual((response.code, response.decoded), (200, [aid, llm]))
+        self.fleet.observed(OTHER, report("llm"))
+        llm["count"] = 2
+        self.assertEqual(self.ask("/api/v1/containers").decoded, [aid, llm])
+        self.fleet.missed(NODE, "gone")
+        llm = {"id": "llm", "count": 1, "description": None}
+        self.assertEqual(self.ask("/api/v1/containers").decoded, [llm])
+
+    def test_none(self) -> None:
+        """Nothing runs when no node is up."""
+        self.fleet.replace([])
+        self.assertEqual(self.ask("/api/v1/containers").decoded, [])
+
+
+class ModelTests(ApiTestCase):
+    """Nodes asked for by a model, or about one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fleet.observed(OTHER, report("llm", pending=2))
+        self.nodes[NODE].models = {"llm": ["small"]}
+        self.nodes[OTHER].models = {"llm": ["small", "hf/a:q4 b"], "other": []}
+
+    def test_resources(self) -> None:
+        """Without a model, what nodes said in their last turn is told, of those that are up."""
+        self.assertEqual(self.ask("/api/v1/resources").decoded, {"https://node.invalid/prefix": {}})
+        self.nodes[OTHER].resources = {"llm": {"version": "0.1.0", "big": [2**70]}}
+        self.clock.pump([1] * 2)
+        response = self.ask("/api/v1/resources")
+        self.assertEqual(response.code, 200)
+        self.assertEqual(
+            response.decoded,
+            {
+                "https://node.invalid/prefix": {},
+                "192.0.2.1:4000": {"llm": {"version": "0.1.0", "big": [2**70]}},
+            },
+        )
+        self.fleet.missed(OTHER, "gone")
+        self.assertEqual(self.ask("/api/v1/resources").decoded, {"https://node.invalid/prefix": {}})
+
+    def test_support(self) -> None:
+        """With a model, each container's word on it is told, by node; ids may come unescaped."""
+        for model in ("hf/a:q4+b", "hf%2Fa%3Aq4%20b"):
+            response = self.ask(f"/api/v1/resources?model_id={model}")
+            self.assertEqual(response.code, 200)
+            self.assertEqual(
+                response.decoded,
+                {
+                    "https://node.invalid/prefix": {"llm": {"supported": False}},
+                    "192.0.2.1:4000": {
+                        "llm": {"supported": True},
+                        "other": {"supported": False},
+                    },
+                },
+            )
+        self.fleet.missed(NODE, "gone")
+        response = self.ask("/api/v1/resources?model_id=hf/a:q4+b")
+        self.assertEqual(list(response.decoded), ["192.0.2.1:4000"])
+
+    def test_in_time(self) -> None:
+        """It is told within 2.5 seconds, without those that took longer."""
+        self.nodes[NODE].silent = True
+        asked = self.http.get("http://r.invalid/api/v1/resources?model_id=small")
+        self.clock.advance(2.4)
+        self.assertNoResult(asked)
+        self.clock.advance(0.1)
+        self.http.flush()
+        response = self.successResultOf(asked)
+        body = json.loads(self.successResultOf(response.content()))
+        self.assertEqual(list(body), ["192.0.2.1:4000"])
+
+    def test_gone(self) -> None:
+        """A client that does not wait for the answer leaves nothing in the log."""
+        self.nodes[NODE].silent = True
+        asked = self.http.get("http://r.invalid/api/v1/resources?model_id=small")
+        asked.cancel()
+        self.failureResultOf(asked)
+        self.http.flush()
+        self.clock.advance(3)
+
+    def test_ip(self) -> None:
+        """A node is handed out that supports the model in a container asked for."""
+        for _ in range(3):
+            response = self.ask("/api/v1/ip?container=llm&model_id=hf/a:q4+b")
+            self.assertEqual((response.code, response.decoded), (200, {"ip": "192.0.2.1:4000"}))
+        self.assertAlmostEqual(self.fleet.jobs(OTHER), 5.0)
+        self.ask("/api/v1/ip?container=llm&model_id=hf/a:q4+b", "HEAD")
+        self.assertAlmostEqual(self.fleet.jobs(OTHER), 5.0)
+        response = self.ask("/api/v1/ip?container=llm&model_id=small")
+        self.assertEqual(response.decoded, {"ip": "https://node.invalid/prefix"})
+
+    def test_ips(self) -> None:
+        """So are several."""
+        response = self.ask("/api/v1/ips?container=llm&model_id=small")
+        self.assertEqual(response.decoded, ["https://node.invalid/prefix", "192.0.2.1:4000"])
+        response = self.ask("/api/v1/ips?container=llm&model_id=hf/a:q4+b&n=1000")
+        self.assertEqual(response.decoded, ["192.0.2.1:4000"])
+        response = self.ask("/api/v1/ips?container=llm&model_id=unknown")
+        self.assertEqual((response.code, response.decoded), (200, []))
+
+    def test_none(self) -> None:
+        """When none supports it, the model is named; without a candidate, no node is asked."""
+        self.nodes[NODE].silent = True
+        self.assert_error(
+            "/api/v1/ip?container=unknown&model_id=small", 503, "no up node runs 'unknown'"
+        )
+        self.assertEqual(self.ask("/api/v1/ips?container=unknown&model_id=small").decoded, [])
+        self.nodes[NODE].silent = False
+        response = self.assert_error(
+            "/api/v1/ip?container=llm&model_id=large",
+            503,
+            "no up node is known to support the model 'large' in 'llm'",
+        )
+        self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+
+    def test_bad(self) -> None:
+        """A model that is none is refused."""
+        for query, reason in (
+            ("model_id=", "model_id is empty"),
+            ("model_id=a&model_id=a", "model_id is given 2 times"),
+            ("model_id=%ff", "model_id is not UTF-8"),
+            (f"model_id={'x' * 501}", "model_id has more than 500 characters"),
+        ):
+            for path in ("ip", "ips", "resources"):
+                self.assert_error(f"/api/v1/{path}?container=llm&{query}", 400, reason)
+
+    def test_too_many(self) -> None:
+        """When too many models are asked for, it says so."""
+        for number in range(50):
+            self.ask(f"/api/v1/resources?model_id={number}")
+        for path in ("ip", "ips", "resources"):
+            response = self.assert_error(
+                f"/api/v1/{path}?container=llm&model_id=50",
+                503,
+                "nodes are asked about too many models",
+            )
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+
+
+class HealthTests(ApiTestCase):
+    def test_healthy(self) -> None:
+        """It is healthy with a node that is up."""
+        response = self.ask("/health")
+        self.assertEqual(response.code, 200)
+        self.assertEqual(response.decoded, {"status": "healthy", "up": 1, "down": 0, "unknown": 1})
+
+    def test_unhealthy(self) -> None:
+        """Without one it is not, and says why."""
+        self.fleet.replace([OTHER])
+        response = self.assert_error("/health", 503, "the first polls are not back yet")
+        self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+        self.fleet.missed(OTHER, "HTTP 500")
+        self.assert_error("/health", 503, "no node is up; 192.0.2.1:4000 is down: HTTP 500")
+        self.fleet.replace([])
+        self.assert_error("/health", 503, "no node is known")
+
+    def test_closing(self) -> None:
+        """From the moment its site is closed, it is not."""
+        site = ClosableSite(self.api, self.clock)
+        channel: Any = site.buildProtocol(None)
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        closed = Deferred.fromCoroutine(site.close())
+        channel.dataReceived(b"GET /health HTTP/1.1\r\nHost: r.invalid\r\n\r\n")
+        self.assertIn(b" 503 ", transport.value())
+        self.assertIn(b'{"error":"the router is shutting down"}', transport.value())
+        channel.connectionLost(None)
+        self.clock.advance(1)
+        self.successResultOf(closed)
+
+
+class OpenAPITests(ApiTestCase):
+    def test_served(self) -> None:
+        """The description is served."""
+        response = self.ask("/openapi.json")
+        self.assertEqual(response.code, 200)
+        self.assertEqual(response.decoded["openapi"], "3.1.0")
+        self.assertEqual(response.decoded["info"]["version"], __version__)
+
+    def test_complete(self) -> None:
+        """It has every path that is routed, with its methods, and no other."""
+        document = self.ask("/openapi.json").decoded
+        described = {
+            (path, method.upper()) for path, item in document["paths"].items() for method in item
+        }
+        routed = {
+            (rule.rule, method)
+            for rule in Api.app.url_map.iter_rules()
+            for method in rule.methods or ()
+        }
+        self.assertEqual(described, routed)

@@ -40,6 +40,7 @@ class OptionsTests(SynchronousTestCase):
                 "resolver": None,
                 "interval": 3.0,
                 "timeout": 3.0,
+                "resources-interval": 60.0,
                 "ca-file": None,
                 "listen": [],
                 "job-weight": {},
@@ -62,6 +63,9 @@ class OptionsTests(SynchronousTestCase):
         for text in ("0", "0.05", "nan", "inf", "-3", "86401", "1_0", "\u0664", "text", ""):
             self.assert_bad(f"--interval {SECONDS} {text!r}", f"--interval={text}")
             self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
+            self.assert_bad(
+                f"--resources-interval {SECONDS} {text!r}", f"--resources-interval={text}"
+            )
         self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
         self.assert_bad("--ca-file must be the path of a file, not 'a\\x00'", "--ca-file=a\0")
 
@@ -158,6 +162,8 @@ class OptionsTests(SynchronousTestCase):
             "its next, 0.1 to 86400; environment variable REFRESH_INTERVAL [default: 3]",
             "--listen=",
             "answer to a poll, 0.1 to 86400 [default: 3]",
+            "--resources-interval=",
+            "to the next, 0.1 to 86400 [default: 60]",
             "[default: ips.txt]",
             "--ca-file=",
             "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, 1 if not",
