@@ -1,5 +1,10 @@
-"""A simulated node as a process of its own, until it is killed: python node.py PORT CONTAINER…"""
+"""
+A simulated node as a process of its own, until it is killed: python node.py PORT KNOBS CONTAINER…
 
+KNOBS is a JSON object of attributes of the node.
+"""
+
+import json
 import sys
 from typing import Any
 
@@ -11,9 +16,11 @@ from infernet_router.testing import SimulatedNode
 reactor: Any = installed_reactor
 
 
-def main(port: str, *containers: str) -> None:
-    site = Site(SimulatedNode(reactor, containers))
-    listening = reactor.listenTCP(int(port), site, interface="127.0.0.1")
+def main(port: str, knobs: str, *containers: str) -> None:
+    node = SimulatedNode(reactor, containers)
+    for name, value in json.loads(knobs).items():
+        setattr(node, name, value)
+    listening = reactor.listenTCP(int(port), Site(node), interface="127.0.0.1")
     print(listening.getHost().port, flush=True)
     reactor.run()
 

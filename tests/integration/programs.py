@@ -96,10 +96,19 @@ class Program:
 
 
 class Node(Program):
-    """A simulated node."""
+    """
+    A simulated node.
+
+    :param knobs: attributes of it that are not as usual.
+    """
 
     def __init__(
-        self, test: SynchronousTestCase, folder: Path, *containers: str, port: int = 0
+        self,
+        test: SynchronousTestCase,
+        folder: Path,
+        *containers: str,
+        port: int = 0,
+        knobs: Mapping[str, object] | None = None,
     ) -> None:
         node = str(Path(__file__).with_name("node.py"))
         super().__init__(
@@ -108,6 +117,7 @@ class Node(Program):
             sys.executable,
             node,
             str(port),
+            json.dumps(knobs or {}),
             *containers,
             variables={"PYTHONPATH": str(ROOT)},
         )

@@ -1,0 +1,144 @@
+"""Tests of the router with clients that nobody here wrote: infernet-client and schemathesis."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.programs import Node, Router, environment, until
+
+CLIENT = ("infernet-client==1.4.0", "infernet-ml==2.0.0")
+IMPORTED = (
+    "aiohttp>=3.9.2,<4",
+    "click>=8.1.7,<9",
+    "huggingface-hub==0.25.1",
+    "pydantic>=2.5.3,<3",
+    "python-dotenv>=1,<2",
+    "quart>=0.19,<1",
+    "ritual-arweave>=0.1,<0.2",
+    "setuptools<81",
+    "web3>=6.19,<7",
+)
+"""What the client imports as it starts, as it and infernet-ml ask for it, and what web3 6 does."""
+
+
+class ClientTestCase(SynchronousTestCase):
+    """Runs clients against a router in front of a busy node, an idle one, and one that is down."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        resources = {"llm": {"version": "0.1.0", "service_id": "llm"}}
+        containers = [{"id": "llm", "external": True}, {"id": "prover", "external": True}]
+        self.busy = Node(
+            self,
+            self.folder,
+            knobs={
+                "info": {"containers": containers, "pending": {"offchain": 99, "onchain": 0}},
+                "resources": resources,
+                "models": {"llm": ["hf/org/m:q4 b"]},
+            },
+        )
+        self.idle = Node(self, self.folder, "llm")
+        addresses = (self.busy.address, self.idle.address, "127.0.0.1:1")
+        (self.folder / "ips.txt").write_text("\n".join(addresses))
+        self.router = Router(self, self.folder, "--timeout", "30")
+        self.url = f"http://127.0.0.1:{self.router.port}"
+        known = {self.busy.address: resources, self.idle.address: {}}
+        until(lambda: self.router.get("/api/v1/resources") == (200, known), "resources")
+
+    def run_client(self, *command: str, **variables: str) -> str:
+        """What a command prints that ends well."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+
+class InfernetClientTests(ClientTestCase):
+    """
+    The official client. What PyPI has of it wants a release of infernet-ml that is not there; with
+    the one that is, and without the parts it does not import, it works.
+    """
+
+    client: ClassVar[Path | None] = None
+    """The installed client, once it is."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if self.client is None:
+            python = self.folder / "venv/bin/python"
+            self.run_client(sys.executable, "-m", "venv", "venv")
+            install = (str(python), "-m", "pip", "install", "--quiet")
+            self.run_client(*install, "--no-deps", *CLIENT)
+            self.run_client(*install, *IMPORTED)
+            type(self).client = python.with_name("infernet-client")
+
+    def ask(self, *command: str) -> Any:
+        """What a command of the client prints, decoded. The URL has a slash too many on purpose."""
+        return json.loads(self.run_client(str(self.client), *command, "--url", f"{self.url}/"))
+
+    def test_containers(self) -> None:
+        """`containers` prints what runs on the nodes that are up."""
+        self.assertEqual(
+            self.ask("containers"),
+            [
+                {"id": "llm", "count": 2, "description": None},
+                {"id": "prover", "count": 1, "description": None},
+            ],
+        )
+
+    def test_find(self) -> None:
+        """`find` prints the nodes that run the containers, best first, as many as it is told."""
+        best, other = self.idle.address, self.busy.address
+        for command, found in (
+            (("-c", "llm"), [best, other]),
+            (("-c", "llm", "-n", "1"), [best]),
+            (("-c", "llm", "-n", "5", "--skip", "1"), [other]),
+            (("-c", "llm", "-c", "prover"), [other]),
+            (("-c", "no such thing"), []),
+        ):
+            self.assertEqual(self.ask("find", *command), found)
+
+    def test_resources(self) -> None:
+        """`resources` prints what the containers of each node say of themselves."""
+        said = {"llm": {"version": "0.1.0", "service_id": "llm"}}
+        self.assertEqual(self.ask("resources"), {self.busy.address: said, self.idle.address: {}})
+
+    def test_check_model(self) -> None:
+        """`check-model` prints which containers support a model."""
+        for model, supported in (("hf/org/m:q4 b", True), ("hf/org/other", False)):
+            self.assertEqual(
+                self.ask("check-model", "-m", model),
+                {self.busy.address: {"llm": {"supported": supported}}, self.idle.address: {}},
+            )
+
+
+class SchemathesisTests(ClientTestCase):
+    def test_described(self) -> None:
+        """Whatever it asks, good or bad, the answers are as the OpenAPI document says."""
+        (self.folder / "schemathesis.toml").write_text(
+            '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "4xx", "503"]\n'
+        )
+        found = self.run_client(
+            str(Path(sys.executable).with_name("schemathesis")),
+            "--config-file=schemathesis.toml",
+            "run",
+            f"{self.url}/openapi.json",
+            "--generation-deterministic",
+            "--max-examples=30",
+            "--phases=examples,coverage,fuzzing",
+            "--no-color",
+        )
+        self.assertIn("No issues found", found)
+        self.assertRegex(found, r"Tested: 1[0-9]\n")
+        self.assertNotIn("Traceback", self.router.output())
