@@ -78,7 +78,7 @@ class InfernetClientTests(ClientTestCase):
         if self.client is None:
             python = self.folder / "venv/bin/python"
             self.run_client(sys.executable, "-m", "venv", "venv")
-            install = (str(python), "-m", "pip", "install", "--quiet")
+            install = (str(python), "-m", "pip", "install", "--quiet", "--no-compile")
             self.run_client(*install, "--no-deps", *CLIENT)
             self.run_client(*install, *IMPORTED)
             type(self).client = python.with_name("infernet-client")
