@@ -26,8 +26,9 @@ from infernet_router.asking import Asker, NoAnswer, ask
 from infernet_router.fleet import Among, Fleet
 from infernet_router.quoting import quoted
 
-_PATIENCE = 2.5
-"""Seconds a client waits, at most: infernet-client gives up after 3."""
+_PATIENCE = 2.0
+"""Seconds after which a survey is settled: infernet-client gives up after 3 on the whole answer,
+which a busy router needs some of."""
 
 _TIMEOUT = 10.0
 """Seconds a node has for its answer; one that comes later than a client waits is for the next."""
@@ -138,7 +139,7 @@ class Surveyor(Service):
     """
     Asks the nodes that are up about a model when a client does, and remembers what they say.
 
-    A survey is settled when every node has answered, or after 2.5 seconds; what comes later is
+    A survey is settled when every node has answered, or after 2 seconds; what comes later is
     added. It answers for its model for a minute, and for another one while the next is made, so
     that clients of a model that is in use do not wait. A node that comes up is asked in the next.
 
@@ -168,7 +169,7 @@ class Surveyor(Service):
 
     def survey(self, model: str) -> Deferred[Survey]:
         """
-        What the nodes say of a model; fires within 2.5 seconds.
+        What the nodes say of a model; fires within 2 seconds.
 
         :raises CannotSurvey: at once, when the nodes cannot be asked.
         """

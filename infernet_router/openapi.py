@@ -146,7 +146,7 @@ _PATHS = {
         "What containers say of themselves",
         "What the containers of each node that is up said of themselves, within the last minutes."
         " With a model_id, whether they support this model, as they say now or said within the"
-        " last minutes; nodes that take more than 2.5 seconds are left out.",
+        " last minutes; nodes that take more than 2 seconds are left out.",
         _json("what they say", _by("address", _by("container", {"type": "object"}))),
         _parameter("model_id", "a model to ask about", _MODEL["schema"]),
         unavailable="why nodes cannot be asked about the model",

@@ -157,10 +157,10 @@ class SurveyorTests(SynchronousTestCase):
             self.assertEqual(self.nodes.asked[-2:], [model] * 2)
 
     def test_patience(self) -> None:
-        """After 2.5 seconds it is settled with what there is; what comes later is added."""
+        """After 2 seconds it is settled with what there is; what comes later is added."""
         survey = self.survey()
         self.answer(A)
-        self.clock.advance(2.4)
+        self.clock.advance(1.9)
         self.assertNoResult(survey)
         self.clock.advance(0.2)
         self.assertEqual(self.supporting(survey), [A])
@@ -172,14 +172,14 @@ class SurveyorTests(SynchronousTestCase):
     def test_time_out(self) -> None:
         """A node has ten seconds; then its connection is closed."""
         self.answer_none()
-        self.clock.advance(7.6)
+        self.clock.advance(8.1)
         self.http.flush()
         self.assertEqual((self.nodes.waiting, self.clock.getDelayedCalls()), ({}, []))
 
     def answer_none(self) -> None:
         """A survey that is settled though no node has answered."""
         survey = self.survey()
-        self.clock.advance(2.5)
+        self.clock.advance(2)
         self.assertEqual(self.supporting(survey), [])
 
     def test_no_answer(self) -> None:
@@ -196,7 +196,7 @@ class SurveyorTests(SynchronousTestCase):
     def test_in_flight(self) -> None:
         """Clients that ask for the same model meanwhile wait for the same survey."""
         surveys = [self.survey()]
-        self.clock.advance(2)
+        self.clock.advance(1.5)
         surveys += [self.survey(), self.survey("other")]
         self.assertEqual(self.nodes.asked, ["m"] * 2 + ["other"] * 2)
         self.clock.advance(0.5)
