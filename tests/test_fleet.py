@@ -291,6 +291,140 @@ class AmongTests(SynchronousTestCase):
         self.assertFalse(self.fleet.can(["prover"]))
 
 
+class FullTests(SynchronousTestCase):
+    """Choosing when nodes are full: their utilization is over the threshold."""
+
+    def setUp(self) -> None:
+        self.fleet = Fleet(Clock().seconds, Random(1), max_utilization=0.9)
+        self.fleet.replace([A, B, C])
+        for address, pending in ((A, 0), (B, 5), (C, 9)):
+            self.fleet.observed(address, report("llm", "prover", pending=pending))
+
+    def many(self, count: int) -> list[NodeAddress]:
+        """As many nodes, idle and full, in place of the three."""
+        nodes = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(count)]
+        self.fleet.replace(nodes)
+        for node in nodes:
+            self.fleet.observed(node, report("llm", "prover"))
+            self.fleet.utilized(node, 1.0)
+        return nodes
+
+    def test_left_out(self) -> None:
+        """A full node is left out while another candidate is not full."""
+        self.fleet.pick(["llm", "prover"])
+        self.assertTrue(self.fleet.utilized(A, 0.95))
+        for asked in (["llm"], ["llm", "prover"]):
+            self.assertEqual(self.fleet.peek(asked), B)
+        self.assertEqual(self.fleet.pick(["llm"]), B)
+        self.fleet.missed(B, "gone")
+        self.assertEqual(self.fleet.pick(["llm"]), C)
+        self.fleet.missed(C, "gone")
+        for asked in (["llm"], ["llm", "prover"]):
+            self.assertTrue(self.fleet.can(asked))
+            self.assertEqual(self.fleet.pick(asked), A)
+
+    def test_threshold(self) -> None:
+        """It is full over the threshold, and not when nothing is known; a change is told once."""
+        for share, changed, full in (
+            (0.9, False, False),
+            (0.901, True, True),
+            (1.0, False, True),
+            (None, True, False),
+            (None, False, False),
+        ):
+            self.assertEqual(
+                (self.fleet.utilized(A, share), self.fleet.is_full(A)), (changed, full)
+            )
+            self.assertEqual(self.fleet.peek(["llm"]), B if full else A)
+
+    def test_off(self) -> None:
+        """By default, no node is full."""
+        fleet = Fleet(Clock().seconds, Random(1))
+        fleet.replace([A])
+        self.assertFalse(fleet.utilized(A, 1.0))
+        self.assertFalse(fleet.is_full(A))
+
+    def test_unknown_node(self) -> None:
+        """What is told of a node that there is not changes nothing."""
+        self.fleet.replace([A])
+        self.assertFalse(self.fleet.utilized(B, 1.0))
+        self.assertFalse(self.fleet.is_full(B))
+
+    def test_rank(self) -> None:
+        """Full nodes are listed after all others, best first among themselves."""
+        self.fleet.utilized(A, 1.0)
+        self.fleet.utilized(B, 1.0)
+        for count, offset, listed in (
+            (9, 0, [C, A, B]),
+            (1, 0, [C]),
+            (2, 0, [C, A]),
+            (1, 1, [A]),
+            (9, 1, [A, B]),
+            (9, 2, [B]),
+            (9, 3, []),
+            (0, 0, []),
+        ):
+            among = Among([A, B, C], "none")
+            for some in (None, among):
+                ranked = self.fleet.rank(["llm"], count, offset, some, assign=False)
+                self.assertEqual(ranked, listed)
+        self.assertEqual(self.fleet.rank(["llm"], 3), [C, A, B])
+        self.assertEqual(self.fleet.rank(["llm"], 3, 0, Among([B, A], "none")), [A, B])
+        self.assertAlmostEqual(self.fleet.jobs(C), 10.0)
+
+    def test_down(self) -> None:
+        """A node that is back is as full as it was; one that was gone is new."""
+        self.fleet.utilized(A, 1.0)
+        self.fleet.missed(A, "gone")
+        self.fleet.observed(A, report("llm"))
+        self.assertEqual(self.fleet.peek(["llm"]), B)
+        self.fleet.missed(A, "gone")
+        self.fleet.utilized(A, 0.1)
+        self.fleet.observed(A, report("llm"))
+        self.assertEqual(self.fleet.peek(["llm"]), A)
+        self.fleet.utilized(A, 1.0)
+        self.fleet.replace([B, C])
+        self.fleet.replace([A, B, C])
+        self.fleet.observed(A, report("llm"))
+        self.assertEqual(self.fleet.peek(["llm"]), A)
+
+    def test_running(self) -> None:
+        """What runs on full nodes runs."""
+        before = self.fleet.running
+        self.fleet.utilized(A, 1.0)
+        self.assertEqual(self.fleet.running, before)
+
+    def test_all_full(self) -> None:
+        """When all of many candidates are full, they serve as they would otherwise."""
+        nodes = self.many(100)
+        picks = Counter(self.fleet.pick(["llm"]) for _ in range(2000))
+        self.assertEqual(set(picks), set(nodes))
+        self.assertGreaterEqual(min(picks.values()), 17)
+
+    def test_few_roomy(self) -> None:
+        """Of many candidates, those few that are not full get all, however asked for."""
+        nodes = self.many(250)
+        roomy = {nodes[7], nodes[200]}
+        for node in roomy:
+            self.fleet.utilized(node, 0.5)
+        among = Among(nodes, "none")
+        for asked in (["llm"], ["llm", "prover"]):
+            for some in (None, among):
+                self.assertEqual({self.fleet.pick(asked, some) for _ in range(20)}, roomy)
+
+    def test_search_ends(self) -> None:
+        """Among very many given nodes, the search for one that is not full ends."""
+        nodes = self.many(2000)
+        for node in nodes[1000:]:
+            self.fleet.utilized(node, 0.5)
+        full = Among(nodes[:1000], "none")
+        self.assertGreater(len({self.fleet.pick(["llm"], full) for _ in range(500)}), 300)
+        for node in nodes[:100]:
+            self.fleet.utilized(node, 0.5)
+        picked = {self.fleet.pick(["llm"], full) for _ in range(500)}
+        self.assertEqual(picked - set(nodes[:100]), set())
+
+
 class RunningTests(SynchronousTestCase):
     """What runs on the nodes that are up."""
 
@@ -456,11 +590,19 @@ class FleetMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.fleet = Fleet(self.clock.seconds, Random(2))
+        self.fleet = Fleet(self.clock.seconds, Random(2), max_utilization=0.5)
         self.known: set[NodeAddress] = set()
         self.up: dict[NodeAddress, dict[str, bool]] = {}
         self.down: set[NodeAddress] = set()
         self.says: dict[NodeAddress, str] = {}
+        self.full: set[NodeAddress] = set()
+
+    def candidates(self, containers: list[str]) -> set[NodeAddress]:
+        return {
+            node
+            for node, runs in self.up.items()
+            if all(id in runs for id in containers) and any(runs[id] for id in containers)
+        }
 
     @rule(numbers=st.sets(st.integers(0, 24)) | st.just(set(range(25))))
     def replace(self, numbers: set[int]) -> None:
@@ -468,6 +610,20 @@ class FleetMachine(RuleBasedStateMachine):
         self.fleet.replace(self.known)
         self.up = {node: runs for node, runs in self.up.items() if node in self.known}
         self.down &= self.known
+        self.full &= self.known
+
+    @rule(
+        numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
+        share=st.none() | st.sampled_from([0.0, 0.5, 0.51, 1.0]),
+    )
+    def utilized(self, numbers: set[int], share: float | None) -> None:
+        full = share is not None and share > 0.5
+        for node in (NODES[number] for number in numbers):
+            changes = node in self.known and full != (node in self.full)
+            assert self.fleet.utilized(node, share) == changes
+            if changes:
+                self.full ^= {node}
+            assert self.fleet.is_full(node) == (node in self.full)
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
@@ -499,11 +655,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule(containers=CONTAINERS, times=st.integers(1, 5))
     def pick(self, containers: list[str], times: int) -> None:
-        candidates = {
-            node
-            for node, runs in self.up.items()
-            if all(id in runs for id in containers) and any(runs[id] for id in containers)
-        }
+        candidates = self.candidates(containers)
         for _ in range(times):
             before = {node: self.fleet.jobs(node) for node in candidates}
             try:
@@ -511,9 +663,20 @@ class FleetMachine(RuleBasedStateMachine):
             except NoNode:
                 assert not candidates
             else:
-                assert picked in candidates
+                assert picked in (candidates - self.full or candidates)
                 more = self.fleet.jobs(picked) - before[picked]
                 assert abs(more - len(set(containers))) < 1e-6
+
+    @rule(containers=CONTAINERS, numbers=st.sets(st.integers(0, 24)))
+    def peek_among(self, containers: list[str], numbers: set[int]) -> None:
+        some = [NODES[number] for number in numbers]
+        candidates = self.candidates(containers) & set(some)
+        try:
+            picked = self.fleet.peek(containers, Among(some, "none"))
+        except NoNode:
+            assert not candidates
+        else:
+            assert picked in (candidates - self.full or candidates)
 
     @rule(containers=CONTAINERS, count=st.integers(0, 9), offset=st.integers(0, 9))
     def rank(self, containers: list[str], count: int, offset: int) -> None:
@@ -521,11 +684,9 @@ class FleetMachine(RuleBasedStateMachine):
         full = self.fleet.rank(containers, 25, assign=False)
         assert page == full[offset : offset + count]
         assert self.fleet.can(containers) == bool(full)
-        assert sorted(map(str, full)) == sorted(
-            str(node)
-            for node, runs in self.up.items()
-            if all(id in runs for id in containers) and any(runs[id] for id in containers)
-        )
+        candidates = self.candidates(containers)
+        assert sorted(map(str, full)) == sorted(map(str, candidates))
+        assert set(full[: len(candidates - self.full)]) == candidates - self.full
         among = Among(full[:20], "none")
         assert set(self.fleet.rank(containers, 25, 0, among, assign=False)) == set(full[:20])
 
