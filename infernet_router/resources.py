@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from infernet_router.addresses import NodeAddress
 from infernet_router.asking import Asker, NoAnswer, ask
 from infernet_router.fleet import Fleet
+from infernet_router.utilization import utilization
 
 _MAX_BYTES = 64 * 1024
 """The most that is kept of one node, in bytes; a container says about a thousand of itself."""
@@ -63,7 +65,8 @@ class _Turn:
 
 class Resources(Service):
     """
-    Keeps what the containers of each node that is up say of themselves.
+    Keeps what the containers of each node that is up say of themselves, and tells the fleet how
+    full that makes it.
 
     Each node is asked when it comes up, and then once an interval, the turns spread over it. What
     a node said is kept until it says something else, or has failed to for three intervals. A node
@@ -174,10 +177,11 @@ class Resources(Service):
         question.addBoth(lambda _: self._questions.remove(question))
         question.addBoth(lambda _: self._enqueue(turn, max(now + wait, self._clock.seconds())))
 
-    def _answered(self, said: msgspec.Raw, turn: _Turn, asked: float) -> None:
-        turn.said = said
+    def _answered(self, said: "_Said", turn: _Turn, asked: float) -> None:
+        turn.said = said.json
         turn.answered = asked
         turn.problem = ""
+        self._tell(turn, said.utilization)
 
     def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
         """A problem is logged when it is new; that a node is down is the poller's to say."""
@@ -186,6 +190,7 @@ class Resources(Service):
             return
         if asked - turn.answered > _STALE_AFTER * self._interval:
             turn.said = None
+            self._tell(turn, None)
         if not turn.problem and self._fleet.is_up(turn.address):
             log.warn(
                 "{address} does not say what its resources are: {reason}",
@@ -194,10 +199,32 @@ class Resources(Service):
             )
         turn.problem = str(failure.value)
 
+    def _tell(self, turn: _Turn, share: float | None) -> None:
+        """Tell the fleet how much of a node is in use; what that changes is logged."""
+        if turn.gone or not self._fleet.utilized(turn.address, share):
+            return
+        log.info(
+            "{address} {change}: {reason}",
+            address=turn.address,
+            change="is full" if self._fleet.is_full(turn.address) else "is not full any more",
+            reason="it does not say how much of its GPU memory is in use"
+            if share is None
+            else f"{share:.1%} of its GPU memory is in use",
+        )
 
-def _decode(body: bytes) -> msgspec.Raw:
+
+@frozen
+class _Said:
+    """An answer to GET /resources."""
+
+    json: msgspec.Raw
+    """As it came."""
+    utilization: float | None
+
+
+def _decode(body: bytes) -> _Said:
     """
-    An answer to GET /resources as it came, once it is known to be an object of objects in JSON.
+    An answer to GET /resources, once it is known to be an object of objects in JSON.
 
     :raises NoAnswer: when it is anything else, or passes a limit.
     """
@@ -213,7 +240,7 @@ def _decode(body: bytes) -> msgspec.Raw:
         resources = None
     if resources is None or _is_deeper(resources, _MAX_LEVELS):
         raise NoAnswer(f"they are nested more than {_MAX_LEVELS} levels deep")
-    return msgspec.Raw(body)
+    return _Said(msgspec.Raw(body), utilization(resources))
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

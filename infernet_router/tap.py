@@ -71,6 +71,10 @@ def _seconds(text: str) -> float:
     return _number(text, 0.1, 86400, "a number of seconds")
 
 
+def _share(text: str) -> float:
+    return _number(text, 0, 1, "a share")
+
+
 def _path(text: str) -> Path:
     if text and "\0" not in text:
         return Path(text)
@@ -145,6 +149,13 @@ _PARAMETERS = (
         "60",
         _seconds,
         "seconds from one question to a node for its resources to the next, 0.1 to 86400",
+    ),
+    _Parameter(
+        "max-utilization",
+        "1",
+        _share,
+        "share of its GPU memory in use, 0 to 1, over which a node is left out while another can do"
+        " the job; 1 leaves none out",
     ),
     _Parameter(
         "ca-file",
@@ -271,7 +282,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
     reactor.installNameResolver(NameResolver(reactor))
     weights = Weights(options["job-weight"], options["pending-weight"])
-    fleet = Fleet(monotonic, Random(), weights)
+    fleet = Fleet(monotonic, Random(), weights, options["max-utilization"])
     pool = connection_pool(reactor)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)

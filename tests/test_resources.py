@@ -242,6 +242,57 @@ class ResourcesTests(SynchronousTestCase):
         self.come_up(A)
         self.assertEqual(list(resources.said), ["192.0.2.2:4000"])
 
+    def test_utilization(self) -> None:
+        """The fleet is told how full a node is as it says so, and nothing once that is stale."""
+        self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
+
+        def says(used: int) -> None:
+            self.nodes.answers["192.0.2.1"] = (
+                b'{"llm":{"hardware_capabilities":[{"capability_id":"gpu","gpu_info":['
+                b'{"name":"L4","memory_total":1000,"memory_used":%d,"cuda_device_id":0}]}]}}' % used
+            )
+
+        says(955)
+        self.start([A, B])
+        self.assertTrue(self.fleet.is_full(A))
+        self.assertFalse(self.fleet.is_full(B))
+        says(900)
+        self.pass_time(91)
+        self.assertFalse(self.fleet.is_full(A))
+        says(1000)
+        self.pass_time(61)
+        self.nodes.answers["192.0.2.1"] = 500
+        self.pass_time(110)
+        self.assertTrue(self.fleet.is_full(A))
+        self.pass_time(130)
+        self.assertFalse(self.fleet.is_full(A))
+        self.assertEqual(
+            [line for line in self.lines if line.startswith("info")],
+            [
+                "info: 192.0.2.1:4000 is full: 95.5% of its GPU memory is in use",
+                "info: 192.0.2.1:4000 is not full any more: 90.0% of its GPU memory is in use",
+                "info: 192.0.2.1:4000 is full: 100.0% of its GPU memory is in use",
+                "info: 192.0.2.1:4000 is not full any more:"
+                " it does not say how much of its GPU memory is in use",
+            ],
+        )
+
+    def test_late_answer(self) -> None:
+        """What a node that is gone says counts for nothing, also when its address is back."""
+        self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
+        self.nodes.answers["192.0.2.1"] = NOT_DONE_YET
+        self.start([A])
+        self.fleet.replace([B])
+        self.pass_time(0.1)
+        self.fleet.replace([A, B])
+        (request,) = self.nodes.waiting
+        request.write(
+            b'{"a":{"hardware_capabilities":[{"gpu_info":[{"memory_total":9,"memory_used":9}]}]}}'
+        )
+        request.finish()
+        self.http.flush()
+        self.assertFalse(self.fleet.is_full(A))
+
     def test_stop_cancels(self) -> None:
         """Stopping cancels the questions in flight, and tells nothing of their nodes."""
         self.nodes.answers["192.0.2.1"] = NOT_DONE_YET

@@ -41,6 +41,7 @@ class OptionsTests(SynchronousTestCase):
                 "interval": 3.0,
                 "timeout": 3.0,
                 "resources-interval": 60.0,
+                "max-utilization": 1.0,
                 "ca-file": None,
                 "listen": [],
                 "job-weight": {},
@@ -65,6 +66,11 @@ class OptionsTests(SynchronousTestCase):
             self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
             self.assert_bad(
                 f"--resources-interval {SECONDS} {text!r}", f"--resources-interval={text}"
+            )
+        for text in ("1.01", "90", "90%", "-0.1", "nan", "inf", "0_1", ""):
+            self.assert_bad(
+                f"--max-utilization must be a share from 0 to 1, not {text!r}",
+                f"--max-utilization={text}",
             )
         self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
         self.assert_bad("--ca-file must be the path of a file, not 'a\\x00'", "--ca-file=a\0")
@@ -165,6 +171,8 @@ class OptionsTests(SynchronousTestCase):
             "--resources-interval=",
             "to the next, 0.1 to 86400 [default: 60]",
             "[default: ips.txt]",
+            "--max-utilization= share of its GPU memory in use, 0 to 1,",
+            "the job; 1 leaves none out [default: 1]",
             "--ca-file=",
             "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, 1 if not",
             "--pending-weight= jobs that a pending one of a kind counts for",
