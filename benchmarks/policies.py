@@ -6,6 +6,7 @@ from random import Random
 from benchmarks.world import MEAN_WORK, World
 from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
+from infernet_router.load import Loads
 from infernet_router.reports import Container, NodeReport
 
 
@@ -50,7 +51,7 @@ class TwoChoices(_Policy):
 class Ours(_Policy):
     """This router's fleet itself."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, random: Random, max_utilization: float = 1.0) -> None:
         super().__init__(world, random)
         self._addresses = [
             parse_address(f"10.{node >> 16}.{node >> 8 & 255}.{node & 255}:4000")
@@ -61,7 +62,7 @@ class Ours(_Policy):
             tuple(Container(name, external=True) for name in sorted(names))
             for names in world.containers
         ]
-        self.fleet = Fleet(lambda: world.now, random)
+        self.fleet = Fleet(lambda: world.now, random, max_utilization=max_utilization)
         self.fleet.replace(self._addresses)
         for node in range(world.scenario.nodes):
             self.observed(node, 0, 0.0)
@@ -72,6 +73,62 @@ class Ours(_Policy):
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         return self._nodes[self.fleet.pick(containers)]
+
+
+class LeavingOut(Ours):
+    """This router with --max-utilization: full nodes are left out while another is not full."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self._utilization = Utilization(world)
+        super().__init__(world, random, max_utilization=0.9)
+
+    def observed(self, node: int, pending: int, now: float) -> None:
+        super().observed(node, pending, now)
+        self.fleet.utilized(self._addresses[node], self._utilization.told(node, now))
+
+
+class Penalising(_Policy):
+    """This router's rule, but that jobs cost up to twice as much the fuller a node is."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        super().__init__(world, random)
+        self._utilization = Utilization(world)
+        self._loads = Loads()
+        self._places = [self._loads.add() for _ in range(world.scenario.nodes)]
+
+    def observed(self, node: int, pending: int, now: float) -> None:
+        self._utilization.told(node, now)
+        self._loads.reported(self._places[node], now, pending)
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        def cost(node: int) -> float:
+            place = self._places[node]
+            price: float = self._loads.rate(place) ** -0.6
+            return (
+                (self._loads.jobs(place, now) + 1.0) * price * (1.0 + self._utilization.last[node])
+            )
+
+        candidates = self.world.candidates[containers]
+        some = self.random.sample(candidates, 16) if len(candidates) > 16 else candidates
+        best = min(some, key=cost)
+        self._loads.assign(self._places[best], now, 1.0)
+        return best
+
+
+class Utilization:
+    """What each node said of its utilization last: it is asked once a minute."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._asked = [-inf] * world.scenario.nodes
+        self.last = [0.0] * world.scenario.nodes
+
+    def told(self, node: int, now: float) -> float:
+        """What a node said last, by `now`, at a poll of which it may be asked for this, too."""
+        if now >= self._asked[node] + 60.0:
+            self._asked[node] = now
+            self.last[node] = 0.95 if self._world.full[node] else 0.3
+        return self.last[node]
 
 
 class Told(_Policy):

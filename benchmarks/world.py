@@ -9,6 +9,9 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
+THRASHED = 3.0
+"""How many times as long jobs take where memory is short."""
+
 MEAN_WORK = 2.0
 """Seconds a job takes at speed 1, on average."""
 
@@ -51,6 +54,13 @@ class Scenario:
     """Nodes that become eight times slower when half of the jobs are done."""
     quickening: int = 0
     """Nodes that begin eight times slower than they become then."""
+    full: float = 0.0
+    """The part of the nodes whose GPU memory is in use for good, which slows none of their jobs."""
+    thrashing: float = 0.0
+    """The part of the nodes whose GPU memory is in use just now, at which jobs take three times as
+    long."""
+    episode: float = 300.0
+    """How long a node thrashes, on average."""
     burst: float = 0.0
     """By how much more is asked for ten seconds, and by how much less for the next ten."""
     asked: Sequence[frozenset[str]] = (frozenset({"a"}),)
@@ -110,8 +120,13 @@ class World:
         low, high = map(log, scenario.speeds)
         self.speeds = [exp(random.uniform(low, high)) for _ in range(count)]
         self.capacity = sum(self.speeds[scenario.failing :]) * scenario.slots
+        self.capacity *= 1 - scenario.thrashing * (1 - 1 / THRASHED)
         for node in range(count - scenario.quickening, count):
             self.speeds[node] /= 8
+        self.full = [node < scenario.full * count for node in range(count)]
+        """Whether the GPU memory of each node is in use."""
+        self.turns = [(0.0, node) for node in range(count) if scenario.thrashing]
+        """When which node begins to thrash, or ends; a heap."""
         self.pending = [0] * count
         """The jobs that wait or run at each node."""
         self.containers = self._place(random)
@@ -149,6 +164,18 @@ class World:
         self._free[node] = [moved(free) for free in self._free[node]]
         self._ends = [(moved(end) if at == node else end, at) for end, at in self._ends]
         heapify(self._ends)
+
+    def turn(self, random: Random) -> None:
+        """The next node begins to thrash, or ends; in the beginning, each is in either state."""
+        when, node = heappop(self.turns)
+        part, episode = self.scenario.thrashing, self.scenario.episode
+        if thrashes := (random.random() < part if when == 0.0 else not self.full[node]):
+            self.change_speed(node, 1 / THRASHED)
+        elif self.full[node]:
+            self.change_speed(node, THRASHED)
+        self.full[node] = thrashes
+        usual = episode if thrashes else episode * (1 - part) / part
+        heappush(self.turns, (when + random.expovariate(1 / usual), node))
 
     def _place(self, random: Random) -> list[frozenset[str]]:
         """Containers for every node: each on its part of the fleet, and none without any."""
@@ -190,11 +217,14 @@ def run(
         now += random.expovariate(routed * (1 + (scenario.burst if up else -scenario.burst)))
         while True:
             arrival = travelling[0][0] if travelling else inf
-            event = min(now, next_poll[0], next_around, arrival, next_look, change)
+            turn = world.turns[0][0] if world.turns else inf
+            event = min(now, next_poll[0], next_around, arrival, next_look, change, turn)
             world.advance(event)
             if event == now:
                 break
-            if event == next_poll[0]:
+            if event == turn:
+                world.turn(random)
+            elif event == next_poll[0]:
                 router.observed(next_poll[1], world.pending[next_poll[1]], event)
                 next_poll = next(polls)
             elif event == next_around:

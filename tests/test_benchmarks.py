@@ -5,7 +5,16 @@ from random import Random
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.policies import AtRandom, LeastPending, Oracle, Ours, Told, TwoChoices
+from benchmarks.policies import (
+    AtRandom,
+    LeastPending,
+    LeavingOut,
+    Oracle,
+    Ours,
+    Penalising,
+    Told,
+    TwoChoices,
+)
 from benchmarks.world import MEAN_WORK, Lognormal, Scenario, World, run
 
 
@@ -74,6 +83,15 @@ class WorldTests(SynchronousTestCase):
         self.assertGreater(run(evolve(calm, slowing=1), AtRandom, 1).mean, 2 * usual)
         self.assertGreater(run(evolve(calm, quickening=1), AtRandom, 1).mean, 2 * usual)
 
+    def test_thrashing(self) -> None:
+        """Where memory is short half of the time, half of the jobs take three times as long."""
+        rare = evolve(ONE_QUEUE, nodes=20, load=0.01, interval=1000.0, jobs=20_000)
+        self.assert_mean(evolve(rare, thrashing=0.5), (MEAN_WORK + 3 * MEAN_WORK) / 2)
+
+    def test_full(self) -> None:
+        """A node may be full at no harm."""
+        self.assert_mean(evolve(ONE_QUEUE, full=1.0), MEAN_WORK / (1 - 0.5))
+
     def test_queues(self) -> None:
         """The queues can be recorded, once a second."""
         outcome = run(evolve(ONE_QUEUE, nodes=3, jobs=300), Oracle, 1, queues=True)
@@ -81,12 +99,15 @@ class WorldTests(SynchronousTestCase):
         self.assertEqual({len(queues) for queues in outcome.queues}, {3})
 
 
+POLICIES = (LeastPending, AtRandom, TwoChoices, Ours, LeavingOut, Penalising, Told, Oracle)
+
+
 class PolicyTests(SynchronousTestCase):
     def test_where(self) -> None:
         """Every policy sends jobs only where their containers run."""
         asked = (frozenset("a"), frozenset("ab"))
         scenario = Scenario("placed", nodes=30, placed=0.6, asked=asked, jobs=2000)
-        for policy in (LeastPending, AtRandom, TwoChoices, Ours, Told, Oracle):
+        for policy in POLICIES:
             world = World(scenario, Random(1))
             router = policy(world, Random(2))
             for _ in range(300):
@@ -94,3 +115,15 @@ class PolicyTests(SynchronousTestCase):
                     node = router.pick(containers, world.now)
                     self.assertLessEqual(containers, world.containers[node])
             self.assertGreater(len(run(scenario, policy, 1).times), 1500)
+
+    def test_leaving_out(self) -> None:
+        """Full nodes are left out, from when they say so."""
+        world = World(Scenario("full", nodes=30, full=0.9), Random(1))
+        router = LeavingOut(world, Random(2))
+        picked = {router.pick(frozenset("a"), 0.0) for _ in range(200)}
+        self.assertEqual(picked, {27, 28, 29})
+        world.full[29] = True
+        for now, expected in ((59.0, {27, 28, 29}), (60.0, {27, 28})):
+            router.observed(29, 0, now)
+            picked = {router.pick(frozenset("a"), now) for _ in range(200)}
+            self.assertEqual(picked, expected)
