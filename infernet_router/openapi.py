@@ -110,7 +110,8 @@ _PATHS = {
     ),
     "/api/v1/ips": _route(
         "The best nodes for one job",
-        "The best nodes to use now, best first; none if no node can do the job. GET counts the job"
+        "The best nodes to use now, best first, those over --max-utilization after all others; none"
+        " if no node can do the job. GET counts the job"
         " as assigned to the first, HEAD does not.",
         _json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N}),
         _CONTAINER,
