@@ -60,13 +60,13 @@ class Api(Resource):
             for part in (request.method, request.getRequestHostname(), *path):
                 part.decode()
         except UnicodeDecodeError:
-            return _error(request, 400, "The request line or Host is not UTF-8")
+            return error_body(request, 400, "The request line or Host is not UTF-8")
         while len(path) > 1 and not path[0]:
             del path[0]
         try:
             return cast(int, self._routes.render(request))
         except BadHost:
-            return _error(request, 400, "The Host is not a host name")
+            return error_body(request, 400, "The Host is not a host name")
 
     @app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes | Deferred[bytes]:
@@ -147,12 +147,12 @@ class Api(Resource):
 
     @app.handle_errors(BadRequest)
     def _bad_request(self, request: IRequest, failure: Failure) -> bytes:
-        return _error(request, 400, str(failure.value))
+        return error_body(request, 400, str(failure.value))
 
     @app.handle_errors(NoNode, CannotSurvey, _Unhealthy)
     def _not_now(self, request: IRequest, failure: Failure) -> bytes:
         request.setHeader(b"retry-after", _RETRY_AFTER)
-        return _error(request, 503, str(failure.value))
+        return error_body(request, 503, str(failure.value))
 
     @app.handle_errors(HTTPException)
     def _not_routed(self, request: IRequest, failure: Failure) -> bytes:
@@ -163,12 +163,16 @@ class Api(Resource):
                 request.setHeader("allow", value)
         path = quoted(request.path.decode("ascii", "replace"))
         what = f"no such path: {path}" if error.code == 404 else f"{path}: {error.name.lower()}"
-        return _error(request, error.code or 500, what)
+        return error_body(request, error.code or 500, what)
 
     @app.handle_errors(Exception)
     def _broken(self, request: IRequest, failure: Failure) -> bytes:
         log.failure("no answer to a request", failure)
-        return _error(request, 500, "internal error")
+        return error_body(request, 500, "internal error")
+
+
+PATHS = frozenset(rule.rule.encode() for rule in Api.app.url_map.iter_rules())
+"""Every path that has a route."""
 
 
 def _asked(query: Query) -> list[str]:
@@ -186,15 +190,15 @@ def _answer(request: IRequest, content: object) -> bytes:
     return _send(request, 200, msgspec.json.encode(content))
 
 
-def _error(request: IRequest, status: int, error: str) -> bytes:
+def error_body(request: IRequest, status: int, error: str) -> bytes:
     """The body of a JSON answer that says what is wrong."""
     return _send(request, status, msgspec.json.encode({"error": error}))
 
 
 def _send(request: IRequest, status: int, body: bytes) -> bytes:
-    """Set status and headers of a JSON answer; gives its body."""
+    """Set status and headers of a JSON answer; gives its body, which HEAD does without."""
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"cache-control", b"no-store")
-    return body
+    return b"" if request.method == b"HEAD" else body

@@ -8,6 +8,7 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
@@ -176,7 +177,10 @@ class IpTests(ApiTestCase):
 
     def test_not_utf8(self) -> None:
         """A path that is not UTF-8 is refused, with nothing in the log."""
-        self.assert_error("/%ff", 400, "The request line or Host is not UTF-8")
+        with capturedLogs() as logged:
+            self.assert_error("/%ff", 400, "The request line or Host is not UTF-8")
+            self.assertEqual(self.ask("/%ff", "HEAD").code, 400)
+        self.assertEqual(logged, [])
 
     def test_host(self) -> None:
         """A Host that is no name is refused, with nothing in the log; any other is fine."""
