@@ -17,11 +17,11 @@ RUN pip install --no-cache-dir --no-deps /tmp/source \
 USER 65532:65532
 EXPOSE 4000
 
-# Any answer at all tells that it is alive: without a container, that is a 400.
+# Either answer tells that it is alive. No other path is free of --rate-limit.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import http.client, os; \
 c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 4000), timeout=2); \
-c.request('GET', '/api/v1/ip'); \
-raise SystemExit(c.getresponse().status != 400)"]
+c.request('GET', '/health'); \
+raise SystemExit(c.getresponse().status not in (200, 503))"]
 
 ENTRYPOINT ["twistd", "--nodaemon", "--pidfile=", "infernet-router"]
