@@ -28,6 +28,20 @@ def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+def _later(description: str) -> dict[str, Any]:
+    """A response that says what is wrong now, and when to ask again."""
+    return {
+        **_json(description, _REASON),
+        "headers": {
+            "Retry-After": {
+                "description": "seconds after which the answer may be another",
+                "schema": {"type": "integer", "minimum": 1},
+                "required": True,
+            }
+        },
+    }
+
+
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
     """The schema of an object that has all of these and nothing else."""
     return {
@@ -49,22 +63,18 @@ def _route(
     answer: dict[str, Any],
     *parameters: dict[str, Any],
     unavailable: str | None = None,
+    limited: bool = True,
 ) -> dict[str, Any]:
     """A path, and what GET and HEAD do there."""
     responses = {"200": answer}
     if parameters:
         responses["400"] = _ERROR
+    if limited:
+        responses["429"] = _later(
+            "the client asks more often than the operator of the router lets it"
+        )
     if unavailable:
-        responses["503"] = {
-            **_json(unavailable, _REASON),
-            "headers": {
-                "Retry-After": {
-                    "description": "seconds after which the answer may be another",
-                    "schema": {"type": "integer", "minimum": 1},
-                    "required": True,
-                }
-            },
-        }
+        responses["503"] = _later(unavailable)
     said = {"summary": summary, "description": description, "parameters": list(parameters)}
     without_body = {
         status: {key: value for key, value in response.items() if key != "content"}
@@ -160,6 +170,7 @@ _PATHS = {
             _object(status={"const": "healthy"}, up=_COUNT, down=_COUNT, unknown=_COUNT),
         ),
         unavailable="why it is not",
+        limited=False,
     ),
     "/openapi.json": _route(
         "This document", "The API in OpenAPI 3.1.", _json("the document", {"type": "object"})

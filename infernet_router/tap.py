@@ -15,14 +15,17 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.web.client import HTTPConnectionPool
+from twisted.web.resource import Resource
 
 from infernet_router import __version__
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.connections import BadCertificates, connection_pool, http_client
+from infernet_router.cors import CrossOrigin, parse_origin
 from infernet_router.dns import DnsNames, dns_resolver
 from infernet_router.explorer import ask_explorer
 from infernet_router.fleet import Fleet
+from infernet_router.limiting import MAX_RATE, Clients, RateLimited, parse_proxy
 from infernet_router.load import Weights
 from infernet_router.models import Surveyor
 from infernet_router.names import NameResolver
@@ -52,10 +55,18 @@ class CannotStart(SystemExit, Exception):
         super().__init__("\n".join(f"infernet-router: {line}" for line in why.splitlines()))
 
 
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65535:
+def _whole_number(text: str, most: int) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= most:
         return int(text)
-    raise ValueError("must be a whole number from 1 to 65535")
+    raise ValueError(f"must be a whole number from 1 to {most}")
+
+
+def _port(text: str) -> int:
+    return _whole_number(text, 65535)
+
+
+def _rate(text: str) -> int:
+    return _whole_number(text, MAX_RATE)
 
 
 def _number(text: str, low: float, high: float, what: str = "a number") -> float:
@@ -164,6 +175,14 @@ _PARAMETERS = (
         "PEM file of certificate authorities to trust for https:// nodes, in addition to the"
         " system's",
     ),
+    _Parameter(
+        "rate-limit",
+        None,
+        _rate,
+        f"requests a minute that are answered to a client address for each path, 1 to {MAX_RATE};"
+        " without it, all are",
+        "RATELIMIT_REQS_PER_MIN",
+    ),
 )
 
 
@@ -186,6 +205,8 @@ class Options(usage.Options):
         self["listen"] = []
         self["job-weight"] = {}
         self["pending-weight"] = {}
+        self["trust-proxy"] = []
+        self["cors-origin"] = []
         self._environ = environ
 
     def opt_listen(self, description: str) -> None:
@@ -215,6 +236,21 @@ class Options(usage.Options):
         except ValueError as error:
             raise CannotStart(f"--{option} {error}, not {quoted(text)}") from None
         self[option][name] = weight
+
+    def opt_trust_proxy(self, text: str) -> None:
+        """believe X-Forwarded-For from this IP address, network, or unix sockets; repeatable"""
+        self._add("trust-proxy", text, parse_proxy)
+
+    def opt_cors_origin(self, text: str) -> None:
+        """let pages of this origin, https://app.example.org, say, or * for all, ask; repeatable"""
+        self._add("cors-origin", text, parse_origin)
+
+    def _add(self, option: str, text: str, read: Callable[[str], object]) -> None:
+        """Read one value of an option that may have several."""
+        try:
+            self[option].append(read(text))
+        except ValueError as error:
+            raise CannotStart(f"--{option} {error}, not {quoted(text)}") from None
 
     def opt_version(self) -> None:
         """Display the router's version and exit."""
@@ -300,8 +336,13 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         http = http_client(reactor, pool, options["ca-file"])
         resources = Resources(fleet, http, reactor, Random(), options["resources-interval"])
         surveyor = Surveyor(fleet, http, reactor)
-        site = ClosableSite(Api(fleet, resources, surveyor), reactor)
-        server = Server(site, endpoints, reactor)
+        api: Resource = Api(fleet, resources, surveyor)
+        if options["rate-limit"] is not None:
+            clients = Clients(options["trust-proxy"])
+            api = RateLimited(api, options["rate-limit"], clients, monotonic)
+        if options["cors-origin"]:
+            api = CrossOrigin(api, options["cors-origin"])
+        server = Server(ClosableSite(api, reactor), endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
     ips.setServiceParent(router)

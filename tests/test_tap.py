@@ -1,5 +1,6 @@
 """Tests of infernet_router.tap."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class OptionsTests(SynchronousTestCase):
                 "max-utilization": 1.0,
                 "ca-file": None,
                 "listen": [],
+                "rate-limit": None,
+                "trust-proxy": [],
+                "cors-origin": [],
                 "job-weight": {},
                 "pending-weight": {},
             },
@@ -131,6 +135,38 @@ class OptionsTests(SynchronousTestCase):
         )
         self.assertEqual(parsed("--listen", "tcp6:4000", PORT="x")["listen"], ["tcp6:4000"])
 
+    def test_rate_limit(self) -> None:
+        """The rate limit is a flag or a variable; an empty variable is none."""
+        self.assertEqual(parsed("--rate-limit", "60")["rate-limit"], 60)
+        self.assertEqual(parsed(RATELIMIT_REQS_PER_MIN="60")["rate-limit"], 60)
+        self.assertEqual(parsed("--rate-limit=6", RATELIMIT_REQS_PER_MIN="60")["rate-limit"], 6)
+        self.assertIsNone(parsed(RATELIMIT_REQS_PER_MIN="")["rate-limit"])
+        must = "must be a whole number from 1 to 1000000, not"
+        for text in ("0", "-1", "1.5", "1000001", "ten", ""):
+            self.assert_bad(f"--rate-limit {must} {text!r}", f"--rate-limit={text}")
+        self.assert_bad(f"RATELIMIT_REQS_PER_MIN {must} '0'", RATELIMIT_REQS_PER_MIN="0")
+
+    def test_trust_proxy(self) -> None:
+        """Proxies are trusted by network; one that is none is refused."""
+        options = parsed("--trust-proxy", "10.0.0.0/8", "--trust-proxy=::1", "--trust-proxy=unix")
+        networks = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
+        self.assertEqual(options["trust-proxy"], [*networks, "unix"])
+        self.assert_bad(
+            "--trust-proxy must be unix, an IP address, or a network such as 10.0.0.0/8,"
+            " not '10.0.0.0/33'",
+            "--trust-proxy=10.0.0.0/33",
+        )
+
+    def test_cors_origin(self) -> None:
+        """Origins are allowed as browsers write them; one that is none is refused."""
+        options = parsed("--cors-origin", "https://App.invalid:443/", "--cors-origin=*")
+        self.assertEqual(options["cors-origin"], ["https://app.invalid", "*"])
+        self.assert_bad(
+            "--cors-origin must be *, or an origin such as https://app.example.org:8443,"
+            " not 'app.invalid'",
+            "--cors-origin=app.invalid",
+        )
+
     def test_weights(self) -> None:
         """Weights are read by name; an id may have any characters."""
         options = parsed(
@@ -175,6 +211,10 @@ class OptionsTests(SynchronousTestCase):
             "the job; 1 leaves none out [default: 1]",
             "--ca-file=",
             "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, 1 if not",
+            "--rate-limit= requests a minute that are answered to a client address",
+            "all are; environment variable RATELIMIT_REQS_PER_MIN",
+            "--trust-proxy= believe X-Forwarded-For from this IP address, network, or unix",
+            "--cors-origin= let pages of this origin, https://app.example.org, say, or * for all",
             "--pending-weight= jobs that a pending one of a kind counts for",
         ):
             self.assertIn(part, words)

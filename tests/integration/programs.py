@@ -46,7 +46,7 @@ def until(condition: Callable[[], Value], what: str = "it") -> Value:
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without the router's own variables, and with these."""
-    ours = {"PORT", "REFRESH_INTERVAL", "API_URL"}
+    ours = {"PORT", "REFRESH_INTERVAL", "API_URL", "RATELIMIT_REQS_PER_MIN"}
     return {k: v for k, v in os.environ.items() if k not in ours} | variables
 
 
