@@ -1,5 +1,5 @@
 """
-What a pick and a report cost, and what a node weighs in memory, in fleets of 10 to 1,000,000 nodes.
+What a pick, a list and a report cost, and what a node takes of memory, with 10 to 1,000,000 nodes.
 
     python -m benchmarks.pick [--largest N]
 
@@ -31,7 +31,7 @@ from infernet_router.fleet import Fleet
 from infernet_router.reports import Container, NodeReport
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
-ROUNDS = 25
+ROUNDS = 15
 CALLS = 2_000
 """In each round."""
 REQUESTS = 5_000
@@ -67,6 +67,7 @@ class Measured:
     pick: list[float] = field(factory=list)
     pick_two: list[float] = field(factory=list)
     report: list[float] = field(factory=list)
+    rank: list[float] = field(factory=list)
 
 
 def fleet_of(count: int) -> Measured:
@@ -92,6 +93,7 @@ def one_round(measured: Measured, random: Random) -> None:
     measured.pick_two.append(_seconds(lambda: fleet.pick(("llm", "prover"))))
     polls = iter([(random.choice(measured.addresses), _report(1)) for _ in range(CALLS)])
     measured.report.append(_seconds(lambda: fleet.observed(*next(polls))))
+    measured.rank.append(_seconds(lambda: fleet.rank(("llm",), 3, assign=False), calls=1))
 
 
 def whole_request() -> float:
@@ -115,11 +117,12 @@ def _report(pending: int) -> NodeReport:
     return NodeReport(CONTAINERS, {"offchain": pending, "onchain": 0}, "1.4.0")
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def _seconds(call: Callable[[], object], calls: int = CALLS) -> float:
+    """Seconds that one call takes."""
     began = perf_counter()
-    for _ in range(CALLS):
+    for _ in range(calls):
         call()
-    return (perf_counter() - began) / CALLS
+    return (perf_counter() - began) / calls
 
 
 def _resident() -> int:
@@ -147,14 +150,16 @@ def main() -> None:
     request = whole_request()
     table = Table(title=f"Python {platform.python_version()}, {platform.machine()}")
     table.add_column("nodes", justify="right")
-    for column in (
+    columns = (
         "pick",
         "of that at 10",
         "of a request",
-        "pick of two",
+        "of two",
+        "best 3",
         "report",
         "bytes a node",
-    ):
+    )
+    for column in columns:
         table.add_column(column, justify="right")
     first = median(fleets[sizes[0]].pick)
     for size, measured in fleets.items():
@@ -165,6 +170,7 @@ def main() -> None:
             f"{pick / first:.2f} ×",
             f"{pick / request:.1%}",
             f"{median(measured.pick_two) * 1e6:.1f} µs",
+            f"{median(measured.rank) * 1e3:.2f} ms",
             f"{median(measured.report) * 1e6:.1f} µs",
             f"{measured.bytes_a_node:,.0f}" if size >= 1000 else "",
         )

@@ -286,7 +286,7 @@ class Fleet:
         The best nodes for a job that needs all these containers, best first; none if there is none.
         Those that are full come after all others.
 
-        All candidates are looked at, not a sample of them: that takes 3 ms for 10,000.
+        All candidates are looked at, not a sample of them: that takes some milliseconds for 10,000.
 
         :param count: how many at most.
         :param offset: how many better ones to leave out.
