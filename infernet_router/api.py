@@ -1,6 +1,7 @@
 """The public HTTP API: Klein routes from a query through the fleet to JSON."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import cast
 
 import msgspec
@@ -23,6 +24,9 @@ from infernet_router.resources import Resources
 
 _RETRY_AFTER = b"1"
 """Seconds after which an answer may differ: a node that is down is asked again after one."""
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+"""Twisted has no words for 429."""
 
 log = Logger()
 
@@ -197,7 +201,7 @@ def error_body(request: IRequest, status: int, error: str) -> bytes:
 
 def _send(request: IRequest, status: int, body: bytes) -> bytes:
     """Set status and headers of a JSON answer; gives its body, which HEAD does without."""
-    request.setResponseCode(status)
+    request.setResponseCode(status, _PHRASES[status])
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"cache-control", b"no-store")

@@ -36,12 +36,13 @@ class LimitingTests(SynchronousTestCase):
             answer = self.ask(router, X_Forwarded_For=f"198.51.100.{number}")
             self.assertEqual(answer.status, 400)
         answer = self.ask(router, X_Forwarded_For="198.51.100.3")
-        self.assertEqual(answer.status, 429)
+        self.assertEqual((answer.status, answer.reason), (429, "Too Many Requests"))
         self.assertEqual(
             json.loads(answer.read()),
             {"error": "too many requests: the limit is 3 a minute for a path"},
         )
-        self.assertEqual(answer.headers.get_all("Retry-After"), ["20"])
+        (seconds,) = answer.headers.get_all("Retry-After", [])
+        self.assertTrue(1 <= int(seconds) <= 20, seconds)
         self.assertEqual(self.ask(router, "/api/v1/containers").status, 200)
         for _ in range(10):
             self.assertEqual(self.ask(router, "/health").status, 503)
