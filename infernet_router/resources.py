@@ -1,7 +1,5 @@
 """The resources: what the containers of each node say of themselves, asked in a slow cycle."""
 
-from heapq import heappop, heappush
-from itertools import count
 from random import Random
 from typing import Any
 
@@ -17,6 +15,7 @@ from twisted.python.failure import Failure
 from infernet_router.addresses import NodeAddress
 from infernet_router.asking import Asker, NoAnswer, ask
 from infernet_router.fleet import Fleet
+from infernet_router.schedule import Schedule
 from infernet_router.utilization import utilization
 
 _MAX_BYTES = 64 * 1024
@@ -31,8 +30,8 @@ _TIMEOUT = 10.0
 _TICK = 0.1
 """Seconds from one look for nodes that are due to the next."""
 
-_A_TICK = 20
-"""Nodes that are asked in a tick, at most."""
+MAX_QUESTIONS = 50
+"""Nodes that are asked a second, at most, unless it is said otherwise."""
 
 _AT_ONCE = 64
 """Nodes that are asked at the same time, at most."""
@@ -49,7 +48,7 @@ log = Logger()
 class _Turn:
     """When one node is asked next, and what it said last."""
 
-    __slots__ = ("address", "answered", "asked", "gone", "problem", "said")
+    __slots__ = ("address", "answered", "asked", "problem", "said")
 
     def __init__(self, address: NodeAddress) -> None:
         self.address = address
@@ -60,7 +59,6 @@ class _Turn:
         self.said: msgspec.Raw | None = None
         self.problem = ""
         """Why there was no answer last time, if there was none."""
-        self.gone = False
 
 
 class Resources(Service):
@@ -70,11 +68,13 @@ class Resources(Service):
 
     Each node is asked when it comes up, and then once an interval, the turns spread over it. What
     a node said is kept until it says something else, or has failed to for three intervals. A node
-    may not know the question, so to fail at it says nothing of the node.
+    may not know the question, so to fail at it says nothing of the node. With more nodes than may
+    be asked in an interval, it is longer.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param random: spreads the turns.
-    :param interval: seconds from one question to a node to the next.
+    :param interval: seconds from one question to a node to the next, at least.
+    :param max_questions: nodes asked a second, at most.
     """
 
     def __init__(
@@ -84,16 +84,18 @@ class Resources(Service):
         clock: IReactorTime,
         random: Random,
         interval: float = 60.0,
+        max_questions: float = MAX_QUESTIONS,
     ) -> None:
         self._fleet = fleet
         self._http = http
         self._clock = clock
         self._random = random
-        self._interval = interval
+        self._least_interval = interval
+        self._max_questions = max_questions
         self._known: tuple[NodeAddress, ...] = ()
         self._turns: dict[NodeAddress, _Turn] = {}
-        self._queue: list[tuple[float, int, _Turn]] = []
-        self._order = count()
+        self._schedule = Schedule[_Turn]()
+        self._allowance = 0.0
         self._questions: set[Deferred[Any]] = set()
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
@@ -108,6 +110,11 @@ class Resources(Service):
             for address, turn in turns
             if turn is not None and turn.said is not None
         }
+
+    @property
+    def _interval(self) -> float:
+        """Seconds from one question to a node to the next, for a fleet of this size."""
+        return max(self._least_interval, len(self._turns) / self._max_questions)
 
     def startService(self) -> None:
         super().startService()
@@ -134,33 +141,30 @@ class Resources(Service):
         if self._fleet.addresses is not self._known:
             self._known = self._fleet.addresses
             self._give_turns(now)
-        asked = 0
-        while self._queue and self._queue[0][0] <= now:
-            if asked == _A_TICK or len(self._questions) >= _AT_ONCE:
-                return
-            _, _, turn = heappop(self._queue)
-            if turn.gone:
-                continue
+        most = max(1.0, self._max_questions * _TICK)
+        self._allowance = min(self._allowance + self._max_questions * _TICK, most)
+        while self._allowance >= 1 and len(self._questions) < _AT_ONCE:
+            turn = self._schedule.first(now)
+            if turn is None:
+                break
+            self._schedule.drop(turn)
             if self._fleet.is_up(turn.address):
-                asked += 1
+                self._allowance -= 1
                 self._ask(turn, now)
             else:
-                self._enqueue(turn, now + _NOT_UP)
+                self._schedule.put(turn, now + _NOT_UP)
 
     def _give_turns(self, now: float) -> None:
         """Give every new node a turn, and forget those that are gone."""
         known = dict.fromkeys(self._known)
         for gone in self._turns.keys() - known.keys():
-            self._turns.pop(gone).gone = True
+            self._schedule.drop(self._turns.pop(gone))
         for address in known:
             turn = self._turns.get(address)
             if turn is None:
                 turn = self._turns[address] = _Turn(address)
-                self._enqueue(turn, now)
+                self._schedule.put(turn, now)
             turn.address = address
-
-    def _enqueue(self, turn: _Turn, due: float) -> None:
-        heappush(self._queue, (due, next(self._order), turn))
 
     def _ask(self, turn: _Turn, now: float) -> None:
         """Ask one node. Whatever comes of it, it gets its next turn."""
@@ -175,7 +179,16 @@ class Resources(Service):
         )
         question.addErrback(lambda failure: log.failure("a question for resources broke", failure))
         question.addBoth(lambda _: self._questions.remove(question))
-        question.addBoth(lambda _: self._enqueue(turn, max(now + wait, self._clock.seconds())))
+        question.addBoth(lambda _: self._wait(turn, now + wait))
+
+    def _wait(self, turn: _Turn, due: float) -> None:
+        """Let a node that was asked wait for its next turn."""
+        if self._is_known(turn):
+            self._schedule.put(turn, due)
+
+    def _is_known(self, turn: _Turn) -> bool:
+        """Whether the node whose turn this is still counts."""
+        return self._turns.get(turn.address) is turn
 
     def _answered(self, said: "_Said", turn: _Turn, asked: float) -> None:
         turn.said = said.json
@@ -201,7 +214,7 @@ class Resources(Service):
 
     def _tell(self, turn: _Turn, share: float | None) -> None:
         """Tell the fleet how much of a node is in use; what that changes is logged."""
-        if turn.gone or not self._fleet.utilized(turn.address, share):
+        if not self._is_known(turn) or not self._fleet.utilized(turn.address, share):
             return
         log.info(
             "{address} {change}: {reason}",

@@ -120,8 +120,8 @@ class ResourcesTests(SynchronousTestCase):
         """Many nodes are not asked at once, and later their turns are spread over the interval."""
         addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(600)]
         self.start(addresses)
-        self.assertEqual(len(self.nodes.asked), 20)
-        self.pass_time(3)
+        self.assertEqual(len(self.nodes.asked), 5)
+        self.pass_time(12)
         self.assertEqual(len(self.nodes.asked), 600)
         self.assertEqual(len({host for _, host in self.nodes.asked}), 600)
         self.pass_time(90)
