@@ -28,7 +28,7 @@ from twisted.web.server import Site
 from benchmarks.world import Lognormal
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
-from infernet_router.connections import connection_pool, http_client
+from infernet_router.connections import NodeConnections, http_client
 from infernet_router.fleet import Among, CameUp, Fleet
 from infernet_router.models import Surveyor
 from infernet_router.polling import Poller
@@ -80,7 +80,7 @@ class Side:
         self._fleet = fleet(reactor.seconds, Random(1))
         self.nodes = [Node(reactor, speed, Random(2)) for speed in speeds]
         self._fleet.replace(parse_address(_serve(reactor, node)) for node in self.nodes)
-        http = http_client(reactor, connection_pool(reactor))
+        http = http_client(reactor, NodeConnections(reactor))
         Poller(self._fleet, http, reactor, interval=3.0).startService()
         resources = Resources(self._fleet, http, reactor, Random(1))
         api = Api(self._fleet, resources, Surveyor(self._fleet, http, reactor))

@@ -18,7 +18,12 @@ from twisted.web.iweb import IResponse
 
 from infernet_router import __version__
 
-_HEADERS = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
+KEEP_ALIVE = 4.5
+"""Seconds an idle connection is kept: a node closes it after 5.0 (Hypercorn's default)."""
+
+_KEPT = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
+_CLOSED = _KEPT | {"connection": "close"}
+"""The headers of a request whose connection is kept for the next, or is not."""
 
 
 class NoAnswer(Exception):
@@ -40,13 +45,16 @@ class Asker(Protocol):
     def get(self) -> Callable[..., Deferred[Any]]: ...
 
 
-def ask(http: Asker, url: str, clock: IReactorTime, timeout: float) -> Deferred[bytes]:
+def ask(
+    http: Asker, url: str, clock: IReactorTime, timeout: float, *, keep: bool = False
+) -> Deferred[bytes]:
     """
     GET `url`, and fire with the body of a 200.
 
     The body must be there `timeout` seconds after the call. Redirects are not followed. When
     the time is up or the Deferred is cancelled, the connection is closed.
 
+    :param keep: whether the next question is to be so soon that it may use the same connection.
     :raises NoAnswer: in the Deferred, when anything else happens.
     """
 
@@ -56,7 +64,7 @@ def ask(http: Asker, url: str, clock: IReactorTime, timeout: float) -> Deferred[
     asked: Deferred[Any] = maybeDeferred(
         http.get,
         _AsciiURL.from_text(url),
-        headers=_HEADERS,
+        headers=_KEPT if keep else _CLOSED,
         allow_redirects=False,
         unbuffered=True,
     )

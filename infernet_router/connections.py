@@ -1,5 +1,6 @@
 """The connections to nodes: kept for reuse, bounded in what they take, verified when TLS."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -34,11 +35,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from infernet_router.asking import NoAnswer, abandon
+from infernet_router.asking import KEEP_ALIVE, NoAnswer, abandon
 from infernet_router.reports import MAX_BYTES
-
-KEEP_ALIVE = 4.5
-"""Seconds an idle connection is kept: a node closes it after 5.0 (Hypercorn's default)."""
 
 _MAX_ANSWER = MAX_BYTES + 64 * 1024
 """The most a node may send for one request, head and body together, in bytes."""
@@ -53,27 +51,43 @@ class BadCertificates(Exception):
     """A file gives no certificates to trust; the message says why."""
 
 
-def connection_pool(reactor: Any) -> HTTPConnectionPool:
+class NodeConnections(HTTPConnectionPool):
     """
     A pool that keeps idle connections, not quite as long as nodes do.
 
     It keeps a few for each host and port. A node needs one, as it is asked one thing at a time;
     but nodes with path prefixes behind one proxy share those of the proxy.
+
+    :param most_kept: connections that are kept, in all.
     """
-    pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = 8
-    pool.cachedConnectionTimeout = KEEP_ALIVE  # type: ignore[assignment]
-    return pool
+
+    maxPersistentPerHost = 8
+    cachedConnectionTimeout = KEEP_ALIVE  # type: ignore[assignment]
+
+    def __init__(self, reactor: Any, most_kept: int = 5000) -> None:
+        self._most_kept = most_kept
+        self.open = 0
+        """Connections there are, idle or in use."""
+        super().__init__(reactor)
+
+    @property
+    def persistent(self) -> bool:
+        """Whether to keep the connection on which a request is sent now."""
+        return self.open <= self._most_kept
+
+    @persistent.setter
+    def persistent(self, value: bool) -> None:
+        """Twisted sets what it was told, which counts for nothing here."""
 
 
-def http_client(reactor: Any, pool: HTTPConnectionPool, ca_file: Path | None = None) -> HTTPClient:
+def http_client(reactor: Any, pool: NodeConnections, ca_file: Path | None = None) -> HTTPClient:
     """
     A treq client for asking nodes.
 
     :param ca_file: PEM certificates to trust in addition to the platform's.
     :raises BadCertificates: when `ca_file` holds none that can be read.
     """
-    endpoints = _Endpoints(reactor, _trust(ca_file))
+    endpoints = _Endpoints(reactor, _trust(ca_file), pool)
     agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
     return HTTPClient(_Plain(agent))
 
@@ -136,6 +150,7 @@ class _Endpoints:
 
     reactor: Any
     trust: SSL.Context
+    pool: NodeConnections
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
@@ -148,19 +163,20 @@ class _Endpoints:
             endpoint = HostnameEndpoint(self.reactor, host, uri.port)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(_VerifiedTLS(host, self.trust), endpoint, self.reactor)
-        return _BoundedEndpoint(endpoint)
+        return _BoundedEndpoint(endpoint, self.pool)
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
 class _BoundedEndpoint:
-    """An endpoint whose connections are bounded."""
+    """An endpoint whose connections are bounded, and counted."""
 
     endpoint: IStreamClientEndpoint
+    pool: NodeConnections
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         bounded = WrappingFactory(factory)
-        bounded.protocol = _Bounded
+        bounded.protocol = partial(_Bounded, self.pool)
         bounded.noisy = False
         factory.noisy = False  # type: ignore[attr-defined]
         connected: Deferred[Any] = self.endpoint.connect(bounded)
@@ -169,6 +185,14 @@ class _BoundedEndpoint:
 
 class _Bounded(ProtocolWrapper):
     """One connection; it ends when the node sends what is no answer, or too much of one."""
+
+    def __init__(self, pool: NodeConnections, *wrapped: Any) -> None:
+        super().__init__(*wrapped)
+        self._pool = pool
+
+    def connectionMade(self) -> None:
+        self._pool.open += 1
+        super().connectionMade()
 
     _received = 0
     _start = b""
@@ -205,6 +229,7 @@ class _Bounded(ProtocolWrapper):
         self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._pool.open -= 1
         if reason.check(SSL.Error) and isinstance(self.transport, TLSMemoryBIOProtocol):
             self._why = _verification_failure(self.transport.getHandle())
         super().connectionLost(self._why or reason)

@@ -180,6 +180,8 @@ class Fleet:
         have, and how many they are."""
         self._listing: tuple[RunningContainer, ...] | None = ()
         """What runs, or None when that has to be listed anew."""
+        self._assigned: set[int] = set()
+        """The places of nodes that were handed out since somebody asked for them."""
         self._order = random.getrandbits(32)
         """Puts nodes that are alike in an order of chance, but the same for all pages of a list."""
         self.addresses: tuple[NodeAddress, ...] = ()
@@ -265,7 +267,7 @@ class Fleet:
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
         place = self._best(asked, now, weight, among)
-        self._loads.assign(place, now, weight)
+        self._assign(place, now, weight)
         return self._address(place)
 
     def peek(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
@@ -303,8 +305,14 @@ class Fleet:
             best += self._loads.cheapest_first(full, now, weight, wanted - len(best), order)
         del best[:offset]
         if assign:
-            self._loads.assign(best[0], now, weight)
+            self._assign(best[0], now, weight)
         return [self._address(place) for place in best]
+
+    def take_assigned(self) -> list[NodeAddress]:
+        """The nodes that were handed out since the last call, of those that are still known."""
+        addresses = [self._at[place // STRIDE] for place in self._assigned]
+        self._assigned.clear()
+        return [address for address in addresses if address is not None]
 
     def can(self, containers: Iterable[str]) -> bool:
         """Whether any node can do a job that needs all these containers."""
@@ -366,6 +374,11 @@ class Fleet:
         if node.place == len(self._at) * STRIDE:
             self._at.append(address)
         return node
+
+    def _assign(self, place: int, now: float, weight: float) -> None:
+        """A job of this weight is counted as assigned to the node at a place."""
+        self._loads.assign(place, now, weight)
+        self._assigned.add(place)
 
     def _address(self, place: int) -> NodeAddress:
         """The address of the node whose load is at a place."""

@@ -14,22 +14,23 @@ from attrs import frozen
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.python import usage
-from twisted.web.client import HTTPConnectionPool
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.api import Api
-from infernet_router.connections import BadCertificates, connection_pool, http_client
+from infernet_router.connections import BadCertificates, NodeConnections, http_client
 from infernet_router.cors import CrossOrigin, parse_origin
+from infernet_router.descriptors import raise_limit
 from infernet_router.dns import DnsNames, dns_resolver
 from infernet_router.explorer import ask_explorer
 from infernet_router.fleet import Fleet
+from infernet_router.freezing import Freezer
 from infernet_router.limiting import MAX_RATE, Clients, RateLimited, parse_proxy
 from infernet_router.load import Weights
 from infernet_router.models import Surveyor
 from infernet_router.names import NameResolver
-from infernet_router.polling import Poller
+from infernet_router.polling import MAX_POLLS, Poller
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
 from infernet_router.resources import Resources
@@ -41,6 +42,9 @@ from infernet_router.sources import (
     HangupListener,
     Sources,
 )
+
+_POLLS_A_QUESTION = 10
+"""Polls for each time that a node is asked for its resources, when there are many nodes."""
 
 
 class CannotStart(SystemExit, Exception):
@@ -63,6 +67,10 @@ def _whole_number(text: str, most: int) -> int:
 
 def _port(text: str) -> int:
     return _whole_number(text, 65535)
+
+
+def _polls(text: str) -> int:
+    return _whole_number(text, 10_000)
 
 
 def _rate(text: str) -> int:
@@ -154,6 +162,13 @@ _PARAMETERS = (
     ),
     _Parameter(
         "timeout", "3", _seconds, "seconds a node has for its whole answer to a poll, 0.1 to 86400"
+    ),
+    _Parameter(
+        "max-polls",
+        str(MAX_POLLS),
+        _polls,
+        "polls a second, 1 to 10000, at most; when the nodes are too many for that, the interval is"
+        " longer, and clients do not wait",
     ),
     _Parameter(
         "resources-interval",
@@ -292,7 +307,7 @@ class Options(usage.Options):
 class _Router(MultiService):
     """The running router."""
 
-    def __init__(self, pool: HTTPConnectionPool) -> None:
+    def __init__(self, pool: NodeConnections) -> None:
         super().__init__()
         self._pool = pool
 
@@ -319,7 +334,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     reactor.installNameResolver(NameResolver(reactor))
     weights = Weights(options["job-weight"], options["pending-weight"])
     fleet = Fleet(monotonic, Random(), weights, options["max-utilization"])
-    pool = connection_pool(reactor)
+    limits = raise_limit()
+    pool = NodeConnections(reactor, limits.kept)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)
     sources = Sources(fleet)
@@ -334,7 +350,14 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             may_be_missing=explorer is not None and not options.ips_given,
         )
         http = http_client(reactor, pool, options["ca-file"])
-        resources = Resources(fleet, http, reactor, Random(), options["resources-interval"])
+        resources = Resources(
+            fleet,
+            http,
+            reactor,
+            Random(),
+            options["resources-interval"],
+            options["max-polls"] / _POLLS_A_QUESTION,
+        )
         surveyor = Surveyor(fleet, http, reactor)
         api: Resource = Api(fleet, resources, surveyor)
         if options["rate-limit"] is not None:
@@ -351,7 +374,15 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if explorer is not None:
         ask = partial(ask_explorer, http, explorer, reactor)
         AskedSource(explorer, ask, sources, reactor).setServiceParent(router)
-    poller = Poller(fleet, http, reactor, options["interval"], options["timeout"])
-    for service in (poller, resources, surveyor, server):
+    poller = Poller(
+        fleet,
+        http,
+        reactor,
+        options["interval"],
+        options["timeout"],
+        options["max-polls"],
+        limits.polls,
+    )
+    for service in (poller, resources, surveyor, server, Freezer(fleet)):
         service.setServiceParent(router)
     return router

@@ -11,11 +11,10 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.asking import NoAnswer, ask
+from infernet_router.asking import KEEP_ALIVE, NoAnswer, ask
 from infernet_router.connections import (
-    KEEP_ALIVE,
     BadCertificates,
-    connection_pool,
+    NodeConnections,
     http_client,
 )
 from infernet_router.reports import MAX_BYTES
@@ -24,11 +23,11 @@ from infernet_router.reports import MAX_BYTES
 class HTTPClientTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.pool = connection_pool(self.reactor)
+        self.pool = NodeConnections(self.reactor)
         self.http = http_client(self.reactor, self.pool)
 
     def ask(self, url: str = "http://192.0.2.1:4000/info") -> Deferred[bytes]:
-        return ask(self.http, url, self.reactor, 3.0)
+        return ask(self.http, url, self.reactor, 3.0, keep=True)
 
     def connected(self, number: int = -1) -> tuple[Any, Any]:
         """The connection of this number, or the last: its protocol and its transport."""
@@ -96,6 +95,28 @@ class HTTPClientTests(SynchronousTestCase):
         self.reactor.advance(0.2)
         self.assertTrue(transport.disconnecting)
         self.assertLess(KEEP_ALIVE, 5.0)
+
+    def test_not_kept(self) -> None:
+        """A connection is closed at once when the next question is not soon, or too many are."""
+        whole = b"HTTP/1.1 200\r\ncontent-length: 2\r\n%s\r\n{}"
+        asked = [ask(self.http, "http://192.0.2.1/info", self.reactor, 3.0)]
+        protocol, transport = self.connected()
+        self.assertIn(b"\r\nConnection: close\r\n", transport.value())
+        protocol.dataReceived(whole % b"Connection: close\r\n")
+        self.assertTrue(transport.disconnecting)
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+        few = http_client(self.reactor, NodeConnections(self.reactor, most_kept=2))
+        for number in range(3):
+            url = f"http://192.0.2.{number}/info"
+            asked.append(ask(few, url, self.reactor, 3.0, keep=True))
+        transports = []
+        for number in (-3, -2, -1):
+            protocol, transport = self.connected(number)
+            protocol.dataReceived(whole % b"")
+            transports.append(transport)
+        self.assertEqual([t.disconnecting for t in transports], [False, False, True])
+        self.assertEqual([self.successResultOf(body) for body in asked], [b"{}"] * 4)
 
     def test_asks_for_no_compression(self) -> None:
         """No content encoding is offered."""
@@ -226,7 +247,7 @@ class CAFileTests(SynchronousTestCase):
     def assert_bad(self, path: Path, reason: str) -> None:
         reactor: Any = MemoryReactorClock()
         with self.assertRaises(BadCertificates) as caught:
-            http_client(reactor, connection_pool(reactor), path)
+            http_client(reactor, NodeConnections(reactor), path)
         self.assertEqual(str(caught.exception), reason)
 
     def test_bad(self) -> None:

@@ -63,6 +63,19 @@ class FleetTests(SynchronousTestCase):
         self.fleet.missed(A, "connection refused")
         self.assertEqual(set(self.picks(20, "llm")), {B})
 
+    def test_take_assigned(self) -> None:
+        """Who was handed out is told once; who was only looked at, or is gone, is not."""
+        for address in (A, B, C):
+            self.fleet.observed(address, report("llm"))
+        self.fleet.peek(["llm"])
+        self.fleet.rank(["llm"], 3, assign=False)
+        self.assertEqual(self.fleet.take_assigned(), [])
+        self.assertEqual(set(self.picks(9, "llm")), {A, B, C})
+        self.fleet.replace([A, B])
+        self.assertEqual(set(self.fleet.take_assigned()), {A, B})
+        self.assertEqual(self.fleet.take_assigned(), [])
+        self.assertEqual(self.fleet.rank(["llm"], 3)[:1], self.fleet.take_assigned())
+
     def test_external(self) -> None:
         """One of the containers must be external, and one is enough."""
         self.fleet.observed(A, report("llm", internal=("prover",)))

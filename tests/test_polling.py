@@ -1,7 +1,7 @@
 """Tests of infernet_router.polling."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 from random import Random
@@ -22,9 +22,17 @@ from zope.interface import implementer, provider
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet, NoNode
 from infernet_router.polling import Poller
+from infernet_router.reports import Container, NodeReport
 from infernet_router.testing import SimulatedContainer, SimulatedNode
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
+MANY = tuple(parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(2000))
+SOME_JOB = NodeReport((Container("llm", external=True),), {"offchain": 1, "onchain": 0})
+
+
+def url_of(address: NodeAddress) -> str:
+    """What a poll of a node asks for."""
+    return f"{address.url}/info"
 
 
 class Nodes(Resource):
@@ -56,8 +64,11 @@ class Quick:
         self.statuses: dict[str, int] = {}
         self.asked: defaultdict[str, list[float]] = defaultdict(list)
         """When each URL was asked for."""
+        self.closes = False
+        """Whether the connection of the last request is not kept."""
 
-    def get(self, url: Any, **options: object) -> Deferred[Any]:
+    def get(self, url: Any, headers: dict[str, str], **options: object) -> Deferred[Any]:
+        self.closes = headers.get("connection") == "close"
         self.asked[url.to_text()].append(self._clock.seconds())
         return succeed(QuickResponse(self.statuses.get(url.to_text(), 200)))
 
@@ -106,6 +117,8 @@ class PollerTests(SynchronousTestCase):
         http: Any = None,
         interval: float = 3.0,
         timeout: float = 3.0,
+        max_polls: int = 1000,
+        at_once: int = 1000,
     ) -> Poller:
         """A running poller of these nodes, up to now."""
         addresses = tuple(addresses)
@@ -113,7 +126,7 @@ class PollerTests(SynchronousTestCase):
             self.nodes[address]
         self.fleet.replace(addresses)
         stub: Any = http or StubTreq(self.nodes)
-        poller = Poller(self.fleet, stub, self.clock, interval=interval, timeout=timeout)
+        poller = Poller(self.fleet, stub, self.clock, interval, timeout, max_polls, at_once)
         poller.startService()
         self.addCleanup(lambda: poller.running and poller.stopService())
         return poller
@@ -163,21 +176,20 @@ class PollerTests(SynchronousTestCase):
         self.assertGreater(min(gaps), 0.07)
 
     def test_no_burst(self) -> None:
-        """At most 1000 nodes are asked a second, also after time in which nothing happened."""
+        """At most so many nodes are asked a second, also after time in which nothing happened."""
         addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(1000)]
         self.start(addresses)
         self.pass_time(0.5)
-        self.assertIn(len(self.nodes.asked), range(400, 541))
+        self.assertIn(len(self.nodes.asked), range(550, 602))
         self.pass_time(3)
         self.nodes.asked.clear()
         self.clock.advance(60)
         self.assertEqual(len(self.nodes.asked), 100)
 
-    def start_many(self) -> Quick:
-        """A poller of 2000 nodes, far more than can be asked in its interval of half a second."""
+    def start_many(self, interval: float = 0.5) -> Quick:
+        """A poller of 2000 nodes that may ask 800 a second, and had time for two rounds."""
         quick = Quick(self.clock)
-        addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(2000)]
-        self.start(addresses, http=quick, interval=0.5)
+        self.start(MANY, http=quick, interval=interval, max_polls=800)
         self.pass_time(5)
         quick.asked.clear()
         return quick
@@ -185,15 +197,16 @@ class PollerTests(SynchronousTestCase):
     def test_many(self) -> None:
         """Each node of a fleet that is too large for the interval is asked in a longer one."""
         quick = self.start_many()
-        self.pass_time(5)
-        self.assertEqual(Counter(map(len, quick.asked.values())), Counter({2: 2000}))
-        for first, second in quick.asked.values():
-            self.assertApproximates(second - first, 2.5, 0.1)
+        self.pass_time(5.1)
+        self.assertEqual(len(quick.asked), 2000)
+        for times in quick.asked.values():
+            for before, after in pairwise(times):
+                self.assertApproximates(after - before, 2.5, 0.1)
 
     def test_many_retried(self) -> None:
         """A node of a large fleet that fails is asked again after a second, too."""
         quick = self.start_many()
-        url = "http://10.0.4.0/info"
+        url = url_of(MANY[1000])
         quick.statuses[url] = 500
         while url not in quick.asked:
             self.pass_time(0.02)
@@ -201,11 +214,49 @@ class PollerTests(SynchronousTestCase):
         first, second = quick.asked[url]
         self.assertApproximates(second - first, 1, 0.1)
 
+    def test_many_assigned(self) -> None:
+        """A node of a large fleet that was handed out is asked again after the usual interval."""
+        quick = self.start_many()
+        self.nodes[MANY[0]]
+        while url_of(MANY[0]) not in quick.asked:
+            self.pass_time(0.02)
+        self.fleet.observed(MANY[0], SOME_JOB)
+        self.assertEqual(self.fleet.pick(["llm"]), MANY[0])
+        self.pass_time(0.6)
+        first, second = quick.asked[url_of(MANY[0])]
+        self.assertApproximates(second - first, 0.5, 0.1)
+
+    def test_many_new(self) -> None:
+        """A new node of a large fleet need not wait until it is its turn."""
+        quick = self.start_many()
+        new = parse_address("10.1.0.1")
+        self.fleet.replace([*MANY, new])
+        self.pass_time(0.1)
+        self.assertEqual(len(quick.asked[url_of(new)]), 1)
+
+    def test_many_urgent(self) -> None:
+        """However many nodes come first, the others are asked in twice the interval."""
+        quick = self.start_many()
+        for address in MANY[:1000]:
+            quick.statuses[url_of(address)] = 500
+        self.pass_time(20)
+        for address in MANY[1000:]:
+            for before, after in pairwise(quick.asked[url_of(address)]):
+                self.assertLess(after - before, 5.1)
+
+    def test_few_assigned(self) -> None:
+        """In a fleet that is not large, it changes nothing that a node was handed out."""
+        self.start([A])
+        self.pass_time(1)
+        self.fleet.pick(["llm"])
+        self.pass_time(1)
+        self.assertEqual(self.nodes[A].polls, 1)
+
     def test_many_asked_too_often(self) -> None:
         """The report of a node of a large fleet stays good for three of its longer intervals."""
         quick = self.start_many()
         self.lines.clear()
-        quick.statuses = {f"http://10.0.4.{n}/info": 429 for n in range(20)}
+        quick.statuses = {url_of(address): 429 for address in MANY[:20]}
         self.pass_time(4.9)
         self.assertEqual(self.lines, [])
         self.pass_time(5.2)
@@ -216,12 +267,28 @@ class PollerTests(SynchronousTestCase):
         quick = self.start_many()
         self.pass_time(20)
         quick.asked.clear()
-        known = self.fleet.addresses
-        self.fleet.replace([*known, *(parse_address(f"10.1.0.{n}") for n in range(40))])
+        self.fleet.replace([*MANY, *(parse_address(f"10.1.0.{n}") for n in range(40))])
         self.pass_time(8)
-        for address in known:
-            for before, after in pairwise(quick.asked[f"{address.url}/info"]):
+        for address in MANY:
+            for before, after in pairwise(quick.asked[url_of(address)]):
                 self.assertApproximates(after - before, 2.55, 0.3)
+
+    def test_connections(self) -> None:
+        """Connections are kept while they will be used again before nodes close them."""
+        for interval, kept in ((4.0, True), (5.0, False)):
+            quick = self.start_many(interval)
+            self.pass_time(interval)
+            self.assertEqual(quick.closes, not kept)
+
+    def test_at_once(self) -> None:
+        """No more nodes than it may are asked at the same time."""
+        for address in MANY[:100]:
+            self.nodes[address].silent = True
+        self.start(MANY[:200], at_once=40)
+        self.pass_time(2.9)
+        self.assertEqual(len(self.nodes.asked), 40)
+        self.pass_time(12)
+        self.assertEqual(len({host for _, host in self.nodes.asked}), 200)
 
     def test_up(self) -> None:
         """A node that reports is up, which is logged once."""
@@ -239,6 +306,7 @@ class PollerTests(SynchronousTestCase):
         self.nodes[A].containers = [SimulatedContainer(str(number)) for number in range(12)]
         self.nodes[B].containers = []
         self.start([A, B])
+        self.pass_time(0.1)
         self.assertTrue(self.lines[0].endswith("'8', '9' and 2 more"), self.lines[0])
         self.assertTrue(self.lines[1].endswith("containers none"), self.lines[1])
 
@@ -398,11 +466,11 @@ class PollerTests(SynchronousTestCase):
         self.pass_time(3.1)
         self.assertEqual(self.fleet.pick(["llm"]), A)
         self.fleet.addresses = (None,)  # type: ignore[assignment]
-        self.pass_time(0.05)
+        self.pass_time(0.1)
         self.assertNotEqual(self.flushLoggedErrors(AttributeError), [])
         self.fleet.replace([A, B])
         self.nodes[B]
-        self.pass_time(0.05)
+        self.pass_time(0.1)
         self.assertEqual(self.nodes[B].polls, 1)
 
     def test_headers(self) -> None:

@@ -41,6 +41,7 @@ class OptionsTests(SynchronousTestCase):
                 "resolver": None,
                 "interval": 3.0,
                 "timeout": 3.0,
+                "max-polls": 500,
                 "resources-interval": 60.0,
                 "max-utilization": 1.0,
                 "ca-file": None,
@@ -135,6 +136,15 @@ class OptionsTests(SynchronousTestCase):
         )
         self.assertEqual(parsed("--listen", "tcp6:4000", PORT="x")["listen"], ["tcp6:4000"])
 
+    def test_max_polls(self) -> None:
+        """So many polls a second are allowed, at least one."""
+        self.assertEqual(parsed("--max-polls", "1000")["max-polls"], 1000)
+        for text in ("0", "1.5", "10001", ""):
+            self.assert_bad(
+                f"--max-polls must be a whole number from 1 to 10000, not {text!r}",
+                f"--max-polls={text}",
+            )
+
     def test_rate_limit(self) -> None:
         """The rate limit is a flag or a variable; an empty variable is none."""
         self.assertEqual(parsed("--rate-limit", "60")["rate-limit"], 60)
@@ -205,6 +215,7 @@ class OptionsTests(SynchronousTestCase):
             "--listen=",
             "answer to a poll, 0.1 to 86400 [default: 3]",
             "--resources-interval=",
+            "--max-polls=",
             "to the next, 0.1 to 86400 [default: 60]",
             "[default: ips.txt]",
             "--max-utilization= share of its GPU memory in use, 0 to 1,",

@@ -26,7 +26,7 @@ from twisted.web.server import Site
 
 from infernet_router.addresses import parse_address
 from infernet_router.asking import NoAnswer, ask
-from infernet_router.connections import connection_pool, http_client
+from infernet_router.connections import NodeConnections, http_client
 from infernet_router.fleet import Fleet
 from infernet_router.polling import Poller
 from infernet_router.testing import SimulatedNode
@@ -135,7 +135,7 @@ class SocketTestCase(TestCase):
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
-        self.pool = connection_pool(reactor)
+        self.pool = NodeConnections(reactor)
         ca_file = Path(self.mktemp())
         PRIVATE.cert_pem.write_to_path(str(ca_file))
         self.http = http_client(reactor, self.pool, ca_file)
@@ -237,7 +237,7 @@ class TLSTests(SocketTestCase):
         site = CountingSite(self.node)
         address = self.serve(site, PRIVATE.issue_cert("127.0.0.1"))
         for _ in range(3):
-            await ask(self.http, f"https://{address}/info", self.reactor, 5.0)
+            await ask(self.http, f"https://{address}/info", self.reactor, 5.0, keep=True)
         self.assertEqual(site.connections, 1)
 
 
