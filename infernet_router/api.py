@@ -60,9 +60,9 @@ class Api(Resource):
     def render(self, request: Request) -> bytes | int:
         """Route a request; one whose method, host or path cannot be read is refused here."""
         path = request.postpath or []
+        host = request.getHeader(b"host") or b""
         try:
-            for part in (request.method, request.getRequestHostname(), *path):
-                part.decode()
+            b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:
             return error_body(request, 400, "The request line or Host is not UTF-8")
         while len(path) > 1 and not path[0]:

@@ -24,10 +24,13 @@ class Query:
         query = uri.partition(b"?")[2]
         if query.count(b"&") >= _MAX_FIELDS:
             raise BadRequest(f"the query has more than {_MAX_FIELDS} fields")
+        is_plain = b"%" not in query and b"+" not in query
         self._fields: dict[bytes, list[bytes]] = {}
-        for field in query.replace(b"+", b" ").split(b"&"):
+        for field in query.split(b"&"):
             name, _, value = field.partition(b"=")
-            self._fields.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
+            if not is_plain:
+                name, value = _unquoted(name), _unquoted(value)
+            self._fields.setdefault(name, []).append(value)
 
     def texts(self, name: str) -> list[str]:
         """The values of every field with this name."""
@@ -60,3 +63,7 @@ class Query:
             if number <= most:
                 return number
         raise BadRequest(f"{name} must be one whole number from 0 to {most}")
+
+
+def _unquoted(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
