@@ -224,7 +224,7 @@ class Poller(Service):
             wait = min(_FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20), self._interval)
             self._urgent.put(turn, self._clock.seconds() + wait)
         elif self._is_large:
-            self._round.put(turn, turn.asked + self._least_interval)
+            self._round.put(turn, turn.asked + self._interval)
         else:
             wait = (turn.phase - turn.asked) % self._least_interval
             again = self._least_interval if wait < _SHORTEST * self._least_interval else 0

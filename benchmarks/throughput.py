@@ -1,0 +1,128 @@
+"""
+How many requests a second the router answers, as a share of what a constant Klein route does.
+
+    python -m benchmarks.throughput [--rounds N] [--seconds N]
+
+The router has a processor for itself, and 16 clients on the other ask it as fast as they can (wrk,
+from apt). Before and after each case, a Klein route that returns a constant is measured in the same
+way, and a case counts by the ratio to the mean of these two. Shown are medians over the rounds.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean, median
+from time import sleep
+
+from attrs import frozen
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.loopback import (
+    Load,
+    PlayedFleet,
+    Served,
+    constant,
+    leave_first_processor,
+    machine,
+    router,
+)
+
+WARM_UP = 2
+"""Seconds of load before it counts."""
+
+AT_REST = 0.02
+"""The share of a processor that a router without clients uses when it asks no node."""
+
+
+@frozen
+class Case:
+    """One way to run the router."""
+
+    name: str
+    nodes: int
+    flags: tuple[str, ...]
+    settles: float
+    """Seconds until every node was asked."""
+
+
+POLLING_IDLE = ("--interval=86400", "--resources-interval=86400", "--max-polls=5000")
+
+CASES = (
+    Case("10 nodes", 10, (), 2),
+    Case("10,000 nodes, polling idle", 10_000, POLLING_IDLE, 10),
+    Case("10,000 nodes", 10_000, (), 25),
+)
+
+
+def measured(served: Served, seconds: int) -> Load:
+    served.load(WARM_UP)
+    return served.load(seconds)
+
+
+def measured_constant(seconds: int) -> Load:
+    with constant() as served:
+        return measured(served, seconds)
+
+
+def measured_case(case: Case, fleet: PlayedFleet, seconds: int) -> Load:
+    with router(fleet.addresses[: case.nodes], *case.flags) as served:
+        sleep(case.settles)
+        while case.flags and served.at_rest(2) > AT_REST:
+            pass
+        return measured(served, seconds)
+
+
+def show(console: Console, cases: dict[str, list[Load]], ratios: dict[str, list[float]]) -> None:
+    table = Table(title=machine(), title_justify="left")
+    table.add_column("")
+    for column in ("requests a second", "of constant", "from", "to", "median", "p99", "failed"):
+        table.add_column(column, justify="right")
+    for name, loads in cases.items():
+        shares = ratios[name]
+        table.add_row(
+            name,
+            f"{median(load.rate for load in loads):,.0f}",
+            f"{median(shares):.2f}",
+            f"{min(shares):.2f}",
+            f"{max(shares):.2f}",
+            f"{median(load.p50 for load in loads) * 1e3:.1f} ms",
+            f"{median(load.p99 for load in loads) * 1e3:.1f} ms",
+            str(sum(load.failed for load in loads)),
+        )
+    console.print(table)
+    few, *_, many = (cases[case.name] for case in CASES)
+    longer = median(b.p99 / a.p99 for a, b in zip(few, many, strict=True))
+    console.print(f"p99 with 10,000 nodes that are polled: {longer:.1f} times that with 10")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="of all cases [default: 5]")
+    parser.add_argument("--seconds", type=int, default=8, help="of each load [default: 8]")
+    options = parser.parse_args(arguments)
+    leave_first_processor()
+    console = Console()
+    fleet = PlayedFleet(max(case.nodes for case in CASES))
+    cases: dict[str, list[Load]] = defaultdict(list)
+    ratios: dict[str, list[float]] = defaultdict(list)
+    with Progress(console=console) as progress:
+        task = progress.add_task("", total=options.rounds * len(CASES))
+        for _ in range(options.rounds):
+            before = measured_constant(options.seconds)
+            for case in CASES:
+                progress.update(task, description=case.name)
+                load = measured_case(case, fleet, options.seconds)
+                after = measured_constant(options.seconds)
+                cases["constant"].append(after)
+                cases[case.name].append(load)
+                ratios["constant"].append(after.rate / fmean([before.rate, after.rate]))
+                ratios[case.name].append(load.rate / fmean([before.rate, after.rate]))
+                before = after
+                progress.advance(task)
+    show(console, cases, ratios)
+
+
+if __name__ == "__main__":
+    main()
