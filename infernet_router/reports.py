@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from attrs import frozen
@@ -10,8 +10,10 @@ from msgspec import Meta
 
 from infernet_router.quoting import quoted
 
-MAX_BYTES = 1024 * 1024
-"""The largest report that is read, in bytes; a real one has a few hundred for each container."""
+MAX_BYTES = 128 * 1024
+"""The largest report that is read, in bytes; a real one has a few hundred for each container. Three
+thousand nodes can be in the middle of one at the same time: a thousand are asked a second, and each
+has three seconds."""
 
 KINDS = ("offchain", "onchain")
 """The kinds of pending jobs that every node counts."""
@@ -29,6 +31,7 @@ _NAMES = {
     "object": "an object",
     "array": "a list",
 }
+_WHOLE = re.compile(rb"-?(?:0|[1-9][0-9]*)")
 _COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*)`)?", re.DOTALL)
 
 
@@ -62,7 +65,8 @@ class _Info:
     """The parts of GET /info the router reads, as they come: containers may repeat an id."""
 
     containers: Annotated[list[Container], Meta(max_length=_MAX_CONTAINERS)]
-    pending: dict[Annotated[str, Meta(max_length=_MAX_ID)], Any]
+    pending: dict[Annotated[str, Meta(max_length=_MAX_ID)], msgspec.Raw]
+    """As text: msgspec takes `5.0` for an int, and much in one count would take long to read."""
     version: Annotated[str, Meta(max_length=_MAX_ID)] = ""
 
 
@@ -74,14 +78,15 @@ def decode_report(body: bytes) -> NodeReport:
     Read a report.
 
     Types are exact: `5.0`, `"5"` and `true` are no numbers of jobs. Keys the router does not
-    know are passed over.
+    know are passed over; of one that is there several times, the last counts. All of it must be
+    UTF-8, and no escape may stand for half a character: so each text in a report can be encoded.
 
     :raises BadReport: when `body` is anything but a report, or passes a limit.
     """
     if len(body) > MAX_BYTES:
         raise BadReport(f"the report is larger than {MAX_BYTES // 1024} KiB")
     try:
-        info = _decoder.decode(body)
+        info = _decoder.decode(body.decode())
     except msgspec.ValidationError as error:
         raise BadReport(_in_words(str(error))) from None
     except msgspec.DecodeError as error:
@@ -90,29 +95,36 @@ def decode_report(body: bytes) -> NodeReport:
         raise BadReport("the report is not UTF-8") from None
     except RecursionError:
         raise BadReport("the report is nested too deeply") from None
-    _check_pending(info.pending)
     return NodeReport(
-        containers=_each_once(info.containers), pending=info.pending, version=info.version
+        containers=_each_once(info.containers),
+        pending=_counts(info.pending),
+        version=info.version,
     )
 
 
-def _check_pending(pending: dict[str, Any]) -> None:
-    """Refuse counts of pending jobs that are none."""
+def _counts(pending: dict[str, msgspec.Raw]) -> dict[str, int]:
+    """The counts of pending jobs, by kind."""
     for kind in KINDS:
         if kind not in pending:
             raise BadReport(f"pending.{kind} is missing")
     if len(pending) > _MAX_KINDS:
         raise BadReport(f"pending has more than {_MAX_KINDS} kinds")
-    for kind, count in pending.items():
-        where = f"pending.{kind}" if kind in KINDS else f"pending[{quoted(kind)}]"
-        if type(count) is float:
-            raise BadReport(f"{where} is not a whole number")
-        if type(count) is not int:
-            raise BadReport(f"{where} is not a number")
-        if count < 0:
-            raise BadReport(f"{where} is negative")
-        if count > _MAX_PENDING:
-            raise BadReport(f"{where} is more than {_MAX_PENDING}")
+    return {kind: _count(kind, bytes(text)) for kind, text in pending.items()}
+
+
+def _count(kind: str, text: bytes) -> int:
+    """How many jobs of a kind wait or run, from JSON."""
+    where = f"pending.{kind}" if kind in KINDS else f"pending[{quoted(kind)}]"
+    if text[:1] not in b"-0123456789":
+        raise BadReport(f"{where} is not a number")
+    if not _WHOLE.fullmatch(text):
+        raise BadReport(f"{where} is not a whole number")
+    count = int(text[:20])  # what is cut is out of range, too, and may be as long as the report
+    if count < 0:
+        raise BadReport(f"{where} is negative")
+    if count > _MAX_PENDING:
+        raise BadReport(f"{where} is more than {_MAX_PENDING}")
+    return count
 
 
 def _each_once(containers: list[Container]) -> tuple[Container, ...]:

@@ -86,9 +86,16 @@ class DecodeReportTests(SynchronousTestCase):
             (b"-1", "pending.offchain is negative"),
             (b"1000001", "pending.offchain is more than 1000000"),
             (b"9223372036854775808", "pending.offchain is more than 1000000"),
-            (b"1e999", "pending: number out of range"),
+            (b"1e999", "pending.offchain is not a whole number"),
+            (b"1" + b"0" * 100_000, "pending.offchain is more than 1000000"),
+            (b"-1" + b"0" * 100_000, "pending.offchain is negative"),
+            (b"05", "the report is not JSON: JSON is malformed: invalid number (byte 275)"),
+            (b"[" * 100_000, "the report is nested too deeply"),
         ]:
             self.assert_bad(INFO.replace(b'"offchain":5', b'"offchain":' + text), reason)
+        for text, count in ((b"-0", 0), (b"1000000", 1_000_000), (b" 7\n", 7)):
+            report = decode_report(INFO.replace(b'"offchain":5', b'"offchain":' + text))
+            self.assertEqual(report.pending, {"offchain": count, "onchain": 0})
         self.assert_bad(info(pending={"offchain": 1}), "pending.onchain is missing")
         self.assert_bad(
             info(pending={"offchain": 1, "onchain": 1, "a\n": -1}), "pending['a\\n'] is negative"
@@ -115,14 +122,43 @@ class DecodeReportTests(SynchronousTestCase):
             (b'{"containers":[{"external":true}]}', "containers[0].id is missing"),
             (b'{"containers":[{"id":7}]}', "containers[0].id is not a string"),
             (b'{"containers":[],"version":1}', "version is not a string"),
-            (b'{"containers":[{"id":"\xff"}]}', "the report is not UTF-8"),
             (b'{"x":' + b"[" * 100_000, "the report is nested too deeply"),
         ]:
             self.assert_bad(body, reason)
-        for body in (b"<html>", INFO + b"x", INFO[:-1], b'{"containers":[{"id":"\\ud800"}]}'):
-            with self.assertRaises(BadReport) as caught:
-                decode_report(body)
-            self.assertIn("the report is not JSON", str(caught.exception))
+        for body in (b"<html>", INFO + b"x", INFO[:-1], b"\xef\xbb\xbf" + INFO):
+            self.assert_not_json(body)
+
+    def test_bad_text(self) -> None:
+        """Text that cannot be encoded again, or breaks a line as it is, is refused anywhere."""
+        for place in (b"hello-world", b"Hello World container", b"1.4.0", b"chain", b"address"):
+            for text in (rb"\ud800", rb"\udc00", rb"\ud800\ud800", b"\n", b"\x00", b"\x1b"):
+                self.assert_not_json(INFO.replace(place, text))
+            for text in (b"\xff", b"\xc3", b"\xed\xa0\x80"):
+                self.assert_bad(INFO.replace(place, text), "the report is not UTF-8")
+
+    def test_odd_text(self) -> None:
+        """Any other text is taken as it is, if it is escaped where it has to be."""
+        for text in ("\U0001f600", "\u202e", "\x00\n\x1b[2J", "<b>", "\x7f\x85\u2028"):
+            (container,) = decode_report(
+                info(containers=[{"id": text, "external": True}])
+            ).containers
+            self.assertEqual(container.id, text)
+
+    def test_key_twice(self) -> None:
+        """Of a key that is there twice, the last counts, but none may be bad."""
+        container = b'{"id":"a","external":false,"id":"b","external":true}'
+        report = decode_report(
+            b'{"containers":[],"pending":{"offchain":1,"onchain":2,"offchain":3},'
+            b'"containers":[%s]}' % container
+        )
+        self.assertEqual(report.containers, (Container("b", external=True),))
+        self.assertEqual(report.pending, {"offchain": 3, "onchain": 2})
+        self.assert_bad(b'{"containers":[1],' + INFO[1:], "containers[0] is not an object")
+
+    def assert_not_json(self, body: bytes) -> None:
+        with self.assertRaises(BadReport, msg=body) as caught:
+            decode_report(body)
+        self.assertIn("the report is not JSON", str(caught.exception))
 
     def test_limits(self) -> None:
         """A report that is larger than any real one is refused."""
@@ -140,7 +176,7 @@ class DecodeReportTests(SynchronousTestCase):
             "containers[0].description has more than 10000 characters",
         )
         self.assert_bad(info(version="x" * 257), "version has more than 256 characters")
-        self.assert_bad(INFO + b" " * MAX_BYTES, "the report is larger than 1024 KiB")
+        self.assert_bad(INFO + b" " * MAX_BYTES, "the report is larger than 128 KiB")
 
     def test_odd_complaint(self) -> None:
         """A complaint of the decoder that has no words of ours names the part all the same."""
