@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from hyperlink import EncodedURL
@@ -17,6 +18,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from infernet_router import __version__
+from infernet_router.reports import MAX_BYTES
 
 KEEP_ALIVE = 4.5
 """Seconds an idle connection is kept: a node closes it after 5.0 (Hypercorn's default)."""
@@ -24,6 +26,10 @@ KEEP_ALIVE = 4.5
 _KEPT = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
 _CLOSED = _KEPT | {"connection": "close"}
 """The headers of a request whose connection is kept for the next, or is not."""
+
+_MAX_PIECES = 2000
+"""Pieces in which an answer may come. Each takes time to read: at one byte a chunk, half a second
+would go by for a MiB, and everybody else would wait."""
 
 
 class NoAnswer(Exception):
@@ -46,13 +52,20 @@ class Asker(Protocol):
 
 
 def ask(
-    http: Asker, url: str, clock: IReactorTime, timeout: float, *, keep: bool = False
+    http: Asker,
+    url: str,
+    clock: IReactorTime,
+    timeout: float,
+    most: int = MAX_BYTES,
+    *,
+    keep: bool = False,
 ) -> Deferred[bytes]:
     """
     GET `url`, and fire with the body of a 200.
 
-    The body must be there `timeout` seconds after the call. Redirects are not followed. When
-    the time is up or the Deferred is cancelled, the connection is closed.
+    The body must be there `timeout` seconds after the call, and not be longer than `most` bytes.
+    Redirects are not followed. When the time is up, there is too much, or the Deferred is
+    cancelled, the connection is closed.
 
     :param keep: whether the next question is to be so soon that it may use the same connection.
     :raises NoAnswer: in the Deferred, when anything else happens.
@@ -68,7 +81,7 @@ def ask(
         allow_redirects=False,
         unbuffered=True,
     )
-    answered: Deferred[bytes] = asked.addCallback(_body)
+    answered: Deferred[bytes] = asked.addCallback(_body, most)
     answered.addTimeout(timeout, clock, onTimeoutCancel=timed_out)
     return answered.addErrback(_give_reason)
 
@@ -85,11 +98,17 @@ class _AsciiURL(EncodedURL):
 
 
 class _Body(TwistedProtocol):
-    """Collects the body of a response, or closes the connection when it is not wanted."""
+    """
+    Collects the body of a response, or closes the connection when it is not wanted.
 
-    def __init__(self) -> None:
+    :param most: bytes it may have.
+    """
+
+    def __init__(self, most: int = 0) -> None:
         self.received: Deferred[bytes] = Deferred(lambda _: self.abandon())
-        self._parts: list[bytes] = []
+        self._most = most
+        self._content = bytearray()
+        self._pieces = 0
 
     def abandon(self) -> None:
         """Close the connection, whatever is still to come."""
@@ -97,13 +116,29 @@ class _Body(TwistedProtocol):
             self.transport.stopProducing()  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
-        self._parts.append(data)
+        """
+        Take a piece.
+
+        :raises NoAnswer: when it is too much, so that the rest of what came is not even parsed.
+        """
+        self._content += data
+        self._pieces += 1
+        if len(self._content) > self._most:
+            why = _too_large(self._most)
+        elif self._pieces > _MAX_PIECES:
+            why = f"its answer comes in more than {_MAX_PIECES} pieces"
+        else:
+            return
+        self.abandon()
+        if not self.received.called:
+            self.received.errback(NoAnswer(why))
+        raise NoAnswer(why)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.received.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
-            self.received.callback(b"".join(self._parts))
+            self.received.callback(bytes(self._content))
         else:
             self.received.errback(reason)
 
@@ -112,19 +147,32 @@ def abandon(response: IResponse) -> None:
     """Close the connection a response comes on, instead of reading its body."""
     body = _Body()
     body.received.addErrback(lambda _: None)
-    response.deliverBody(body)
+    _deliver(response, body)
     body.received.cancel()
 
 
-def _body(response: IResponse) -> Deferred[bytes]:
-    """The body of a response with status 200; any other is abandoned."""
+def _body(response: IResponse, most: int) -> Deferred[bytes]:
+    """The body of a response with status 200; any other is abandoned, as is one too large."""
     if response.code != 200:
         abandon(response)
         redirected = " (redirects are not followed)" if 300 <= response.code < 400 else ""
         raise NoAnswer(f"HTTP {response.code}{redirected}", response.code)
-    body = _Body()
-    response.deliverBody(body)
+    if isinstance(response.length, int) and response.length > most:
+        abandon(response)
+        raise NoAnswer(_too_large(most))
+    body = _Body(most)
+    _deliver(response, body)
     return body.received
+
+
+def _deliver(response: IResponse, body: _Body) -> None:
+    """Deliver what came of a body by now, and what is still to come."""
+    with suppress(NoAnswer):  # which the body knows by then
+        response.deliverBody(body)
+
+
+def _too_large(most: int) -> str:
+    return f"its answer is larger than {most // 1024} KiB"
 
 
 def _give_reason(failure: Failure) -> Failure:

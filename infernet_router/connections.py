@@ -1,5 +1,6 @@
 """The connections to nodes: kept for reuse, bounded in what they take, verified when TLS."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,19 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from infernet_router.asking import KEEP_ALIVE, NoAnswer, abandon
-from infernet_router.reports import MAX_BYTES
 
-_MAX_ANSWER = MAX_BYTES + 64 * 1024
-"""The most a node may send for one request, head and body together, in bytes."""
+_MAX_ANSWER = 1088 * 1024
+"""The most that may be sent for one request, in bytes: 1 MiB, the largest body that is asked for,
+and the head and framing of it."""
+
+_MAX_HEAD = 8 * 1024
+"""The longest head of an answer, in bytes: as much as nginx takes from a server."""
+
+_MAX_HEADERS = 100
+"""Lines of the head of an answer at most, as in Python's http.client. To read a MiB of lines takes
+half a second, and 20 MiB."""
+
+_HEAD_END = re.compile(rb"\n\r?\n")
 
 _START = b"HTTP/0.0 000 "
 """How an answer starts, with a 0 for each digit. The status may also be all of its line."""
@@ -195,21 +205,32 @@ class _Bounded(ProtocolWrapper):
         super().connectionMade()
 
     _received = 0
-    _start = b""
+    _head: bytes | None = b""
+    """What there is of the head of an answer, until it is whole and passed on."""
     _why: Failure | None = None
 
     def writeSequence(self, data: list[bytes]) -> None:
         self._received = 0
-        self._start = b""
+        self._head = b""
         super().writeSequence(data)
 
     def dataReceived(self, data: bytes) -> None:
         self._received += len(data)
-        if len(self._start) < len(_START):
-            self._start = (self._start + data)[: len(_START)]
-            if why := _no_answer_starts_so(self._start):
+        if self._head is not None:
+            looked_at = len(self._head)
+            data = self._head = self._head + data
+            end = _HEAD_END.search(data, max(0, looked_at - 2), _MAX_HEAD)
+            why = _no_answer_starts_so(data[: len(_START)])
+            if end is None and len(data) >= _MAX_HEAD:
+                why = why or f"its headers are longer than {_MAX_HEAD // 1024} KiB"
+            if end is not None and data.count(b"\n", 0, end.end()) > _MAX_HEADERS + 2:
+                why = why or f"it sent more than {_MAX_HEADERS} headers"
+            if why:
                 self._refuse(why)
                 return
+            if end is None:
+                return
+            self._head = None
         super().dataReceived(data)
         if self._received > _MAX_ANSWER:
             self._refuse(f"it sent more than {_MAX_ANSWER // 1024} KiB")
@@ -220,9 +241,10 @@ class _Bounded(ProtocolWrapper):
         self.abortConnection()
 
     def loseConnection(self) -> None:
-        """Twisted closes before an answer is complete only for a line of its head over 16 KiB."""
-        self._why = Failure(NoAnswer("it sent too long a header line"))
+        """Close, without waiting until the node, too, says that TLS ends, which it may never do."""
         super().loseConnection()
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.transport.transport.loseConnection()
 
     def stopProducing(self) -> None:
         """No more of this answer is wanted: close at once, whatever the node still sends."""

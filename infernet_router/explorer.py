@@ -19,6 +19,9 @@ _INTERVAL = 60.0
 _TIMEOUT = 10.0
 """Seconds it has for its whole answer."""
 
+_MAX_BYTES = 1024 * 1024
+"""The longest answer that is read, in bytes."""
+
 _MAX_NODES = 100_000
 _MAX_IP = 45
 """Characters of the longest IP address: IPv6 with an IPv4 address in it."""
@@ -53,7 +56,7 @@ async def ask_explorer(http: Asker, explorer: NodeAddress, clock: IReactorTime) 
     """
     url = f"{explorer.url}/api/nodes?minutes_past=60"
     try:
-        body = await ask(http, url, clock, _TIMEOUT)
+        body = await ask(http, url, clock, _TIMEOUT, _MAX_BYTES)
     except NoAnswer as error:
         raise BadSource(str(error)) from None
     return decode_nodes(body)
@@ -72,13 +75,15 @@ def decode_nodes(body: bytes) -> Answer:
     except _NOT_READ as error:
         raise BadSource(f"it sent no list of nodes: {error}") from None
     addresses: list[NodeAddress] = []
-    bad: list[str] = []
+    flaw = ""
     for raw in entries:
         try:
             addresses.append(_address(_entry.decode(raw)))
         except _NOT_READ as error:
-            bad.append(f"{quoted(bytes(raw).decode('utf-8', 'replace'))}: {error}")
-    flaw = f"{len(bad)} of {len(entries)} entries name no node, such as {bad[0]}" if bad else ""
+            flaw = flaw or f"{quoted(bytes(raw).decode('utf-8', 'replace'))}: {error}"
+    if flaw:
+        bad = len(entries) - len(addresses)
+        flaw = f"{bad} of {len(entries)} entries name no node, such as {flaw}"
     if not addresses:
         raise BadSource(flaw or "it names no node")
     return Answer(tuple(addresses), _INTERVAL, flaw)

@@ -219,7 +219,8 @@ class Surveyor(Service):
                     return
                 url = f"{address.url}{path}"
                 with suppress(NoAnswer):
-                    survey.add(address, await ask(self._http, url, self._clock, _TIMEOUT))
+                    body = await ask(self._http, url, self._clock, _TIMEOUT, _MAX_BODY)
+                    survey.add(address, body)
 
     def _settle(self, model: str, survey: Survey) -> None:
         """Nobody waits for a survey any longer. It is kept if there is anything in it."""
@@ -245,8 +246,6 @@ def _decode(body: bytes) -> dict[str, _Support]:
 
     :raises NoAnswer: when it is none.
     """
-    if len(body) > _MAX_BODY:
-        raise NoAnswer(f"it says more than {_MAX_BODY // 1024} KiB about a model")
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

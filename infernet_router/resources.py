@@ -24,6 +24,9 @@ _MAX_BYTES = 64 * 1024
 _MAX_LEVELS = 32
 """How deep an answer may be nested, so that whoever asks the router can read it."""
 
+_LARGEST = 2**64 - 1
+"""The largest whole number in an answer, up or down, for the same reason."""
+
 _TIMEOUT = 10.0
 """Seconds a node has for its answer: it waits for the slowest of its containers."""
 
@@ -41,6 +44,8 @@ _NOT_UP = 1.0
 
 _STALE_AFTER = 3
 """Intervals for which what a node said last is kept while it gives no other answer."""
+
+_TOO_DEEP = f"they are nested more than {_MAX_LEVELS} levels deep"
 
 log = Logger()
 
@@ -171,7 +176,7 @@ class Resources(Service):
         wait = self._interval * (1.0 if turn.asked else 0.5 + self._random.random())
         turn.asked = True
         question: Deferred[Any] = ask(
-            self._http, f"{turn.address.url}/resources", self._clock, _TIMEOUT
+            self._http, f"{turn.address.url}/resources", self._clock, _TIMEOUT, _MAX_BYTES
         ).addCallback(_decode)
         self._questions.add(question)
         question.addCallbacks(
@@ -241,8 +246,6 @@ def _decode(body: bytes) -> _Said:
 
     :raises NoAnswer: when it is anything else, or passes a limit.
     """
-    if len(body) > _MAX_BYTES:
-        raise NoAnswer(f"they are larger than {_MAX_BYTES // 1024} KiB")
     try:
         resources = msgspec.json.decode(body, type=dict[str, dict[str, Any]])
     except msgspec.ValidationError:
@@ -250,15 +253,25 @@ def _decode(body: bytes) -> _Said:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise NoAnswer("they are not JSON") from None
     except RecursionError:
-        resources = None
-    if resources is None or _is_deeper(resources, _MAX_LEVELS):
-        raise NoAnswer(f"they are nested more than {_MAX_LEVELS} levels deep")
+        raise NoAnswer(_TOO_DEEP) from None
+    _check_limits(resources)
     return _Said(msgspec.Raw(body), utilization(resources))
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether a decoded value has more than so many levels of objects and lists."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(part, levels - 1) for part in inner)
+def _check_limits(resources: dict[str, dict[str, Any]]) -> None:
+    """Refuse what others may fail to read."""
+    values: list[Any] = [resources]
+    for level in range(_MAX_LEVELS + 1):
+        inner: list[Any] = []
+        for value in values:
+            if isinstance(value, dict):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+            elif type(value) is int and abs(value) > _LARGEST:
+                raise NoAnswer("they have a number of more than 64 bits")
+            else:
+                continue
+            if level == _MAX_LEVELS:
+                raise NoAnswer(_TOO_DEEP)
+        values = inner

@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.asking import NoAnswer, ask
+from infernet_router.reports import MAX_BYTES
 
 
 class Fixed(Resource):
@@ -70,9 +71,24 @@ class AskTests(SynchronousTestCase):
 
     def test_answer(self) -> None:
         """A 200 gives its body."""
-        for body in (b"", b"x" * 1_000_000):
+        for body in (b"", b"x" * MAX_BYTES):
             answered = self.ask(StubTreq(Fixed(200, body)))
             self.assertEqual(self.successResultOf(answered), body)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_too_large(self) -> None:
+        """A body may be as large as the asker says; a byte more is refused, and not waited for."""
+        for size, ends in ((1025, True), (1025, False), (5000, False)):
+            node = Fixed(200, b"x" * size, ends=ends)
+            http: Any = StubTreq(node)
+            answered = ask(http, "http://192.0.2.1/", self.clock, 3.0, 1024)
+            problem = self.failureResultOf(answered, NoAnswer).value
+            self.assertEqual(str(problem), "its answer is larger than 1 KiB")
+            http.flush()
+            self.assertEqual(len(node.lost), 0 if ends else 1)
+        http = StubTreq(Fixed(200, b"x" * 1024))
+        answered = ask(http, "http://192.0.2.1/", self.clock, 3.0, 1024)
+        self.assertEqual(len(self.successResultOf(answered)), 1024)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_hosts(self) -> None:

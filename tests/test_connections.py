@@ -17,7 +17,6 @@ from infernet_router.connections import (
     NodeConnections,
     http_client,
 )
-from infernet_router.reports import MAX_BYTES
 
 
 class HTTPClientTests(SynchronousTestCase):
@@ -192,39 +191,78 @@ class HTTPClientTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(answered), b"{}")
 
     def test_too_much(self) -> None:
-        """An answer that goes on and on ends the connection, in headers or body."""
-        for start in (
-            b"HTTP/1.1 200\r\n",
-            b"HTTP/1.1 200\r\ncontent-length: 2000000000\r\n\r\n",
-            b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\nffffff\r\n",
+        """A body that goes on and on ends the connection, whatever says where it ends."""
+        for headers in (
+            b"",
+            b"content-length: 2000000000\r\n",
+            b"transfer-encoding: chunked\r\n",
         ):
-            self.assert_refused("it sent more than 1088 KiB", start, *[b"x: y\r\n" * 10_000] * 20)
+            self.assert_refused(
+                "its answer is larger than 128 KiB",
+                b"HTTP/1.1 200\r\n" + headers + b"\r\n",
+                *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 3,
+            )
 
-    def test_long_line(self) -> None:
-        """A line of the head that is too long ends the connection, and is said to be that."""
-        for start in (b"HTTP/1.1 200 ", b"HTTP/1.1 200\r\nx: "):
-            for size in (1000, 65536):
-                self.assert_refused(
-                    "it sent too long a header line", start, *[b"y" * size] * (70_000 // size + 1)
-                )
-
-    def test_too_much_without_end(self) -> None:
-        """An answer that ends with its connection is cut, but not to what a report may be."""
+    def test_pieces(self) -> None:
+        """An answer in very small chunks is refused before all of them are read."""
+        start = b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n"
+        reason = "its answer comes in more than 2000 pieces"
+        self.assert_refused(reason, start + b"1\r\nx\r\n" * 2001)
         answered = self.ask()
-        protocol, transport = self.connected()
-        protocol.dataReceived(b"HTTP/1.1 200\r\n\r\n")
-        while not transport.disconnecting:
-            protocol.dataReceived(b"x" * 65536)
-        protocol.connectionLost(Failure(ConnectionDone()))
-        self.assertGreater(len(self.successResultOf(answered)), MAX_BYTES)
+        self.connected()[0].dataReceived(start + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n")
+        self.assertEqual(self.successResultOf(answered), b"x" * 2000)
+
+    def test_framing(self) -> None:
+        """What comes around a body counts, too: an answer has 1088 KiB in all."""
+        self.assert_refused(
+            "it sent more than 1088 KiB",
+            b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n",
+            *[(b"1;" + b"y" * 998 + b"\r\nx\r\n") * 64] * 20,
+        )
+
+    def test_long_head(self) -> None:
+        """A head of more than 8 KiB is refused, be it one line or many, however it comes."""
+        reason = "its headers are longer than 8 KiB"
+        for start, more in (
+            (b"HTTP/1.1 200 ", b"y"),
+            (b"HTTP/1.1 200\r\nx: ", b"y"),
+            (b"HTTP/1.1 200\r\n", b"x: y\r\n"),
+            (b"HTTP/1.1 200\r\nx: y", b"\r\n "),
+        ):
+            for count in (1, 100, 10_000):
+                self.assert_refused(reason, start, *[more * count] * (10_000 // count))
+        self.assert_refused(reason, b"HTTP/1.1 200\r\n" + b"x: y\r\n" * 2000 + b"\r\n")
+
+    def test_longest_head(self) -> None:
+        """A head may be nearly so long, its lines may end either way, and it may come in bytes."""
+        for end in (b"\r\n", b"\n"):
+            answered = self.ask()
+            protocol, _ = self.connected()
+            lines = [b"HTTP/1.1 200", b"x: " + b"y" * 8000, b"content-length: 2", b"", b"{}"]
+            for byte in end.join(lines):
+                protocol.dataReceived(bytes([byte]))
+            self.assertEqual(self.successResultOf(answered), b"{}")
+            self.pool.closeCachedConnections()
+
+    def test_many_headers(self) -> None:
+        """A hundred headers are read, one more is refused before any is."""
+        for count in (100, 101):
+            head = b"HTTP/1.1 200\r\ncontent-length: 2\r\n" + b"x:\r\n" * (count - 1) + b"\r\n"
+            if count == 100:
+                answered = self.ask()
+                self.connected()[0].dataReceived(head + b"{}")
+                self.assertEqual(self.successResultOf(answered), b"{}")
+                self.pool.closeCachedConnections()
+            else:
+                self.assert_refused("it sent more than 100 headers", head + b"{}")
 
     def test_many_answers(self) -> None:
         """The bound is for one answer: a connection may carry any number of them."""
         answered = self.ask()
         protocol, _ = self.connected()
-        body = b"x" * 1_000_000
-        for _ in range(5):
-            protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 1000000\r\n\r\n" + body)
+        body = b"x" * 100_000
+        for _ in range(15):
+            protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 100000\r\n\r\n" + body)
             self.assertEqual(self.successResultOf(answered), body)
             answered = self.ask()
         self.assertEqual(len(self.reactor.tcpClients), 1)

@@ -59,8 +59,12 @@ class AskExplorerTests(SynchronousTestCase):
 
     def test_no_answer(self) -> None:
         """Why it gave no answer is said in words."""
-        failed = self.failureResultOf(self.ask(Explorer(b"<b>", 503)), BadSource)
-        self.assertEqual(str(failed.value), "HTTP 503")
+        for explorer, reason in (
+            (Explorer(b"<b>", 503), "HTTP 503"),
+            (Explorer(b" " * (1024 * 1024 + 1)), "its answer is larger than 1024 KiB"),
+        ):
+            failed = self.failureResultOf(self.ask(explorer), BadSource)
+            self.assertEqual(str(failed.value), reason)
         asked = self.ask(Explorer(None))
         self.clock.advance(10)
         failed = self.failureResultOf(asked, BadSource)
@@ -123,6 +127,7 @@ class DecodeNodesTests(SynchronousTestCase):
             (b'{"data": [%s]}' % b",".join([b"1"] * 100_001), "length <= 100000"),
             (b'{"data": [{"ip": "\xff"}]}', "1 of 1 entries name no node, such as"),
             (b'{"data": ' + b"[" * 100_000, "it sent no list of nodes"),
+            (b'{"data": [{"ip": "192.0.2.1"}, "\\ud800"]}', "it sent no list of nodes"),
             (b'{"data": []}', "it names no node"),
             (b'{"data": [1, 2]}', "2 of 2 entries name no node, such as '1': Expected `object`"),
         ):

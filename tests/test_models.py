@@ -104,7 +104,8 @@ class SurveyTests(SynchronousTestCase):
             b'{"llm":{"supported":true,"error":1}}',
             b'{"\xff":{"supported":true}}',
             b'{"llm":{"supported":true,"more":%s' % (b"[" * 10_000),
-            b'{"llm":{"supported":true}}' + b" " * 16384,
+            b'{"\\ud800":{"supported":true}}',
+            b'{"llm":{"supported":true,"error":"\\udc00"}}',
         ):
             self.assertRaises(NoAnswer, survey.add, A, body)
         self.assertEqual((survey.answers, list(survey.among(["llm"]).addresses)), ({}, []))
@@ -187,6 +188,12 @@ class SurveyorTests(SynchronousTestCase):
         self.answer_none()
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": 500}
         self.assertEqual(self.supporting(self.survey()), [A])
+
+    def test_long_answer(self) -> None:
+        """An answer of more than 16 KiB is none."""
+        longest = YES + b" " * (16 * 1024 - len(YES))
+        self.nodes.answers = {"192.0.2.1": longest + b" ", "192.0.2.2": longest}
+        self.assertEqual(self.supporting(self.survey()), [B])
 
     def test_nobody_up(self) -> None:
         """Without a node that is up, there is nobody to wait for."""

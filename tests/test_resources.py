@@ -197,7 +197,12 @@ class ResourcesTests(SynchronousTestCase):
                 (b'{"llm":{"x":%s}}' % (b"9" * 5000), objects),
                 (deep % (b"[" * 31, b"]" * 31), "they are nested more than 32 levels deep"),
                 (deep % (b"[" * 9999, b"]" * 9999), "they are nested more than 32 levels deep"),
-                (b'{"a":{}}' + b" " * 65536, "they are larger than 64 KiB"),
+                (b'{"a":{}}' + b" " * 65536, "its answer is larger than 64 KiB"),
+                (b'{"a":{"b":"\\ud800"}}', "they are not JSON"),
+                (b'{"a":{"b":"\n"}}', "they are not JSON"),
+                (b'{"a":{"b":[%d]}}' % 2**64, "they have a number of more than 64 bits"),
+                (b'{"a":{"b":%d}}' % -(2**64), "they have a number of more than 64 bits"),
+                (b'{"a":{"b":1e999}}', objects),
             )
         ):
             address = parse_address(f"10.0.0.{number}")
@@ -210,8 +215,11 @@ class ResourcesTests(SynchronousTestCase):
                 self.lines, [f"warn: {address} does not say what its resources are: {reason}"]
             )
             resources.stopService()
-        self.nodes.answers["192.0.2.1"] = deep % (b"[" * 30, b"]" * 30)
-        self.assertEqual(len(self.start([A]).said), 1)
+        self.nodes.answers = {
+            "192.0.2.1": deep % (b"[" * 30, b"]" * 30),
+            "192.0.2.2": b'{"a":{"b":[%d]}}' % (2**64 - 1),
+        }
+        self.assertEqual(len(self.start([A, B]).said), 2)
 
     def test_silent(self) -> None:
         """A node has ten seconds for its answer; one that goes down meanwhile is not told of."""

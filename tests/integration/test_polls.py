@@ -1,9 +1,12 @@
 """Tests of polls over real sockets: TLS, connections that are kept, and answers that are none."""
 
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
+from threading import Event, Thread
 from typing import Any
 from unittest import skipUnless
 
@@ -232,6 +235,27 @@ class TLSTests(SocketTestCase):
             await self.why(f"https://{address}/info"), "TLS failed: wrong version number"
         )
 
+    async def test_no_end(self) -> None:
+        """A connection is closed also when the node does not answer the end of TLS."""
+        context = SSLContext(PROTOCOL_TLS_SERVER)
+        PRIVATE.issue_cert("127.0.0.1").configure_cert(context)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        done = Event()
+        self.addCleanup(done.set)
+
+        def answer_once() -> None:
+            with listening.accept()[0] as plain, context.wrap_socket(plain, True) as tls:
+                tls.recv(1024)
+                tls.sendall(b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}")
+                done.wait()
+
+        Thread(target=answer_once, daemon=True).start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/info"
+        self.assertEqual(await ask(self.http, url, self.reactor, 5.0), b"{}")
+        closed: Deferred[Any] = self.pool.closeCachedConnections()
+        await closed.addTimeout(30.0, self.reactor)
+
     async def test_kept(self) -> None:
         """A TLS connection is kept for the next poll, too."""
         site = CountingSite(self.node)
@@ -257,7 +281,7 @@ class AnswerTests(SocketTestCase):
                 ok + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
                 "the answer is not HTTP (_MalformedChunkedDataError)",
             ),
-            (ok + b"x: " + b"y" * 2_000_000, "it sent too long a header line"),
+            (ok + b"x: " + b"y" * 2_000_000, "its headers are longer than 8 KiB"),
             (b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n", "HTTP 429"),
             (
                 b"HTTP/1.1 301 \r\nlocation: http://127.0.0.1/\r\n\r\n",
@@ -297,13 +321,13 @@ class AnswerTests(SocketTestCase):
 
     async def test_endless(self) -> None:
         """An answer that goes on and on ends when it is too much."""
-        for answer in (
-            b"HTTP/1.1 200 \r\n",
-            b"HTTP/1.1 200 \r\ncontent-length: 2000000000\r\n\r\n",
+        for answer, reason in (
+            (b"HTTP/1.1 200 \r\n", "its headers are longer than 8 KiB"),
+            (b"HTTP/1.1 200 \r\n\r\n", "its answer is larger than 128 KiB"),
         ):
-            node = RawFactory(self.reactor, answer, again=b"x: " + b"y" * 9999 + b"\r\n")
+            node = RawFactory(self.reactor, answer, again=b"x: " + b"y" * 999 + b"\r\n")
             url = f"http://{self.serve(node)}/info"
-            self.assertEqual(await self.why(url, 30.0), "it sent more than 1088 KiB")
+            self.assertEqual(await self.why(url, 30.0), reason)
             await self.closed(node)
 
     async def test_before_question(self) -> None:
