@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 NEEDS = pyproject.toml setup.cfg infernet_router/__init__.py
 
-.PHONY: demo test install run bench format clean
+.PHONY: demo test install run bench fuzz format clean
 
 # Three simulated nodes, a router and a client, live. ARGS=--once ends by itself.
 demo: .venv/demo
@@ -30,12 +30,16 @@ run: .venv/router
 bench: .venv/bench
 	@.venv/bin/python -m benchmarks.routing $(ARGS)
 
+# Looks for bodies that decode_report cannot stand, until stopped: ARGS=-max_total_time=300.
+fuzz: .venv/fuzz
+	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
+
 format: .venv/dev
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv .tox .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache _trial_temp* build dist *.egg-info
+	rm -rf .venv .tox .coverage .coverage.* .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -50,6 +54,10 @@ clean:
 
 .venv/bench: .venv/router
 	$(PIP) install --editable '.[bench]'
+	@touch $@
+
+.venv/fuzz: .venv/dev
+	$(PIP) install --editable '.[fuzz]'
 	@touch $@
 
 .venv/dev: .venv/router

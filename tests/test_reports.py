@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +22,47 @@ INFO = (
     b'"pending":{"offchain":5,"onchain":0},"version":"1.4.0"}'
 )
 """GET /info of an Infernet Node 1.4.0, to the letter."""
+
+PATCHES = (
+    *(b"-1", b"5.0", b"1e999", b"9223372036854775808", b"true", b"null", b'"', b"\\", b"{}", b"[]"),
+    *(
+        rb"\ud800",
+        rb"\udc00",
+        rb"\u202e",
+        rb"\n",
+        b"\n",
+        b"\xff",
+        b"\xed\xa0\x80",
+        "\U000e0001".encode(),
+    ),
+    *(b"x" * 257, b"x" * 10_001, b"9" * 5000, b"[" * 5000, b'{"a":' * 5000, b" " * 131_072),
+    *(b'"offchain":', b'"onchain":', b'"pending":', b'"containers":', b'"id":', b'"version":'),
+    b'{"id":"a","external":true},' * 1001,
+)
+"""What a report may become bad by."""
+
+LONGEST_REASON = 2500
+"""Characters: 200 of what a node sent may be shown, with up to 10 for each."""
+
+
+def assert_sane(body: bytes) -> None:
+    """It is a report within its limits, or refused with a reason on one line that is not long."""
+    try:
+        report = decode_report(body)
+    except BadReport as error:
+        assert 0 < len(str(error)) <= LONGEST_REASON and str(error).isprintable(), str(error)
+        return
+    texts = [(report.version, 256), *((kind, 256) for kind in report.pending)]
+    for container in report.containers:
+        texts += [(container.id, 256), (container.description, 10_000)]
+        assert type(container.external) is bool, container
+    for text, most in texts:
+        assert type(text) is str and len(text) <= most, text
+        assert text.encode().decode() == text, text
+    assert len({container.id for container in report.containers}) == len(report.containers) <= 1000
+    assert {"offchain", "onchain"} <= report.pending.keys() and len(report.pending) <= 16
+    for count in report.pending.values():
+        assert type(count) is int and 0 <= count <= 1_000_000, count
 
 
 def info(**changes: Any) -> bytes:
@@ -187,20 +228,33 @@ class DecodeReportTests(SynchronousTestCase):
 
     @given(st.binary())
     def test_any_bytes(self, body: bytes) -> None:
-        """Any bytes are a report, or refused with a reason on one line."""
-        try:
-            decode_report(body)
-        except BadReport as error:
-            self.assertTrue(str(error) and str(error).isprintable())
+        """Any bytes are a sane report, or refused."""
+        assert_sane(body)
 
+    @settings(max_examples=10_000)
     @given(
-        st.integers(0, len(INFO) - 1), st.integers(0, 40), st.binary(max_size=12) | st.just(b"1e9")
+        st.lists(
+            st.tuples(
+                st.integers(0, len(INFO)),
+                st.integers(0, 40),
+                st.sampled_from(PATCHES) | st.binary(max_size=12),
+            ),
+            min_size=1,
+            max_size=3,
+        )
     )
-    def test_mutated(self, start: int, length: int, patch: bytes) -> None:
-        """A report with any part replaced is a report with sane counts, or refused."""
-        try:
-            report = decode_report(INFO[:start] + patch + INFO[start + length :])
-        except BadReport as error:
-            self.assertTrue(str(error).isprintable())
-        else:
-            self.assertTrue(all(type(n) is int and n >= 0 for n in report.pending.values()))
+    def test_mutated(self, changes: list[tuple[int, int, bytes]]) -> None:
+        """A report with any parts replaced is a sane report, or refused."""
+        body = INFO
+        for start, length, patch in changes:
+            body = body[:start] + patch + body[start + length :]
+        assert_sane(body)
+
+    def test_longest_reason(self) -> None:
+        """A reason names what is wrong, but not at any length."""
+        kind = "\U000e0001" * 256
+        body = info(pending={"offchain": 0, "onchain": 0, kind: -1})
+        assert_sane(body)
+        with self.assertRaises(BadReport) as caught:
+            decode_report(body)
+        self.assertGreater(len(str(caught.exception)), LONGEST_REASON // 2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -125,6 +126,31 @@ class Node(Program):
         self.address = f"127.0.0.1:{self.port}"
 
 
+class HostileNodes(Program):
+    """
+    The nodes of hostile_nodes.py; their certificates are of `authority.pem` in their folder.
+
+    :param copies: how many there are of each.
+    """
+
+    def __init__(self, test: SynchronousTestCase, folder: Path, copies: int = 1) -> None:
+        nodes = str(Path(__file__).with_name("hostile_nodes.py"))
+        super().__init__(
+            test,
+            folder,
+            *(sys.executable, nodes, str(copies)),
+            variables={"PYTHONPATH": str(ROOT)},
+        )
+        until(lambda: "\n" in self.output(), "listening")
+        self.addresses: dict[str, str] = json.loads(self.output().partition("\n")[0])
+        """By name."""
+
+    @property
+    def flaps(self) -> int:
+        """How often the one that flaps has answered."""
+        return self.output().count("\n") - 1
+
+
 class Router(Program):
     """A router started by twistd, on a port of its own unless the flags say where."""
 
@@ -161,6 +187,15 @@ class Router(Program):
             return response.status, json.loads(body) if body else dict(response.headers)
         finally:
             connection.close()
+
+    def memory(self) -> dict[str, int]:
+        """Its memory now, VmRSS, and the most it ever had, VmHWM, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return {name: int(size) * 1024 for name, size in re.findall(r"(Vm\w+):\s+(\d+) kB", status)}
+
+    def descriptors(self) -> int:
+        """How many files and connections it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def pick(self, *containers: str) -> str | None:
         """The address it hands out, or None when there is none."""

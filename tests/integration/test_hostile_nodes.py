@@ -1,0 +1,103 @@
+"""Tests of a router some of whose nodes are hostile: the good are up, the bad down, memory flat."""
+
+import json
+import re
+import signal
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.hostile_nodes import (
+    AUTHORITY,
+    BAD,
+    FLAPPING,
+    FORGED,
+    NODES,
+    ODD,
+    TIMEOUT,
+)
+from tests.integration.programs import HostileNodes, Node, Router, until
+
+SPREAD = 32 * 1024 * 1024
+"""The most memory that the router may ever have had beyond what it has once it knows all nodes, in
+bytes: half a MiB for each of them."""
+
+DESCRIPTORS = 20
+"""Those that are not of connections to nodes, at most."""
+
+
+class HostileNodesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def test_among_good_ones(self) -> None:
+        """Each node is what it should be, for the reason that is right; nothing is forged."""
+        hostile = HostileNodes(self, self.folder)
+        good = [Node(self, self.folder, "llm", "prover") for _ in range(3)]
+        addresses = {node.address for node in good}
+        ips = self.folder / "ips.txt"
+        ips.write_text("\n".join((good[0].address, *hostile.addresses.values(), *addresses)))
+        flags = ("--interval", "0.5", "--timeout", str(TIMEOUT), "--ca-file", AUTHORITY)
+        router = Router(self, self.folder, *flags)
+        until(lambda: router.get("/health")[1].get("up", 0) >= len(addresses) + len(ODD), "up")
+        until(lambda: router.get("/health")[1]["down"] >= len(BAD), "down")
+
+        picks = set()
+
+        def polled(end: int) -> bool:
+            """Whether the node that flaps was polled so often; notes what is handed out."""
+            picks.add(router.pick("llm"))
+            return hostile.flaps >= end
+
+        until(partial(polled, hostile.flaps + 8), "polls")
+        settled = router.memory()["VmRSS"]
+        until(partial(polled, hostile.flaps + 24), "more polls")
+        self.assertLess(router.memory()["VmHWM"] - settled, SPREAD)
+        self.assertLess(router.descriptors(), len(NODES) + len(good) + DESCRIPTORS)
+        self.assertEqual(picks, addresses)
+        self.assert_not_forged(router, hostile)
+        router.signal(signal.SIGTERM)
+        router.ended()
+        self.assert_log(router.output(), hostile, addresses)
+
+    def assert_not_forged(self, router: Router, hostile: HostileNodes) -> None:
+        """What nodes say is in the answers as what it is, and as nothing else."""
+        forger, id = hostile.addresses["forger"], "odd" + FORGED
+        twice = hostile.addresses["twice"]
+        for path, part, said in (
+            ("/api/v1/containers", id, {"id": id, "count": 1, "description": FORGED}),
+            ("/api/v1/resources", forger, {id: {FORGED: FORGED}}),
+            ("/api/v1/resources?model_id=m", forger, {id: {"supported": True, "error": FORGED}}),
+            ("/api/v1/resources?model_id=m", twice, {"odd": {"supported": True}}),
+        ):
+            with urlopen(f"http://127.0.0.1:{router.port}{path}") as response:
+                body = response.read()
+            self.assertGreaterEqual(min(body), 0x20)
+            answer = json.loads(body)
+            if isinstance(answer, list):
+                answer = {entry["id"]: entry for entry in answer}
+            self.assertEqual(answer[part], said)
+        status, answer = router.get("/api/v1/ip?container=llm&container=odd")
+        self.assertEqual((status, answer["error"].isprintable()), (503, True))
+
+    def assert_log(self, log: str, hostile: HostileNodes, good: set[str]) -> None:
+        """The log says of each node what it is, and nothing of any other."""
+        self.assertNotRegex(log, "Traceback|Unhandled|#error|#critical")
+        self.assertTrue(all(line.isprintable() for line in log.split("\n")))
+        names = {address: name for name, address in hostile.addresses.items()}
+        said: dict[str, list[str]] = {name: [] for name in (*names.values(), *good)}
+        for address, what in re.findall(r"#(?:info|warn)\] (\S+:\d+) (.*)", log):
+            said[names.get(address, address)].append(what)
+        self.assertEqual(
+            {name: said[name] for name in BAD},
+            {name: [f"is down: {node.reason}"] for name, node in BAD.items()},
+        )
+        for name in (*ODD, *good):
+            self.assertIn("is up: ", said[name][0])
+            self.assertNotIn(" down: ", "".join(said[name]))
+        states = [what.split()[1].rstrip(":") for what in said[FLAPPING] if "resources" not in what]
+        self.assertEqual(states, ["up", *["down", "back"] * hostile.flaps][: len(states)])
+        self.assertIn(hostile.flaps - len(states), (0, 1))
