@@ -27,9 +27,9 @@ _KEPT = {"accept": "application/json", "user-agent": f"infernet-router/{__versio
 _CLOSED = _KEPT | {"connection": "close"}
 """The headers of a request whose connection is kept for the next, or is not."""
 
-_MAX_PIECES = 2000
-"""Pieces in which an answer may come. Each takes time to read: at one byte a chunk, half a second
-would go by for a MiB, and everybody else would wait."""
+_MAX_PIECES = 1000
+"""Pieces in which an answer may come. Each takes time to read: a MiB in chunks of one byte takes half
+a second, for which everybody else waits; from a network, it comes in 724."""
 
 
 class NoAnswer(Exception):

@@ -141,7 +141,7 @@ def talkative(connection: socket.socket) -> None:
     while receive(connection):
         connection.sendall(http(ODD_REPORT))
         time.sleep(0.05)
-        connection.sendall(http(REPORT))
+        connection.sendall(http(ODD_REPORT))
 
 
 def forger(connection: socket.socket) -> None:
@@ -249,7 +249,7 @@ BAD = {
     "endless chunks": Node(says(CHUNKED, again=b"2710\r\n" + b" " * 10000 + b"\r\n"), TOO_LARGE),
     "endless chunk": Node(says(CHUNKED, b"7fffffff\r\n", again=b" " * 9999), TOO_LARGE),
     "tiny chunks": Node(
-        says(CHUNKED, again=b"1\r\n \r\n" * 1000), "its answer comes in more than 2000 pieces"
+        says(CHUNKED, again=b"1\r\n \r\n" * 1000), "its answer comes in more than 1000 pieces"
     ),
     "endless chunk extensions": Node(
         says(CHUNKED, again=(b"1;" + b"x" * 999 + b"\r\n \r\n") * 9), "it sent more than 1088 KiB"

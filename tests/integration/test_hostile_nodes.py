@@ -22,7 +22,7 @@ from tests.integration.programs import HostileNodes, Node, Router, until
 
 SPREAD = 32 * 1024 * 1024
 """The most memory that the router may ever have had beyond what it has once it knows all nodes, in
-bytes: half a MiB for each of them."""
+bytes: less than half a MiB for each of them."""
 
 DESCRIPTORS = 20
 """Those that are not of connections to nodes, at most."""

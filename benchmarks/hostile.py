@@ -1,0 +1,190 @@
+"""
+What hostile nodes do to the API: the time of a request to it, with and without them.
+
+    python -m benchmarks.hostile [--copies N] [--good N] [--seconds N]
+
+The hostile nodes are those of the tests (tests/integration/hostile_nodes.py), so many of each kind.
+A router is measured among good nodes alone, among good and hostile ones, and among as many nodes
+that are all good, whose polls take time, too. A client asks two hundred times a second on a kept
+connection; the time of a request begins when it is due, however late the one before was answered.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+
+from attrs import frozen
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+HOSTILE = str(ROOT / "tests" / "integration" / "hostile_nodes.py")
+EVERY = 0.005
+"""Seconds from one request to the next."""
+WARM_UP = 12.0
+"""Seconds until every node was asked a few times, and what hangs has timed out."""
+
+GOOD = """
+import json, sys
+from twisted.internet import reactor
+from twisted.web.server import Site
+from infernet_router.testing import SimulatedNode
+
+def listen():
+    site = Site(SimulatedNode(reactor, ["llm"]))
+    site.log = lambda request: None
+    return f"127.0.0.1:{reactor.listenTCP(0, site, interface='127.0.0.1').getHost().port}"
+
+print(json.dumps([listen() for _ in range(int(sys.argv[1]))]), flush=True)
+reactor.run()
+"""
+
+
+@frozen
+class Measured:
+    """How a router fared among some nodes."""
+
+    nodes: str
+    times: Sequence[float]
+    """Of each request, in seconds."""
+    processor: float
+    """The share of a processor's time that it used."""
+    grown: int
+    """The most memory it had, beyond what it had when all nodes were known, in bytes."""
+    lost: int
+    """How often a good node went down."""
+
+
+@contextmanager
+def running(*command: str, folder: str) -> Iterator[subprocess.Popen[str]]:
+    """A program, until the end; the router comes first when there is not enough time for both."""
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        ("nice", *command), cwd=folder, env=variables, stdout=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def first_line(program: subprocess.Popen[str]) -> str:
+    assert program.stdout is not None
+    return program.stdout.readline()
+
+
+def measure(nodes: str, addresses: Sequence[str], good: set[str], seconds: float) -> Measured:
+    """Measure a router among these nodes, in the folder that this process is in."""
+    Path("ips.txt").write_text("\n".join(addresses))
+    twistd = Path(sys.executable).with_name("twistd")
+    flags = ("--ca-file", "authority.pem", "--listen", "tcp:0:interface=127.0.0.1")
+    with (
+        Path("log").open("wb") as log,
+        subprocess.Popen(
+            (twistd, "-n", "--pidfile=", "infernet-router", *flags), stdout=log, stderr=log
+        ) as router,
+    ):
+        try:
+            while not (port := re.search(r"starting on (\d+)", Path("log").read_text())):
+                sleep(0.1)
+            connection = HTTPConnection("127.0.0.1", int(port[1]), timeout=60)
+            ask(connection, WARM_UP, nodes)
+            settled, used = memory(router.pid, "VmRSS"), processor_seconds(router.pid)
+            times = ask(connection, seconds, nodes)
+            used = processor_seconds(router.pid) - used
+            grown = memory(router.pid, "VmHWM") - settled
+            connection.close()
+        finally:
+            router.terminate()
+    down = re.findall(r"#warn\] (\S+) is down: ", Path("log").read_text())
+    return Measured(nodes, times, used / seconds, grown, sum(node in good for node in down))
+
+
+def ask(connection: HTTPConnection, seconds: float, nodes: str) -> list[float]:
+    """The time of each request that is due within so many seconds."""
+    times = []
+    began = monotonic()
+    for number in track(range(int(seconds / EVERY)), nodes, transient=True):
+        due = began + number * EVERY
+        sleep(max(0.0, due - monotonic()))
+        connection.request("GET", "/api/v1/ip?container=llm")
+        connection.getresponse().read()
+        times.append(monotonic() - due)
+    return times
+
+
+def memory(process: int, name: str) -> int:
+    """A figure of a process's memory, in bytes."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(rf"{name}:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def show(console: Console, runs: Sequence[Measured]) -> None:
+    table = Table(title=f"Python {platform.python_version()}, {platform.machine()}")
+    figures: dict[str, Callable[[Measured], str]] = {
+        "median": lambda run: f"{quantiles(run.times, n=100)[49] * 1e3:.2f} ms",
+        "p99": lambda run: f"{quantiles(run.times, n=100)[98] * 1e3:.2f} ms",
+        "longest": lambda run: f"{max(run.times) * 1e3:.1f} ms",
+        "processor": lambda run: f"{run.processor:.0%}",
+        "memory grown": lambda run: f"{run.grown / 2**20:.1f} MiB",
+        "good ones lost": lambda run: str(run.lost),
+    }
+    table.add_column("nodes")
+    for figure in figures:
+        table.add_column(figure, justify="right")
+    for run in runs:
+        table.add_row(run.nodes, *(show_figure(run) for show_figure in figures.values()))
+    console.print(table)
+    alone, among, *_ = (quantiles(run.times, n=100)[98] for run in runs)
+    console.print(f"p99 among hostile nodes: {among / alone:.2f} times what it is without them")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.hostile", description=__doc__)
+    parser.add_argument("--copies", type=int, default=5, help="of each hostile node [default: 5]")
+    parser.add_argument("--good", type=int, default=100, help="good nodes [default: 100]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each run [default: 60]")
+    options = parser.parse_args()
+    with (
+        TemporaryDirectory() as folder,
+        running(sys.executable, HOSTILE, str(options.copies), folder=folder) as bad_ones,
+    ):
+        os.chdir(folder)
+        hostile = list(json.loads(first_line(bad_ones)).values())
+        count = str(options.good + len(hostile))
+        with running(sys.executable, "-c", GOOD, count, folder=folder) as good_ones:
+            all_good = json.loads(first_line(good_ones))
+            good = all_good[: options.good]
+            runs = [
+                measure(nodes, addresses, set(all_good), options.seconds)
+                for nodes, addresses in (
+                    (f"{len(good)} good", good),
+                    (f"{len(good)} good, {len(hostile)} hostile", [*good, *hostile]),
+                    (f"{len(all_good)} good", all_good),
+                )
+            ]
+        os.chdir(ROOT)
+    show(Console(), runs)
+
+
+if __name__ == "__main__":
+    main()
