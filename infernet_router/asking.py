@@ -28,8 +28,8 @@ _CLOSED = _KEPT | {"connection": "close"}
 """The headers of a request whose connection is kept for the next, or is not."""
 
 _MAX_PIECES = 1000
-"""Pieces in which an answer may come. Each takes time to read: a MiB in chunks of one byte takes half
-a second, for which everybody else waits; from a network, it comes in 724."""
+"""Pieces in which an answer may come. Each takes time to read: a MiB in chunks of one byte takes
+half a second, for which everybody else waits; a network brings it in 724."""
 
 
 class NoAnswer(Exception):

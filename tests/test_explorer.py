@@ -121,6 +121,10 @@ class DecodeNodesTests(SynchronousTestCase):
         for body, reason in (
             (b"", "it sent no list of nodes"),
             (b"<html>", "it sent no list of nodes"),
+            (
+                b'{"data": [{"ip": "a\\n\\u202eb"}]}',
+                r"""entries name no node, such as '{"ip": "a\\n""",
+            ),
             (b"[]", "Expected `object`, got `array`"),
             (b"{}", "missing required field `data`"),
             (b'{"data": {}}', "Expected `array`, got `object`"),
@@ -139,9 +143,10 @@ class DecodeNodesTests(SynchronousTestCase):
                         lambda inner: st.lists(inner) | st.dictionaries(
                             st.sampled_from(["data", "ip", "port"]), inner)))  # fmt: skip
     def test_any_json(self, content: object) -> None:
-        """Any JSON names some nodes, or is refused."""
+        """Any JSON names some nodes, or is refused; what is wrong is said on one line."""
         try:
             answer = decode_nodes(msgspec.json.encode(content))
-        except BadSource:
-            return
-        self.assertTrue(answer.addresses)
+        except BadSource as error:
+            self.assertTrue(str(error).isprintable())
+        else:
+            self.assertTrue(answer.addresses and answer.flaw.isprintable())
