@@ -29,7 +29,8 @@ _CLOSED = _KEPT | {"connection": "close"}
 
 _MAX_PIECES = 1000
 """Pieces in which an answer may come. Each takes time to read: a MiB in chunks of one byte takes
-half a second, for which everybody else waits; a network brings it in 724."""
+half a second, for which everybody else waits; a network brings it in 724. With each may come a
+KiB that is not of the body, where Twisted draws the line."""
 
 
 class NoAnswer(Exception):
@@ -124,7 +125,7 @@ class _Body(TwistedProtocol):
         self._content += data
         self._pieces += 1
         if len(self._content) > self._most:
-            why = _too_large(self._most)
+            why = f"its answer is larger than {self._most // 1024} KiB"
         elif self._pieces > _MAX_PIECES:
             why = f"its answer comes in more than {_MAX_PIECES} pieces"
         else:
@@ -152,14 +153,11 @@ def abandon(response: IResponse) -> None:
 
 
 def _body(response: IResponse, most: int) -> Deferred[bytes]:
-    """The body of a response with status 200; any other is abandoned, as is one too large."""
+    """The body of a response with status 200; any other is abandoned."""
     if response.code != 200:
         abandon(response)
         redirected = " (redirects are not followed)" if 300 <= response.code < 400 else ""
         raise NoAnswer(f"HTTP {response.code}{redirected}", response.code)
-    if isinstance(response.length, int) and response.length > most:
-        abandon(response)
-        raise NoAnswer(_too_large(most))
     body = _Body(most)
     _deliver(response, body)
     return body.received
@@ -169,10 +167,6 @@ def _deliver(response: IResponse, body: _Body) -> None:
     """Deliver what came of a body by now, and what is still to come."""
     with suppress(NoAnswer):  # which the body knows by then
         response.deliverBody(body)
-
-
-def _too_large(most: int) -> str:
-    return f"its answer is larger than {most // 1024} KiB"
 
 
 def _give_reason(failure: Failure) -> Failure:

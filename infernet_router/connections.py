@@ -38,16 +38,12 @@ from zope.interface import implementer
 
 from infernet_router.asking import KEEP_ALIVE, NoAnswer, abandon
 
-_MAX_ANSWER = 1088 * 1024
-"""The most that may be sent for one request, in bytes: 1 MiB, the largest body that is asked for,
-and the head and framing of it."""
-
 _MAX_HEAD = 8 * 1024
 """The longest head of an answer, in bytes: as much as nginx takes from a server."""
 
 _MAX_HEADERS = 100
-"""Lines of the head of an answer at most, as in Python's http.client. To read a MiB of lines takes
-half a second, and 20 MiB."""
+"""Headers of an answer at most, as in Python's http.client. To read a MiB of them takes half a
+second and 20 MiB."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 
@@ -194,7 +190,11 @@ class _BoundedEndpoint:
 
 
 class _Bounded(ProtocolWrapper):
-    """One connection; it ends when the node sends what is no answer, or too much of one."""
+    """One connection; it ends when the head of an answer is none, or too long."""
+
+    _head: bytes | None = b""
+    """What there is of the head of an answer, until it is whole and passed on."""
+    _why: Failure | None = None
 
     def __init__(self, pool: NodeConnections, *wrapped: Any) -> None:
         super().__init__(*wrapped)
@@ -204,41 +204,23 @@ class _Bounded(ProtocolWrapper):
         self._pool.open += 1
         super().connectionMade()
 
-    _received = 0
-    _head: bytes | None = b""
-    """What there is of the head of an answer, until it is whole and passed on."""
-    _why: Failure | None = None
-
     def writeSequence(self, data: list[bytes]) -> None:
-        self._received = 0
         self._head = b""
         super().writeSequence(data)
 
     def dataReceived(self, data: bytes) -> None:
-        self._received += len(data)
         if self._head is not None:
-            looked_at = len(self._head)
+            searched = max(0, len(self._head) - 2)
             data = self._head = self._head + data
-            end = _HEAD_END.search(data, max(0, looked_at - 2), _MAX_HEAD)
-            why = _no_answer_starts_so(data[: len(_START)])
-            if end is None and len(data) >= _MAX_HEAD:
-                why = why or f"its headers are longer than {_MAX_HEAD // 1024} KiB"
-            if end is not None and data.count(b"\n", 0, end.end()) > _MAX_HEADERS + 2:
-                why = why or f"it sent more than {_MAX_HEADERS} headers"
-            if why:
-                self._refuse(why)
+            end = _HEAD_END.search(data, searched, _MAX_HEAD)
+            if why := _no_answer_starts_so(data[: len(_START)]) or _too_long(data, end):
+                self._why = Failure(NoAnswer(why))
+                self.abortConnection()
                 return
             if end is None:
                 return
             self._head = None
         super().dataReceived(data)
-        if self._received > _MAX_ANSWER:
-            self._refuse(f"it sent more than {_MAX_ANSWER // 1024} KiB")
-
-    def _refuse(self, why: str) -> None:
-        """Close at once, and say why."""
-        self._why = Failure(NoAnswer(why))
-        self.abortConnection()
 
     def loseConnection(self) -> None:
         """Close, without waiting until the node, too, says that TLS ends, which it may never do."""
@@ -269,6 +251,15 @@ def _no_answer_starts_so(start: bytes) -> str | None:
     if status == b"1":
         return "it sent an interim answer (1xx), which was not asked for"
     return None
+
+
+def _too_long(head: bytes, end: re.Match[bytes] | None) -> str | None:
+    """What there is too much of in a head, of which so much is there, with its end or not yet."""
+    if end is None:
+        too_long = len(head) >= _MAX_HEAD
+        return f"its headers are longer than {_MAX_HEAD // 1024} KiB" if too_long else None
+    too_many = head.count(b"\n", 0, end.end()) > _MAX_HEADERS + 2
+    return f"it sent more than {_MAX_HEADERS} headers" if too_many else None
 
 
 def _verification_failure(connection: SSL.Connection) -> Failure | None:

@@ -1,5 +1,6 @@
 """The resources: what the containers of each node say of themselves, asked in a slow cycle."""
 
+import sys
 from random import Random
 from typing import Any
 
@@ -24,8 +25,9 @@ _MAX_BYTES = 64 * 1024
 _MAX_LEVELS = 32
 """How deep an answer may be nested, so that whoever asks the router can read it."""
 
-_LARGEST = 2**64 - 1
-"""The largest whole number in an answer, up or down, for the same reason."""
+_LARGEST = sys.float_info.max
+"""The largest whole number in an answer, up or down, for the same reason: many read all numbers as
+floats."""
 
 _TIMEOUT = 10.0
 """Seconds a node has for its answer: it waits for the slowest of its containers."""
@@ -269,7 +271,7 @@ def _check_limits(resources: dict[str, dict[str, Any]]) -> None:
             elif isinstance(value, list):
                 inner += value
             elif type(value) is int and abs(value) > _LARGEST:
-                raise NoAnswer("they have a number of more than 64 bits")
+                raise NoAnswer("they have a number that is out of range")
             else:
                 continue
             if level == _MAX_LEVELS:

@@ -213,12 +213,16 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answered), b"x" * 1000)
 
     def test_framing(self) -> None:
-        """What comes around a body counts, too: an answer has 1088 KiB in all."""
-        self.assert_refused(
-            "it sent more than 1088 KiB",
-            b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n",
-            *[(b"1;" + b"y" * 998 + b"\r\nx\r\n") * 64] * 20,
-        )
+        """What comes around a body is bounded, too: it ends for its pieces, or is no HTTP."""
+        start = b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n"
+        no_http = "the answer is not HTTP (_MalformedChunkedDataError)"
+        for more, reason in (
+            (b"1;" + b"y" * 998 + b"\r\nx\r\n", "its answer comes in more than 1000 pieces"),
+            (b"1;" + b"y" * 9998, no_http),
+            (b"0\r\n" + b"x: y\r\n" * 10_000, no_http),
+            (b"0\r\n" + b"y" * 10_000, no_http),
+        ):
+            self.assert_refused(reason, start, *[more * 64] * 20)
 
     def test_long_head(self) -> None:
         """A head of more than 8 KiB is refused, be it one line or many, however it comes."""

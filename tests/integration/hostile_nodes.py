@@ -224,9 +224,11 @@ def _trusted(authority: trustme.CA) -> trustme.LeafCert:
 
 
 NOT_HTTP = "the answer is not HTTP"
+BAD_CHUNKS = f"{NOT_HTTP} (_MalformedChunkedDataError)"
 LATE = f"time-out after {TIMEOUT} s"
 LONG_HEAD = "its headers are longer than 8 KiB"
 TOO_LARGE = "its answer is larger than 128 KiB"
+TINY = "its answer comes in more than 1000 pieces"
 CUT = "it closed the connection before the answer was complete"
 NOT_JSON = "the report is not JSON: JSON is malformed: "
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
@@ -248,15 +250,12 @@ BAD = {
     "endless body": Node(says(HEAD, b"\r\n", again=b" " * 9999), TOO_LARGE),
     "endless chunks": Node(says(CHUNKED, again=b"2710\r\n" + b" " * 10000 + b"\r\n"), TOO_LARGE),
     "endless chunk": Node(says(CHUNKED, b"7fffffff\r\n", again=b" " * 9999), TOO_LARGE),
-    "tiny chunks": Node(
-        says(CHUNKED, again=b"1\r\n \r\n" * 1000), "its answer comes in more than 1000 pieces"
-    ),
+    "tiny chunks": Node(says(CHUNKED, again=b"1\r\n \r\n" * 1000), TINY),
     "endless chunk extensions": Node(
-        says(CHUNKED, again=(b"1;" + b"x" * 999 + b"\r\n \r\n") * 9), "it sent more than 1088 KiB"
+        says(CHUNKED, again=(b"1;" + b"x" * 999 + b"\r\n \r\n") * 9), TINY
     ),
-    "chunked garbage": Node(
-        says(CHUNKED, b"\xffzz\r\n"), f"{NOT_HTTP} (_MalformedChunkedDataError)"
-    ),
+    "endless trailers": Node(says(CHUNKED, b"0\r\n", again=b"x: y\r\n" * 1000), BAD_CHUNKS),
+    "chunked garbage": Node(says(CHUNKED, b"\xffzz\r\n"), BAD_CHUNKS),
     "2 GB": Node(says(HEAD + b"content-length: 2000000000\r\n\r\n", again=b" " * 9999), TOO_LARGE),
     "nonsense length": Node(says(HEAD + b"content-length: -5\r\n\r\n"), f"{NOT_HTTP} (ValueError)"),
     "gzip bomb": Node(
