@@ -203,6 +203,12 @@ class HTTPClientTests(SynchronousTestCase):
                 *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 3,
             )
 
+    def test_not_wanted(self) -> None:
+        """What comes with a status that is no answer is not read."""
+        for headers in (b"", b"content-length: 9999\r\n", b"transfer-encoding: chunked\r\n"):
+            start = b"HTTP/1.1 500\r\n" + headers + b"\r\n"
+            self.assert_refused("HTTP 500", start + b"7\r\nnothing\r\n" * 99)
+
     def test_pieces(self) -> None:
         """An answer in very small chunks is refused before all of them are read."""
         start = b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n"
