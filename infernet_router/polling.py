@@ -66,7 +66,7 @@ class Poller(Service):
     Keeps a fleet up to date: every node is asked once an interval, the turns spread over it.
 
     A new node is asked at once. A node that fails is asked again after a second, then two,
-    four, … but never later than an interval.
+    four, … and when that is an interval, in turn again: many that fail at once do not stay so.
 
     A fleet with more nodes than can be asked in an interval has a longer one. Nodes of which more
     should be known come first there: new ones, those that failed, and those that were handed out,
@@ -220,15 +220,17 @@ class Poller(Service):
         """Let a node that was asked wait for its next turn."""
         if self._turns.get(turn.address) is not turn:
             return  # it is gone
-        if turn.failures:
-            wait = min(_FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20), self._interval)
-            self._urgent.put(turn, self._clock.seconds() + wait)
+        now = self._clock.seconds()
+        retry = _FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20)
+        if turn.failures and (self._is_large or retry < self._least_interval):
+            self._urgent.put(turn, now + min(retry, self._interval))
         elif self._is_large:
             self._round.put(turn, turn.asked + self._interval)
         else:
-            wait = (turn.phase - turn.asked) % self._least_interval
+            last = now if turn.failures else turn.asked
+            wait = (turn.phase - last) % self._least_interval
             again = self._least_interval if wait < _SHORTEST * self._least_interval else 0
-            turn.phase = turn.asked + wait + again
+            turn.phase = last + wait + again
             self._round.put(turn, turn.phase)
 
     def _is_good(self, turn: _Turn, now: float) -> bool:

@@ -1,7 +1,7 @@
 """Tests of infernet_router.polling."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 from random import Random
@@ -324,13 +324,26 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 3)
 
     def test_back_off(self) -> None:
-        """A node that fails is asked again after 1, 2, 4 s, but never later than an interval."""
+        """A node that fails is asked again after 1, 2, 4 s, and then once an interval, in turn."""
         self.nodes[A].status = 500
         self.start([A], interval=5)
         self.pass_time(25)
         times = [time for time, _ in self.nodes.asked]
         gaps = [after - before for before, after in pairwise(times)]
-        self.assertEqual([round(gap) for gap in gaps], [1, 2, 4, 5, 5, 5])
+        self.assertEqual([round(gap) for gap in gaps], [1, 2, 4, 3, 5, 5])
+
+    def test_many_fail(self) -> None:
+        """Nodes that fail are asked evenly, too, though all of them failed in one second."""
+        quick = Quick(self.clock)
+        addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(300)]
+        quick.statuses = {f"{address.url}/info": 500 for address in addresses}
+        self.start(addresses, http=quick)
+        self.pass_time(12)
+        quick.asked.clear()
+        self.pass_time(9)
+        tenths = Counter(int(time / 0.3) for times in quick.asked.values() for time in times)
+        self.assertEqual(tenths.total(), 900)
+        self.assertLess(max(tenths.values()), 40)
 
     def test_soon_again(self) -> None:
         """A blip of a node costs a second, whatever the interval."""
