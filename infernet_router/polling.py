@@ -20,7 +20,7 @@ from infernet_router.schedule import Schedule
 MAX_POLLS = 500
 """Polls a second at most, unless it is said otherwise."""
 
-_TICK = 0.05
+_TICK = 0.1
 """Seconds from one look for nodes that are due to the next, in a fleet of a few nodes."""
 
 _SHORTEST_TICK = 0.005

@@ -32,7 +32,7 @@ floats."""
 _TIMEOUT = 10.0
 """Seconds a node has for its answer: it waits for the slowest of its containers."""
 
-_TICK = 0.1
+_TICK = 0.2
 """Seconds from one look for nodes that are due to the next."""
 
 MAX_QUESTIONS = 50
