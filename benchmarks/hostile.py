@@ -29,6 +29,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.loopback import memory, processor_seconds
+
 ROOT = Path(__file__).parents[1]
 HOSTILE = str(ROOT / "tests" / "integration" / "hostile_nodes.py")
 EVERY = 0.005
@@ -123,19 +125,6 @@ def ask(connection: HTTPConnection, seconds: float, nodes: str) -> list[float]:
         connection.getresponse().read()
         times.append(monotonic() - due)
     return times
-
-
-def memory(process: int, name: str) -> int:
-    """A figure of a process's memory, in bytes."""
-    status = Path(f"/proc/{process}/status").read_text()
-    found = re.search(rf"{name}:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) * 1024
-
-
-def processor_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def show(console: Console, runs: Sequence[Measured]) -> None:

@@ -12,11 +12,8 @@ import argparse
 import gc
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Callable
 from http.client import HTTPConnection
-from pathlib import Path
 from random import Random
 from statistics import median
 from time import monotonic, perf_counter
@@ -26,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.loopback import PATH, constant, memory, processor_seconds
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.reports import Container, NodeReport
@@ -36,25 +34,6 @@ CALLS = 2_000
 """In each round."""
 REQUESTS = 5_000
 CONTAINERS = (Container("llm", external=True), Container("prover", external=True))
-
-KLEIN = """
-import sys
-from klein import Klein
-from twisted.internet import reactor
-from twisted.web.server import Site
-app = Klein()
-
-@app.route("/api/v1/ip")
-def ip(request):
-    request.setHeader(b"content-type", b"application/json")
-    return b'{"ip":"10.0.0.7:4000"}'
-
-site = Site(app.resource())
-site.log = lambda request: None
-port = reactor.listenTCP(0, site, interface="127.0.0.1")
-print(port.getHost().port, flush=True)
-reactor.run()
-"""
 
 
 @define
@@ -73,7 +52,7 @@ class Measured:
 def fleet_of(count: int) -> Measured:
     """A fleet of nodes that all gave a report."""
     gc.collect()
-    before = _resident()
+    before = memory(os.getpid(), "VmRSS")
     addresses = [
         parse_address(f"10.{node >> 16}.{node >> 8 & 255}.{node & 255}:4000")
         for node in range(count)
@@ -83,7 +62,7 @@ def fleet_of(count: int) -> Measured:
     for node, address in enumerate(addresses):
         fleet.observed(address, _report(node % 4))
     fleet.pick(["llm", "prover"])
-    return Measured(fleet, addresses, (_resident() - before) / count)
+    return Measured(fleet, addresses, (memory(os.getpid(), "VmRSS") - before) / count)
 
 
 def one_round(measured: Measured, random: Random) -> None:
@@ -98,18 +77,15 @@ def one_round(measured: Measured, random: Random) -> None:
 
 def whole_request() -> float:
     """Seconds of processor time that one request to a constant Klein route takes."""
-    with subprocess.Popen([sys.executable, "-c", KLEIN], stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    with constant() as served:
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
         for count in (REQUESTS // 5, REQUESTS):  # the first ones warm it up
-            before = _processor_seconds(server.pid)
+            before = processor_seconds(served.process)
             for _ in range(count):
-                connection.request("GET", "/api/v1/ip?container=llm")
+                connection.request("GET", PATH)
                 connection.getresponse().read()
-            spent = _processor_seconds(server.pid) - before
+            spent = processor_seconds(served.process) - before
         connection.close()
-        server.terminate()
     return spent / REQUESTS
 
 
@@ -123,16 +99,6 @@ def _seconds(call: Callable[[], object], calls: int = CALLS) -> float:
     for _ in range(calls):
         call()
     return (perf_counter() - began) / calls
-
-
-def _resident() -> int:
-    """Bytes of memory this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _processor_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
