@@ -28,6 +28,8 @@ _RETRY_AFTER = b"1"
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 """Twisted has no words for 429."""
 
+_JSON, _NO_STORE = [b"application/json"], [b"no-store"]
+
 log = Logger()
 
 
@@ -201,8 +203,10 @@ def error_body(request: IRequest, status: int, error: str) -> bytes:
 
 def _send(request: IRequest, status: int, body: bytes) -> bytes:
     """Set status and headers of a JSON answer; gives its body, which HEAD does without."""
-    request.setResponseCode(status, _PHRASES[status])
-    request.setHeader(b"content-type", b"application/json")
-    request.setHeader(b"content-length", b"%d" % len(body))
-    request.setHeader(b"cache-control", b"no-store")
+    if status != 200:
+        request.setResponseCode(status, _PHRASES[status])
+    headers = request.responseHeaders
+    headers.setRawHeaders(b"content-type", _JSON)
+    headers.setRawHeaders(b"content-length", [b"%d" % len(body)])
+    headers.setRawHeaders(b"cache-control", _NO_STORE)
     return b"" if request.method == b"HEAD" else body

@@ -267,7 +267,8 @@ class Fleet:
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
         place = self._best(asked, now, weight, among)
-        self._assign(place, now, weight)
+        self._loads.assign(place, now, weight)
+        self._assigned.add(place)
         return self._address(place)
 
     def peek(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
@@ -305,7 +306,8 @@ class Fleet:
             best += self._loads.cheapest_first(full, now, weight, wanted - len(best), order)
         del best[:offset]
         if assign:
-            self._assign(best[0], now, weight)
+            self._loads.assign(best[0], now, weight)
+            self._assigned.add(best[0])
         return [self._address(place) for place in best]
 
     def take_assigned(self) -> list[NodeAddress]:
@@ -374,11 +376,6 @@ class Fleet:
         if node.place == len(self._at) * STRIDE:
             self._at.append(address)
         return node
-
-    def _assign(self, place: int, now: float, weight: float) -> None:
-        """A job of this weight is counted as assigned to the node at a place."""
-        self._loads.assign(place, now, weight)
-        self._assigned.add(place)
 
     def _address(self, place: int) -> NodeAddress:
         """The address of the node whose load is at a place."""

@@ -112,8 +112,10 @@ class Weights:
     pending: Mapping[str, float] = field(factory=dict)
     """By kind of pending jobs, as a report names it, what each counts for; 1 if it is not here."""
 
-    def of_job(self, containers: Iterable[str]) -> float:
+    def of_job(self, containers: Collection[str]) -> float:
         """What one job for all these containers costs: the sum."""
+        if not self.jobs:
+            return float(len(containers))
         return sum([self.jobs.get(container, 1.0) for container in containers])
 
     def of_pending(self, pending: Mapping[str, int]) -> float:
@@ -230,7 +232,10 @@ class Loads:
     def assign(self, place: int, now: float, weight: float) -> None:
         """A job of this weight is handed to a node."""
         numbers = self._numbers
-        self._set_jobs(place, now, self.jobs(place, now) + weight)
+        if numbers[place] > now:
+            numbers[place] += weight / numbers[place + _RATE]
+        else:
+            self._set_jobs(place, now, self.jobs(place, now) + weight)
         numbers[place + _ASSIGNED] += weight
         numbers[place + _TRAVELLING] = self._travelling(place, now) + weight
         numbers[place + _AT] = now
