@@ -1,0 +1,166 @@
+"""Tests of infernet_router.heads."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import HTTPChannel, HTTPFactory, Request
+
+from infernet_router.heads import MAX_HEAD, Refused, head_length
+
+LINE = b"GET /api/v1/ip?container=llm HTTP/1.1\r\n"
+HOST = b"Host: r.invalid\r\n"
+
+GOOD = (
+    LINE + HOST + b"\r\n",
+    b"\r\n" + LINE + HOST + b"\r\n",
+    b"HEAD // HTTP/1.1\r\nhOST:\r\n\r\n",
+    b'get /%00%ff;a=b?&&"<> HTTP/1.1\r\nHost: r\r\n\r\n',
+    b"VERSION-CONTROL / HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.0\r\nHost: r\r\nX:\r\nY: \t\xe4\xff \r\n\r\n",
+    LINE + b"Content-Length: 0 \r\n" + HOST + b"\r\n",
+    LINE + b"X-Host: r\r\nX-Content-Length: 9\r\n" + HOST + b"\r\n",
+    LINE + HOST + b"X: y\r\n" * 99 + b"\r\n",
+    LINE + HOST + b"X:" + b"y" * (MAX_HEAD - len(LINE + HOST) - 6) + b"\r\n\r\n",
+)
+"""Heads that are let through."""
+
+BAD = (
+    (400, "is not METHOD", b"GET /\r\n"),
+    (400, "is not METHOD", b"GET / HTTP/1.1\n"),
+    (400, "is not METHOD", b"GET /a b HTTP/1.1\r\n"),
+    (400, "is not METHOD", b"GET  / HTTP/1.1\r\n"),
+    (400, "is not METHOD", b"GET / http/1.1\r\n"),
+    (400, "is not METHOD", b"GET / HTTP/11.1\r\n"),
+    (400, "is not METHOD", b"\r\n\r\n"),
+    (400, "is not METHOD", b"\n"),
+    (400, "is no path", b"GET x HTTP/1.1\r\n"),
+    (400, "is no path", b"GET http://r.invalid/ HTTP/1.1\r\n"),
+    (400, "is no path", b"OPTIONS * HTTP/1.1\r\n"),
+    (400, "the method is none", b" GET / HTTP/1.1\r\n"),
+    (400, "the method is none", b"G(T / HTTP/1.1\r\n"),
+    (400, "the method is none", b"G\xc3\x84T / HTTP/1.1\r\n"),
+    (400, "the method is none", b"\x16\x03\x01\x02"),
+    (400, "the method is none", b"\0"),
+    (400, "printable ASCII", b"GET /\xff"),
+    (400, "printable ASCII", b"GET /\0"),
+    (400, "printable ASCII", b"GET /\x7f"),
+    (400, "printable ASCII", b"GET /\rX"),
+    (501, "no such method", b"A" * 21),
+    (501, "no such method", b"A" * 70_000),
+    (505, "version of HTTP", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    (505, "version of HTTP", b"GET / HTTP/0.9\r\n"),
+    (505, "version of HTTP", b"GET / HTTP/1.2\r\n"),
+    (414, "line is larger", b"GET /" + b"a" * 65_536),
+    (414, "line is larger", b"GET /" + b"a" * 65_536 + b" HTTP/1.1\r\n" + HOST + b"\r\n"),
+    (400, "NAME: VALUE", LINE + b"Host\r\n"),
+    (400, "NAME: VALUE", LINE + b"Host : r\r\n"),
+    (400, "NAME: VALUE", LINE + b": r\r\n"),
+    (400, "NAME: VALUE", LINE + b" Host: r\r\n"),
+    (400, "NAME: VALUE", LINE + HOST + b"\tfolded\r\n"),
+    (400, "NAME: VALUE", LINE + b"X: \0\r\n"),
+    (400, "NAME: VALUE", LINE + b"X: a\rb\r\n"),
+    (400, "NAME: VALUE", LINE + b"Host: r\n\n"),
+    (400, "NAME: VALUE", LINE + b"\xff: y\r\n"),
+    (400, "there is no Host", LINE + b"\r\n"),
+    (400, "not a host name", LINE + b"Host: [\r\n\r\n"),
+    (400, "not a host name", LINE + b"Host: [::1\r\n\r\n"),
+    (400, "not a host name", LINE + b"Host: r:s\r\n\r\n"),
+    (400, "not a host name", LINE + b"Host: r s\r\n\r\n"),
+    (400, "not a host name", LINE + b"Host: r/s\r\n\r\n"),
+    (400, "not a host name", LINE + b"Host: <r>\r\n\r\n"),
+    (400, "not a host name", LINE + b"Host: \xff\r\n\r\n"),
+    (400, "more than once", LINE + HOST + b"host: s\r\n\r\n"),
+    (400, "more than once", b"GET / HTTP/1.0\r\n" + HOST * 2 + b"\r\n"),
+    (413, "a body", LINE + HOST + b"Content-Length: 1\r\n\r\n"),
+    (413, "a body", LINE + HOST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n"),
+    (413, "a body", LINE + HOST + b"Content-Length: " + b"0" * 5000 + b"\r\n\r\n"),
+    (413, "a body", LINE + HOST + b"Transfer-Encoding: chunked\r\n\r\n"),
+    (413, "a body", LINE + HOST + b"transfer-encoding: x\r\nContent-Length: x\r\n\r\n"),
+    (413, "a body", LINE + HOST + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"),
+    (400, "Content-Length", LINE + HOST + b"Content-Length: -1\r\n\r\n"),
+    (400, "Content-Length", LINE + HOST + b"Content-Length: +0\r\n\r\n"),
+    (400, "Content-Length", LINE + HOST + b"Content-Length:\r\n\r\n"),
+    (400, "Content-Length", LINE + HOST + b"Content-Length: 0, 0\r\n\r\n"),
+    (400, "Content-Length", LINE + HOST + b"Content-Length: 0\r\n" * 2 + b"\r\n"),
+    (431, "100 header fields", LINE + HOST + b"X: y\r\n" * 100),
+    (431, "head is larger", LINE + HOST + b"X: " + b"y" * MAX_HEAD),
+    (431, "head is larger", LINE + HOST + b"X: " + b"y" * MAX_HEAD + b"\r\n"),
+    (431, "head is larger", LINE + HOST + b"X: " + b"y" * MAX_HEAD + b"\r\n\r\n"),
+)
+"""Heads, or beginnings of them, that are refused: with which status, saying what."""
+
+PIECES = (
+    b"GET",
+    b" ",
+    b"/",
+    b"HTTP/1.1",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"Host: r",
+    b":",
+    b"Content-Length: 0",
+)
+
+
+class Parsed(Request):
+    """A request that Twisted parsed."""
+
+    def process(self) -> None:
+        self.setHeader(b"content-length", b"0")
+        self.finish()
+
+
+class HeadLengthTests(SynchronousTestCase):
+    def test_good(self) -> None:
+        """A head ends at its empty line, whatever follows; until that is there, more is awaited."""
+        for head in GOOD:
+            self.assertEqual(head_length(head), len(head), head)
+            self.assertEqual(head_length(head + b"\0garbage\r\n\r\n"), len(head), head)
+            for end in range(0, len(head), 1 + len(head) // 1000):
+                self.assertEqual(head_length(head[:end]), 0, head[:end])
+
+    def test_bad(self) -> None:
+        """What cannot become a request is refused, as soon as it cannot, with a status for it."""
+        for status, why, received in BAD:
+            with self.assertRaises(Refused, msg=received[:80]) as caught:
+                head_length(received)
+            self.assertEqual(caught.exception.status, status, received[:80])
+            self.assertIn(why, str(caught.exception), received[:80])
+
+    def twisted(self, head: bytes) -> bytes:
+        """What Twisted answers to a head."""
+        factory = HTTPFactory()
+        channel = HTTPChannel()
+        channel.factory = factory
+        channel.requestFactory = Parsed
+        channel.timeOut = None
+        transport: Any = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(head)
+        return bytes(transport.value())
+
+    def test_twisted(self) -> None:
+        """Twisted takes every head that is let through for one request."""
+        for head in GOOD:
+            answer = self.twisted(head)
+            self.assertEqual((answer.count(b"HTTP/1."), answer.count(b" 200 OK")), (1, 1), head)
+
+    @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=3)).map(b"".join))
+    def test_any(self, rest: bytes) -> None:
+        """So it does with whatever else."""
+        for received in (rest, LINE + HOST + rest, LINE + HOST + rest + b"\r\n\r\n"):
+            try:
+                length = head_length(received)
+            except Refused as refusal:
+                self.assertIn(refusal.status, (400, 413, 414, 431, 501, 505))
+                continue
+            if length:
+                answer = self.twisted(received[:length])
+                self.assertEqual(
+                    (answer.count(b"HTTP/1."), answer.count(b" 200 OK")), (1, 1), received
+                )
