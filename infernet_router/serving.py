@@ -7,14 +7,15 @@ from twisted.application.service import MultiService
 from twisted.application.strports import service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request
+from twisted.logger import Logger
+from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from infernet_router.channel import Channel
 from infernet_router.quoting import quoted
 
 _LINGER = 0.1
@@ -23,57 +24,79 @@ _LINGER = 0.1
 _GRACE = 0.7
 """Seconds at the end that requests in flight have, before their connections are closed."""
 
+_MOST_TURNED_AWAY = 100
+"""Connections for clients that are told to come again: each for a few seconds at most."""
+
+_ROOM = 0.9
+"""Share of the connections under which there is room again, lest the log has a line for each."""
+
+log = Logger()
+
 
 class CannotServe(Exception):
     """An endpoint cannot be listened on; the message says which and why."""
 
 
-class _Channel(HTTPChannel):
-    """One client's connection."""
+class _Closed(Protocol):
+    """A connection that is closed at once."""
 
-    factory: "ClosableSite"
+    transport: ITCPTransport
 
     def connectionMade(self) -> None:
-        self.factory.opened(self)
-        super().connectionMade()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
-        self.factory.lost(self)
-
-    def checkPersistence(self, request: Request, version: bytes) -> bool:
-        if self.factory.closing:
-            request.responseHeaders.setRawHeaders(b"connection", [b"close"])
-            return False
-        return bool(super().checkPersistence(request, version))
+        self.transport.abortConnection()
 
 
 class ClosableSite(Site):
     """
-    A site that can be closed. It keeps no access log, whose format costs a tenth of a request.
+    A site that can be closed, for so many clients at the same time.
 
-    :param clock: times connections that idle, and the closing.
+    It keeps no access log, whose format costs a tenth of a request.
+
+    :param clock: times connections, and the closing.
+    :param most_connections: at most; the last tenth of them, but no more than 100, are for clients
+        that are told to come again, and who comes when these are taken too is told nothing.
     """
 
-    protocol = _Channel  # type: ignore[assignment]
+    protocol = Channel  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, resource: Resource, clock: IReactorTime) -> None:
+    def __init__(self, resource: Resource, clock: IReactorTime, most_connections: int) -> None:
         super().__init__(resource, reactor=clock)
+        self.timeOut = None  # channels time themselves
         self.closing = False
-        self._channels: set[_Channel] = set()
+        self._most = most_connections
+        self._most_served = most_connections - min(most_connections // 10, _MOST_TURNED_AWAY)
+        self._full = False
+        self._channels: set[Channel] = set()
         self._emptied: Deferred[None] = Deferred()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1: a TLS client is never offered HTTP/2, which no channel speaks."""
+        return [b"http/1.1"]
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A channel, or what closes a connection that is one too many."""
+        return _Closed() if len(self._channels) >= self._most else super().buildProtocol(addr)
 
     def log(self, request: Request) -> None:
         """Log nothing."""
 
-    def opened(self, channel: _Channel) -> None:
-        """A client connected."""
+    def opened(self, channel: Channel) -> bool:
+        """A client connected; gives whether it is to be turned away."""
         self._channels.add(channel)
+        if len(self._channels) <= self._most_served:
+            return False
+        if not self._full:
+            self._full = True
+            log.warn("{most} clients are connected: others are refused", most=self._most_served)
+        return True
 
-    def lost(self, channel: _Channel) -> None:
+    def lost(self, channel: Channel) -> None:
         """A client's connection ended."""
         self._channels.discard(channel)
+        if self._full and len(self._channels) <= self._most_served * _ROOM:
+            self._full = False
+            log.info("fewer clients are connected: all are served")
         if self.closing and not self._channels:
             self._emptied.callback(None)
 
@@ -96,7 +119,7 @@ class ClosableSite(Site):
                 channel.loseConnection()
         await self._emptied
         for channel in self._channels:
-            channel.forceAbortClient()
+            channel.transport.abortConnection()
 
 
 class Server(MultiService):

@@ -365,7 +365,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             api = RateLimited(api, options["rate-limit"], clients, monotonic)
         if options["cors-origin"]:
             api = CrossOrigin(api, options["cors-origin"])
-        server = Server(ClosableSite(api, reactor), endpoints, reactor)
+        server = Server(ClosableSite(api, reactor, limits.clients), endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
     ips.setServiceParent(router)

@@ -419,7 +419,7 @@ class HealthTests(ApiTestCase):
 
     def test_closing(self) -> None:
         """From the moment its site is closed, it is not."""
-        site = ClosableSite(self.api, self.clock)
+        site = ClosableSite(self.api, self.clock, 100)
         channel: Any = site.buildProtocol(None)
         transport = StringTransport()
         channel.makeConnection(transport)

@@ -7,11 +7,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.serving import CannotServe, ClosableSite, Server
+from tests.test_channel import Socket
 
 TAKEN = OSError(EADDRINUSE, "Address already in use")
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
@@ -40,7 +42,7 @@ class ClosableSiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
         self.slow = Slow()
-        self.site = ClosableSite(self.slow, self.reactor)
+        self.site = ClosableSite(self.slow, self.reactor, 100)
 
     def connect(self, sent: bytes) -> tuple[Any, Any]:
         """A client's connection on which this was sent: protocol and transport."""
@@ -123,6 +125,65 @@ class ClosableSiteTests(SynchronousTestCase):
         self.successResultOf(self.close())
 
 
+class CrowdTests(SynchronousTestCase):
+    """Of twenty connections, eighteen are served."""
+
+    def setUp(self) -> None:
+        self.slow = Slow()
+        self.site = ClosableSite(self.slow, MemoryReactorClock(), 20)
+        self.connections = [self.connect() for _ in range(18)]
+
+    def connect(self) -> tuple[Any, Socket]:
+        protocol: Any = self.site.buildProtocol(None)
+        socket = Socket()
+        protocol.makeConnection(socket)
+        return protocol, socket
+
+    def test_served(self) -> None:
+        """As many as are served are."""
+        for protocol, _ in self.connections:
+            protocol.dataReceived(GET)
+        self.assertEqual(len(self.slow.requests), 18)
+
+    def test_turned_away(self) -> None:
+        """The newest are told to come again, which they can as soon as another has left."""
+        refused, told = self.connect()
+        self.connections[0][0].connectionLost(None)
+        refused.dataReceived(GET)
+        self.assertIn(b"HTTP/1.1 503 Service Unavailable\r\n", told.value())
+        self.assertIn(b"\r\nRetry-After: 1\r\n", told.value())
+        refused.connectionLost(None)
+        self.connect()[0].dataReceived(GET)
+        self.assertEqual(len(self.slow.requests), 1)
+
+    def test_closed(self) -> None:
+        """Even newer ones are closed at once, and are none of them."""
+        for _ in range(2):
+            self.assertFalse(self.connect()[1].aborted)
+        for _ in range(2):
+            self.assertTrue(self.connect()[1].aborted)
+
+    def leave(self, clients: int) -> None:
+        for _ in range(clients):
+            self.connections.pop()[0].connectionLost(None)
+
+    def test_logged(self) -> None:
+        """The log tells when clients are refused, and again only after there was real room."""
+        with capturedLogs() as logged:
+            for arriving, leaving in ((2, 3), (2, 3), (3, 0)):
+                self.connections += [self.connect() for _ in range(arriving)]
+                self.leave(leaving)
+        full, room = (
+            "18 clients are connected: others are refused",
+            "fewer clients are connected: all are served",
+        )
+        self.assertEqual([formatEvent(event) for event in logged], [full, room, full])
+
+    def test_protocols(self) -> None:
+        """Over TLS, HTTP/1.1 is all that is offered."""
+        self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+
 class DeafReactor(MemoryReactorClock):
     """A reactor that cannot listen; its ports are taken, or there is another problem."""
 
@@ -137,7 +198,7 @@ class DeafReactor(MemoryReactorClock):
 class ServerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.site = ClosableSite(Resource(), self.reactor)
+        self.site = ClosableSite(Resource(), self.reactor, 100)
 
     def test_listens(self) -> None:
         """It listens on every endpoint from start to stop."""

@@ -1,0 +1,359 @@
+"""Tests of infernet_router.channel."""
+
+import json
+from typing import Any
+
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import directlyProvides
+
+from infernet_router.serving import ClosableSite
+
+GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
+SLOW = GET.replace(b"/", b"/slow", 1)
+
+
+class Answering(Resource):
+    """Answers at once, or when it is told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[bytes] = []
+        self.waiting: list[Request] = []
+
+    def render(self, request: Request) -> bytes | int:
+        self.asked.append(request.uri)
+        if request.path == b"/slow":
+            self.waiting.append(request)
+            return NOT_DONE_YET
+        return b"answer"
+
+    def answer(self) -> None:
+        request = self.waiting.pop()
+        request.write(b"late answer")
+        request.finish()
+
+
+class Socket(StringTransport):
+    """A connection of which one half can be closed."""
+
+    half_closed = False
+    aborted = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Whether to send what there is at once."""
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
+class ChannelTestCase(SynchronousTestCase):
+    most_connections = 1000
+
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.resource = Answering()
+        self.site = ClosableSite(self.resource, self.reactor, self.most_connections)
+        self.socket = Socket()
+        self.channel = self.connect(self.socket)
+
+    def connect(self, socket: Socket) -> Any:
+        channel: Any = self.site.buildProtocol(None)
+        channel.makeConnection(socket)
+        return channel
+
+    def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.channel.dataReceived(piece)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, in steps in which a real reactor would be called too."""
+        self.reactor.pump([0.25] * round(seconds / 0.25))
+
+    def assert_refused(self, status: int, socket: Socket | None = None) -> str:
+        """The last answer refuses, in JSON, and is complete; gives what it says."""
+        head, _, body = (socket or self.socket).value().rpartition(b"\r\n\r\n")
+        line, *fields = head[head.rindex(b"HTTP/1.1 ") :].decode("ascii").split("\r\n")
+        self.assertTrue(line.startswith(f"HTTP/1.1 {status} "), line)
+        headers = dict(field.split(": ") for field in fields)
+        self.assertEqual(headers["Content-Type"], "application/json")
+        self.assertEqual(headers["Content-Length"], str(len(body)))
+        self.assertEqual(headers["Cache-Control"], "no-store")
+        self.assertEqual(headers["Connection"], "close")
+        self.assertEqual("Retry-After" in headers, status == 503)
+        (error,) = json.loads(body).items()
+        self.assertEqual(error[0], "error")
+        return str(error[1])
+
+    def assert_gone(self) -> None:
+        """The connection is lost, and nothing is left of it."""
+        self.assertTrue(self.socket.disconnecting)
+        self.channel.connectionLost(None)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class RequestTests(ChannelTestCase):
+    def test_bytewise(self) -> None:
+        """A request is answered however its bytes come."""
+        for byte in GET:
+            self.assertEqual(self.socket.value(), b"")
+            self.send(bytes([byte]))
+        self.assertTrue(self.socket.value().endswith(b"answer"))
+
+    def test_pipelined(self) -> None:
+        """Requests that are sent at once are answered one after another."""
+        self.send(GET * 2 + SLOW + GET[:5])
+        self.send(GET[5:] + GET[:9])
+        self.assertEqual(self.resource.asked, [b"/"])
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/", b"/", b"/slow"])
+        self.resource.answer()
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/", b"/", b"/slow", b"/"])
+        self.assertEqual(self.socket.value().count(b"answer"), 4)
+        self.wait(15)
+        self.assert_refused(408)
+
+    def test_turns(self) -> None:
+        """Between them, others have their turn."""
+        other = self.connect(Socket())
+        self.send(GET * 3)
+        other.dataReceived(GET.replace(b"/", b"/other", 1) * 3)
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/", b"/other"] * 3)
+
+    def test_gone_between(self) -> None:
+        """A client that leaves is not answered what else it asked."""
+        self.send(GET * 2)
+        self.channel.connectionLost(None)
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/"])
+
+    def test_expect(self) -> None:
+        """100 is not sent when there is no body to come."""
+        self.send(GET.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        self.assertTrue(self.socket.value().startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertFalse(self.socket.disconnecting)
+
+    def test_last(self) -> None:
+        """The last answer says so, and nothing after its request is interpreted."""
+        for last in (
+            b"GET / HTTP/1.0\r\n\r\n",
+            GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        ):
+            self.setUp()
+            self.send(last + GET, GET)
+            self.reactor.advance(1)
+            self.assertEqual(self.resource.asked, [b"/"])
+            self.assertIn(b"\r\nConnection: close\r\n", self.socket.value())
+            self.assert_gone()
+
+    def test_never_read(self) -> None:
+        """A client that does not read its last answer is cut off, if it had the time to."""
+        self.send(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertTrue(self.socket.disconnecting)
+        self.wait(59.75)
+        self.assertFalse(self.socket.aborted)
+        self.wait(0.25)
+        self.assertTrue(self.socket.aborted)
+        self.assert_gone()
+
+
+class BackPressureTests(ChannelTestCase):
+    def test_unread(self) -> None:
+        """While a client does not read, it is asked nothing more, and no more is read from it."""
+        self.send(GET * 3)
+        self.channel.pauseProducing()
+        self.assertEqual(self.socket.producerState, "paused")
+        self.reactor.advance(0)
+        self.send(GET)
+        self.assertEqual(self.resource.asked, [b"/"])
+        self.channel.resumeProducing()
+        self.assertEqual(self.socket.producerState, "producing")
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/"] * 4)
+
+    def test_unread_for_long(self) -> None:
+        """A client that does not read in time is cut off, and gets no other answer."""
+        for more in (b"", GET):
+            self.setUp()
+            self.send(SLOW)
+            self.channel.pauseProducing()
+            self.resource.answer()
+            self.send(more)
+            self.wait(59.75)
+            self.assertFalse(self.socket.disconnecting)
+            self.wait(0.25)
+            self.assertTrue(self.socket.disconnecting)
+            self.wait(2)
+            self.assertTrue(self.socket.aborted)
+            self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
+            self.assert_gone()
+
+    def test_soon_read(self) -> None:
+        """What waits has its turn only once, when its client reads at once."""
+        self.send(GET * 3)
+        self.channel.pauseProducing()
+        self.channel.resumeProducing()
+        self.assertEqual(self.resource.asked, [b"/"])
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/"] * 3)
+
+    def test_busy(self) -> None:
+        """While a request is not answered, no more is read than for the next."""
+        self.send(SLOW)
+        sent = 0
+        while self.socket.producerState == "producing":
+            self.send(GET)
+            sent += 1
+        self.assertLess(sent * len(GET), 17_000)
+        self.resource.answer()
+        self.reactor.advance(0)
+        self.assertEqual(len(self.resource.asked), 1 + sent)
+        self.assertEqual(self.socket.producerState, "producing")
+
+
+class RefusalTests(ChannelTestCase):
+    def test_garbage(self) -> None:
+        """What is no request is refused, and nothing after it is interpreted."""
+        self.send(b"\x16\x03\x01" + GET, GET)
+        self.assertEqual(self.assert_refused(400), "the method is none")
+        self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
+        self.assertEqual(self.resource.asked, [])
+
+    def test_after_another(self) -> None:
+        """The request before it is answered first."""
+        self.send(SLOW + b"\0")
+        self.resource.answer()
+        self.reactor.advance(0)
+        self.assertIn(b"late answer", self.socket.value())
+        self.assert_refused(400)
+        self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 2)
+
+    def test_head(self) -> None:
+        """HEAD is refused without a body."""
+        self.send(b"HEAD / HTTP/1.1\r\n\r\n")
+        self.assertTrue(self.socket.value().startswith(b"HTTP/1.1 400 "))
+        self.assertTrue(self.socket.value().endswith(b"\r\n\r\n"))
+
+    def test_drained(self) -> None:
+        """What its client still sends is dropped for a moment, up to an amount, then cut off."""
+        self.send(GET[:-2] + b"Content-Length: 1000000000\r\n\r\n")
+        self.assert_refused(413)
+        self.assertTrue(self.socket.half_closed)
+        self.assertFalse(self.socket.disconnecting)
+        answer = self.socket.value()
+        for _ in range(16):
+            self.assertEqual(self.socket.producerState, "producing")
+            self.send(bytes(65536))
+        self.send(b"!")
+        self.assertEqual(self.socket.producerState, "paused")
+        self.assertEqual(self.socket.value(), answer)
+        self.wait(2)
+        self.assertTrue(self.socket.aborted)
+        self.assert_gone()
+
+    def test_tls(self) -> None:
+        """TLS has an end of its own, after which it waits for that of the client."""
+        self.socket = Socket()
+        directlyProvides(self.socket, ISSLTransport)
+        self.channel = self.connect(self.socket)
+        self.send(b"\0")
+        self.assert_refused(400)
+        self.assertTrue(self.socket.disconnecting)
+        self.assertFalse(self.socket.half_closed)
+        self.wait(2)
+        self.assertTrue(self.socket.aborted)
+
+    def test_closed_site(self) -> None:
+        """A site that closes does not wait for those that were refused."""
+        self.send(b"\0")
+        self.channel.loseConnection()
+        self.assert_gone()
+
+
+class TimeTests(ChannelTestCase):
+    def test_idle(self) -> None:
+        """A connection on which nothing comes ends without an answer."""
+        self.wait(14.75)
+        self.assertFalse(self.socket.disconnecting)
+        self.wait(0.25)
+        self.assertEqual(self.socket.value(), b"")
+        self.assert_gone()
+
+    def test_idle_after_answer(self) -> None:
+        """It has more time for the next request than for the first."""
+        self.send(GET)
+        answer = self.socket.value()
+        self.wait(59.75)
+        self.assertFalse(self.socket.disconnecting)
+        self.wait(0.25)
+        self.assertEqual(self.socket.value(), answer)
+        self.assert_gone()
+
+    def test_trickle(self) -> None:
+        """A head has a time for the whole of it, however its bytes come."""
+        for seconds in (0, 14, 50):
+            self.setUp()
+            if seconds == 50:
+                self.send(GET)
+            self.wait(seconds)
+            for index in range(15):
+                self.send(GET[index : index + 1])
+                self.assertFalse(self.socket.half_closed)
+                self.wait(1)
+            self.assertIn("15 seconds", self.assert_refused(408))
+            self.wait(2)
+            self.assertTrue(self.socket.aborted)
+            self.assert_gone()
+
+    def test_in_flight(self) -> None:
+        """A request that is being answered has all the time that takes."""
+        self.send(SLOW)
+        self.wait(200)
+        self.resource.answer()
+        self.assertIn(b"late answer", self.socket.value())
+        self.assertFalse(self.socket.disconnecting)
+
+    def test_read_in_time(self) -> None:
+        """A client that goes on asking is never cut off."""
+        for _ in range(10):
+            self.send(GET)
+            self.wait(50)
+        self.assertFalse(self.socket.disconnecting)
+        self.assertEqual(len(self.resource.asked), 10)
+
+
+class TurnedAwayTests(ChannelTestCase):
+    most_connections = 10
+
+    def setUp(self) -> None:
+        """One client more than are served."""
+        super().setUp()
+        for _ in range(9):
+            self.socket = Socket()
+            self.channel = self.connect(self.socket)
+
+    def test_told(self) -> None:
+        """It is told so when it asks, and its request is not interpreted."""
+        self.send(GET[:9], GET[9:])
+        self.assertEqual(self.assert_refused(503), "there are too many connections")
+        self.assertEqual(self.resource.asked, [])
+
+    def test_silent(self) -> None:
+        """It has little time to ask."""
+        self.wait(1)
+        self.send(GET[:9])
+        self.wait(1.75)
+        self.assertEqual(self.socket.value(), b"")
+        self.wait(0.25)
+        self.assert_refused(503)
