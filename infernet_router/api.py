@@ -62,7 +62,10 @@ class Api(Resource):
     def render(self, request: Request) -> bytes | int:
         """Route a request; one whose method, host or path cannot be read is refused here."""
         path = request.postpath or []
-        host = request.getHeader(b"host") or b""
+        host = request.getHeader(b"host")
+        if host is None:  # in HTTP/1.0; Klein wants one, and a unix socket has no name for it
+            host = b"localhost"
+            request.requestHeaders.setRawHeaders(b"host", [host])
         try:
             b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from treq.testing import StubTreq
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -190,6 +191,15 @@ class IpTests(ApiTestCase):
             self.assertEqual(response.decoded, {"error": "The Host is not a host name"})
         for host in ("192.0.2.1:4000", "[2001:db8::1]:4000", "a_b", "localhost", ""):
             self.assertEqual(self.ask("/api/v1/ip?container=llm", host=host).code, 200, host)
+
+    def test_no_host(self) -> None:
+        """HTTP/1.0 does without a Host, on a unix socket too."""
+        channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
+        transport = StringTransport(UNIXAddress("r.sock"), UNIXAddress(None))
+        channel.makeConnection(transport)
+        channel.dataReceived(b"GET /api/v1/ip?container=llm HTTP/1.0\r\n\r\n")
+        self.assertIn(b'{"ip":"https://node.invalid/prefix"}', transport.value())
+        channel.connectionLost(None)
 
     def test_bug(self) -> None:
         """A bug of ours is a 500 in JSON that tells nothing, and is in the log."""
