@@ -1,0 +1,254 @@
+"""Tests of a router started by twistd that clients mean harm."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import trustme
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.programs import TWISTD, Node, Router, until
+
+Connect = Callable[[], socket.socket]
+
+PATIENCE = 30.0
+"""Seconds that a client waits for an answer: far more than it takes, on busy machines too."""
+
+HOST = b"Host: r.invalid\r\n"
+LAST = HOST + b"Connection: close\r\n\r\n"
+DESCRIPTION = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
+TRAIL = b"\r\n\r\nGET /forged HTTP/1.1\r\n" + HOST + b"\r\n"
+"""What follows a request that is refused, and is not interpreted."""
+
+REFUSED = (
+    (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+    (400, b"forged"),
+    (400, b"GET /\r\n"),
+    (400, b"GET /api/v1/ip\0 HTTP/1.1\r\n" + LAST),
+    (400, b"GET /api/v1/ip\xff HTTP/1.1\r\n" + LAST),
+    (400, b"GET /api/v1/ip\x1b[2J HTTP/1.1\r\n" + LAST),
+    (400, b"GET /a HTTP/1.1\rforged\r\n" + LAST),
+    (400, b"GET / HTTP/1.1\nHost: r.invalid\n\n"),
+    (400, b"GET http://forged.invalid/ HTTP/1.1\r\n" + LAST),
+    (400, b"<script>forged</script> / HTTP/1.1\r\n" + LAST),
+    (400, "FÖRGED / HTTP/1.1\r\n".encode() + LAST),
+    (400, b"GET / HTTP/1.1\r\n\r\n"),
+    (400, b"GET / HTTP/1.1\r\n" + HOST + LAST),
+    (400, b"GET / HTTP/1.1\r\nHost: <forged>\r\n\r\n"),
+    (400, b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n"),
+    (400, b"GET / HTTP/1.1\r\nX-Forged: a\0b\r\n" + LAST),
+    (400, b"GET / HTTP/1.1\r\nX-Forged: a\n b\r\n" + LAST),
+    (400, b"GET / HTTP/1.1\r\n forged\r\n" + LAST),
+    (400, b"GET / HTTP/1.1\r\nforged\r\n" + LAST),
+    (400, b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + LAST),
+    (400, b"POST / HTTP/1.1\r\nContent-Length: forged\r\n" + LAST),
+    (413, b"POST / HTTP/1.1\r\nContent-Length: 1\r\n" + LAST + b"a"),
+    (413, b"POST / HTTP/1.1\r\nContent-Length: 1073741824\r\n" + LAST + b"a" * 300_000),
+    (413, b"PUT / HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n" + LAST),
+    (413, b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + LAST + b"1\r\na\r\n0\r\n\r\n"),
+    (413, b"GET / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n" + LAST),
+    (414, b"GET /" + b"a" * 65_536 + b" HTTP/1.1\r\n" + LAST),
+    (414, b"GET /" + b"a" * 65_536),
+    (431, b"GET / HTTP/1.1\r\nX-Forged: " + b"a" * 65_536),
+    (431, b"GET / HTTP/1.1\r\n" + b"X-Forged: a\r\n" * 101 + LAST),
+    (501, b"FORGED" * 10_000 + b" / HTTP/1.1\r\n" + LAST),
+    (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),
+    (505, b"GET / HTTP/9.9\r\n" + LAST),
+)
+"""What is no request that can be answered, and the status that says so."""
+
+ANSWERED = (
+    (200, b"GET /openapi.json HTTP/1.0\r\n\r\n"),
+    (200, b"GET /openapi.json HTTP/1.1\r\nExpect: 100-continue\r\n" + LAST),
+    (200, b"GET /openapi.json HTTP/1.1\r\nConnection: close\r\nHost:\r\n\r\n"),
+    (400, b"GET /api/v1/ip?container=%ff HTTP/1.1\r\n" + LAST),
+    (400, b"GET /api/v1/ip?" + b"container=a&" * 1000 + b" HTTP/1.1\r\n" + LAST),
+    (400, b"GET /%ff HTTP/1.1\r\n" + LAST),
+    (503, b"GET /api/v1/ip?container=%00%0a<forged>%1b[2J HTTP/1.1\r\n" + LAST),
+    (404, b"GET /a%0d%0aX-Forged:%201%00<script> HTTP/1.1\r\n" + LAST),
+    (405, b"$FORGED^ /api/v1/ip HTTP/1.1\r\n" + LAST),
+)
+"""Odd requests, and the status of their answers."""
+
+
+class HostileClientTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.node = Node(self, self.folder, "llm")
+        (self.folder / "ips.txt").write_text(self.node.address)
+
+    def router(self, *flags: str, **variables: str) -> Router:
+        """A router that has a node to hand out."""
+        router = Router(self, self.folder, "--timeout=30", *flags, variables=variables)
+        until(lambda: f"{self.node.address} is up" in router.output(), "up")
+        return router
+
+    def connect(self, router: Router, sent: bytes = b"") -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", router.port), PATIENCE)
+        self.addCleanup(client.close)
+        client.sendall(sent)
+        return client
+
+    def rest(self, client: socket.socket) -> bytes:
+        """All that still comes on a connection, up to its end, of whichever kind."""
+        received = b""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while piece := client.recv(65_536):
+                received += piece
+        return received
+
+    def assert_answer(self, status: int, received: bytes, sent: bytes) -> dict[str, str]:
+        """There is one answer, the last on its connection; gives its headers."""
+        head, _, body = received.partition(b"\r\n\r\n")
+        line, *fields = head.decode("ascii").split("\r\n")
+        self.assertRegex(line, rf"\AHTTP/1\.[01] {status} [A-Z]", sent[:80])
+        headers = dict(field.split(": ", 1) for field in fields)
+        self.assertEqual(len(headers), len(fields), fields)
+        self.assertEqual(headers["Content-Type"], "application/json", sent[:80])
+        self.assertEqual(headers["Content-Length"], str(len(body)), sent[:80])
+        self.assertEqual(headers["Cache-Control"], "no-store", sent[:80])
+        self.assertEqual(headers["Connection"], "close", sent[:80])
+        self.assertNotRegex(body, rb"[\x00-\x1f\x7f-\xff]", sent[:80])
+        if status != 200:
+            self.assertEqual(list(json.loads(body)), ["error"], sent[:80])
+        return headers
+
+    def memory(self, router: Router) -> int:
+        """The most that it ever had, in bytes."""
+        status = Path(f"/proc/{router.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def serve(self, **variables: str) -> tuple[Router, tuple[Connect, ...]]:
+        """A router on an endpoint of each kind, and what connects to these."""
+        certificate = trustme.CA().issue_cert("localhost")
+        pem = self.folder / "router.pem"
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(pem))
+        router = self.router(
+            *("--listen", "tcp:0:interface=127.0.0.1"),
+            *("--listen", "unix:r.sock"),
+            *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"),
+            **variables,
+        )
+        plain, encrypted = re.findall(r"starting on (\d+)", router.output())
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+        def tcp() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", int(plain)), PATIENCE)
+
+        def unix() -> socket.socket:
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(PATIENCE)
+            client.connect(os.path.relpath(self.folder / "r.sock"))
+            return client
+
+        def tls() -> socket.socket:
+            client = socket.create_connection(("127.0.0.1", int(encrypted)), PATIENCE)
+            return context.wrap_socket(client)
+
+        return router, (tcp, unix, tls)
+
+    def test_refused(self) -> None:
+        """Whatever comes has one answer, and the log nothing of it; nothing is stored."""
+        spool = self.folder / "tmp"
+        spool.mkdir()
+        router, endpoints = self.serve(TMPDIR=str(spool))
+        for connect in endpoints:
+            for status, sent in REFUSED + ANSWERED:
+                trail = TRAIL if (status, sent) in REFUSED else b""
+                with connect() as client:
+                    client.sendall(sent + trail)
+                    headers = self.assert_answer(status, self.rest(client), sent)
+                allowed = {"GET", "HEAD"} if status == 405 else {""}
+                self.assertEqual(set(headers.get("Allow", "").split(", ")), allowed)
+        self.assertNotRegex(router.output(), r"(?i)forged|Traceback|Error|failure")
+        self.assertEqual(list(spool.iterdir()), [])
+
+    def test_half_open(self) -> None:
+        """A thousand heads that are never complete cost little, and come to an end."""
+        router = self.router()
+        router.pick("llm")
+        before = self.memory(router)
+        slow = [self.connect(router, DESCRIPTION[: 1 + n % 40]) for n in range(1000)]
+        for _ in range(100):
+            self.assertEqual(router.pick("llm"), self.node.address)
+        self.assertLess(self.memory(router) - before, 30e6)
+        for byte in DESCRIPTION[1:]:
+            slow[0].sendall(bytes([byte]))
+            slow[0].settimeout(1)
+            with contextlib.suppress(TimeoutError):
+                self.assert_answer(408, self.rest(slow[0]), b"trickle")
+                break
+        else:
+            self.fail("a head may trickle in for ever")
+        for client in slow[1:]:
+            self.assert_answer(408, self.rest(client), b"half")
+
+    def test_body(self) -> None:
+        """Who sends all of a large body before it reads gets the answer too."""
+        router, endpoints = self.serve()
+        before = self.memory(router)
+        for connect in endpoints:
+            with connect() as client:
+                client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1073741824\r\n" + LAST)
+                with self.assertRaises((ConnectionError, ssl.SSLError)):
+                    for _ in range(1024):
+                        client.sendall(bytes(1024 * 1024))
+                self.assert_answer(413, self.rest(client), b"POST")
+        self.assertLess(self.memory(router) - before, 20e6)
+
+    def test_never_reads(self) -> None:
+        """Who asks on and on but reads nothing has to wait, and fills no memory."""
+        router, endpoints = self.serve()
+        router.pick("llm")
+        before = self.memory(router)
+        for connect in endpoints:
+            with connect() as greedy:
+                greedy.settimeout(1)
+                with self.assertRaises(TimeoutError):
+                    for _ in range(1000):
+                        greedy.sendall(DESCRIPTION * 1000)
+                self.assertEqual(router.pick("llm"), self.node.address)
+                self.assertLess(self.memory(router) - before, 20e6)
+                greedy.settimeout(PATIENCE)
+                received = b""
+                while received.count(b'"openapi"') < 100:
+                    received += greedy.recv(1024 * 1024)
+
+    def test_crowd(self) -> None:
+        """Clients beyond what descriptors allow are told to come again, or nothing at all."""
+        twistd = self.folder / "twistd"
+        twistd.write_text(f'#!/bin/sh\nulimit -n 400\nexec "{TWISTD}" "$@"\n')
+        twistd.chmod(0o755)
+        router = Router(self, self.folder, twistd=str(twistd))
+        until(lambda: f"{self.node.address} is up" in router.output(), "up")
+        served = [self.connect(router, DESCRIPTION) for _ in range(135)]
+        for client in served:
+            self.assertEqual(client.recv(16), b"HTTP/1.1 200 OK\r")
+        for _ in range(30):
+            client = self.connect(router, DESCRIPTION + bytes(200_000))
+            headers = self.assert_answer(503, self.rest(client), DESCRIPTION)
+            self.assertEqual(headers["Retry-After"], "1")
+            client.close()
+        silent = []
+        for _ in range(40):
+            with contextlib.suppress(ConnectionError):
+                silent.append(self.connect(router))
+        for client in silent:
+            self.assertEqual(self.rest(client), b"")
+        served[0].sendall(DESCRIPTION)
+        until(lambda: b"HTTP/1.1 200 OK\r\n" in served[0].recv(65_536), "another answer")
+        served.pop().close()
+        until(lambda: router.pick("llm"), "room")
+        self.assertEqual(router.output().count("clients are connected: others are refused"), 1)
+        self.assertNotIn("Traceback", router.output())
