@@ -5,7 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, datetimeToString
@@ -53,6 +53,10 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        # Each request asks for these, and a transport would ask the system each time.
+        self._peer: IAddress = super().getPeer()
+        self._host: IAddress = super().getHost()
+        self._is_secure = bool(super().isSecure())
         self._turned_away = self.factory.opened(self)
         self._timer = self.callLater(self._head_time, self._check_time)
         self._allow(self._head_time)
@@ -60,6 +64,15 @@ class Channel(HTTPChannel):
     @property
     def _head_time(self) -> float:
         return _END_TIME if self._turned_away else _HEAD_TIME
+
+    def getPeer(self) -> IAddress:
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        return self._host
+
+    def isSecure(self) -> bool:
+        return self._is_secure
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._ended = True
