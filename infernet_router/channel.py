@@ -1,8 +1,9 @@
 """Channel: one client's connection, whose requests are answered one after another, or refused."""
 
+from functools import cached_property
 from http import HTTPStatus
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -53,10 +54,6 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        # Each request asks for these, and a transport would ask the system each time.
-        self._peer: IAddress = super().getPeer()
-        self._host: IAddress = super().getHost()
-        self._is_secure = bool(super().isSecure())
         self._turned_away = self.factory.opened(self)
         self._timer = self.callLater(self._head_time, self._check_time)
         self._allow(self._head_time)
@@ -64,6 +61,9 @@ class Channel(HTTPChannel):
     @property
     def _head_time(self) -> float:
         return _END_TIME if self._turned_away else _HEAD_TIME
+
+    # Each request asks for these, and a transport would ask the system each time. Before the first
+    # request it is too early: a haproxy: endpoint learns the addresses from what the proxy sends.
 
     def getPeer(self) -> IAddress:
         return self._peer
@@ -73,6 +73,18 @@ class Channel(HTTPChannel):
 
     def isSecure(self) -> bool:
         return self._is_secure
+
+    @cached_property
+    def _peer(self) -> IAddress:
+        return cast(IAddress, super().getPeer())
+
+    @cached_property
+    def _host(self) -> IAddress:
+        return cast(IAddress, super().getHost())
+
+    @cached_property
+    def _is_secure(self) -> bool:
+        return bool(super().isSecure())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._ended = True

@@ -73,6 +73,19 @@ class LimitingTests(SynchronousTestCase):
                 statuses.append(peer.recv(12))
         self.assertEqual(statuses, [b"HTTP/1.1 404", b"HTTP/1.1 404", b"HTTP/1.1 429"])
 
+    def test_proxy_protocol(self) -> None:
+        """So it is behind one that says on each connection who asks."""
+        router = self.router(
+            *("--rate-limit", "1", "--listen", "haproxy:tcp:0:interface=127.0.0.1")
+        )
+        statuses = []
+        for client in ("198.51.100.1", "198.51.100.2", "198.51.100.1"):
+            with socket.create_connection(("127.0.0.1", router.port)) as peer:
+                peer.sendall(f"PROXY TCP4 {client} 127.0.0.1 1 2\r\n".encode())
+                peer.sendall(b"GET /x HTTP/1.1\r\nHost: r\r\n\r\n")
+                statuses.append(peer.recv(12))
+        self.assertEqual(statuses, [b"HTTP/1.1 404", b"HTTP/1.1 404", b"HTTP/1.1 429"])
+
     def test_cors(self) -> None:
         """A page of an origin that is listed may read every answer; without a list, none may."""
         router = self.router("--rate-limit", "1", "--cors-origin", "https://app.invalid")
