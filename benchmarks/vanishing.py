@@ -1,0 +1,188 @@
+"""Clients of a soak: they check every answer they get, and many leave without one."""
+
+import asyncio
+import re
+from array import array
+from collections.abc import Sequence
+from random import Random
+from urllib.parse import urlencode
+
+import msgspec
+from attrs import frozen
+
+from benchmarks.flapping import CONTAINERS
+from benchmarks.record import Record
+
+CLIENTS = 50
+"""How many there are at a time."""
+_PATIENCE = 10.0
+"""Seconds after which an answer is taken not to come."""
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+_SHOWN = 20
+"""Wrong answers that are kept, to be shown."""
+
+
+@frozen
+class Question:
+    """A request, and the status that its answer must have."""
+
+    path: str
+    containers: Sequence[str] = ()
+    status: int = 200
+    method: str = "GET"
+
+    def __str__(self) -> str:
+        query = urlencode([("container", container) for container in self.containers])
+        return f"{self.method} {self.path}{'?' if query else ''}{query}"
+
+    def encode(self) -> bytes:
+        return f"{self} HTTP/1.1\r\nhost: router.invalid\r\n\r\n".encode()
+
+
+_QUESTIONS = {
+    Question("/api/v1/ip", CONTAINERS[:1]): 40,
+    Question("/api/v1/ip", CONTAINERS[2:]): 20,
+    Question("/api/v1/ip", CONTAINERS[:2]): 10,
+    Question("/api/v1/ip", CONTAINERS): 5,
+    Question("/api/v1/ips", CONTAINERS[1:]): 5,
+    Question("/api/v1/containers"): 5,
+    Question("/health"): 5,
+    Question("/api/v1/ip", CONTAINERS[:1], method="HEAD"): 3,
+    Question("/health", method="HEAD"): 2,
+    Question("/api/v1/ip", (CONTAINERS[0], "absent"), status=503): 2,
+    Question("/api/v1/ip", status=400): 1,
+    Question("/api/v1/nothing", status=404): 1,
+    Question("/api/v1/ip", CONTAINERS, method="POST", status=405): 1,
+}
+"""What is asked, and how often out of a hundred times: steady nodes run all containers."""
+
+_GARBAGE = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"\xff\xfe\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET /health HTTP/9.9\r\n\r\n",
+    b"GET /api/v1/ip?container=%ff%00 HTTP/1.1\r\nhost: \xff\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nno header\r\n\r\n",
+    b"GET /" + b"a" * 20_000,
+    b"POST /api/v1/ip HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+    b"POST /api/v1/ip HTTP/1.1\r\ncontent-length: 1000000000\r\n\r\n{",
+    b"POST /api/v1/ip HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
+)
+
+
+class Clients:
+    """
+    Clients that ask the router on a port.
+
+    :param rate: requests a second, of all together.
+    """
+
+    def __init__(self, port: int, record: Record, random: Random, rate: float) -> None:
+        self._port = port
+        self._record = record
+        self._random = random
+        self._rate = rate
+        self._questions = list(_QUESTIONS)
+        self._weights = list(_QUESTIONS.values())
+        self.times = array("d")
+        """Seconds until each answer that came."""
+        self.left = 0
+        """How often a client left without an answer."""
+        self.wrong = 0
+        """Answers that are wrong, or did not come."""
+        self.examples: list[str] = []
+        """What was wrong with some of them."""
+
+    async def run(self) -> None:
+        """Ask, until this is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(self._one_after_another())
+
+    async def _one_after_another(self) -> None:
+        while True:
+            try:
+                await self._visit()
+            except (OSError, EOFError, TimeoutError) as error:
+                self._complain(f"no answer: {error!r}")
+
+    async def _visit(self) -> None:
+        """One client comes, asks once or more often, and leaves in its own way."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            for _ in range(self._random.choice((0, 1, 1, 5, 50))):
+                await self._pause()
+                await self._ask(reader, writer)
+            await self._pause()
+            await self._leave(writer)
+        finally:
+            writer.transport.abort()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._random.expovariate(self._rate / CLIENTS))
+
+    def _question(self) -> Question:
+        return self._random.choices(self._questions, self._weights)[0]
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Ask once, and check the answer."""
+        question, asked = self._question(), asyncio.get_running_loop().time()
+        writer.write(question.encode())
+        async with asyncio.timeout(_PATIENCE):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = _LENGTH.search(head)
+            body = b""
+            if length and question.method != "HEAD":
+                body = await reader.readexactly(int(length[1]))
+        self.times.append(asyncio.get_running_loop().time() - asked)
+        try:
+            wrongs = self._wrongs(question, asked, int(head[9:12]), body)
+        except (ValueError, LookupError, TypeError) as error:
+            wrongs = [f"{head + body!r} ({error!r})"]
+        for wrong in wrongs:
+            self._complain(f"{question}: {wrong}")
+
+    def _wrongs(self, question: Question, asked: float, status: int, body: bytes) -> list[str]:
+        """What is wrong with an answer, in words."""
+        if status != question.status:
+            return [f"{status} {body!r}"]
+        if question.method == "HEAD":
+            return []
+        content = msgspec.json.decode(body)
+        match question.path, status:
+            case "/api/v1/ip", 200:
+                addresses = [content["ip"]]
+            case "/api/v1/ips", 200:
+                addresses = content
+            case "/api/v1/containers", 200:
+                ids = [running["id"] for running in content]
+                return [] if ids == sorted(CONTAINERS) else [f"{ids}"]
+            case "/health", 200:
+                return [] if content["status"] == "healthy" else [f"{content}"]
+            case _:
+                return [] if list(content) == ["error"] else [f"{content}"]
+        containers = frozenset(question.containers)
+        checked = (self._record.handed_out(each, containers, asked) for each in addresses)
+        return [wrong for wrong in checked if wrong]
+
+    async def _leave(self, writer: asyncio.StreamWriter) -> None:
+        """Say something before leaving, or nothing, and perhaps wait, but not for an answer."""
+        request = self._question().encode()
+        last_words = self._random.choice(
+            (
+                b"",
+                request,
+                request * 5,
+                request[: self._random.randrange(1, len(request))],
+                self._random.choice(_GARBAGE),
+                self._random.randbytes(100),
+            )
+        )
+        self.left += bool(last_words)
+        writer.write(last_words)
+        await asyncio.sleep(self._random.choice((0, 0, 0.01, 0.5)))
+
+    def _complain(self, wrong: str) -> None:
+        self.wrong += 1
+        if len(self.examples) < _SHOWN:
+            self.examples.append(wrong)
