@@ -34,6 +34,10 @@ bench: .venv/bench
 fuzz: .venv/fuzz
 	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
 
+# A million requests and polls while all around the router misbehaves; ARGS="--minutes 2" for less.
+soak: .venv/demo
+	@.venv/bin/python -m benchmarks.soak $(ARGS)
+
 format: .venv/dev
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .

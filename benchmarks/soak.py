@@ -227,11 +227,11 @@ async def soak(
 
     :param show: called each second.
     """
-    clock, random, record, port = (
+    clock, port, random, record = (
         asyncio.get_running_loop(),
+        free_port(),
         Random(1),
         Record(ALLOWED),
-        free_port(),
     )
     nodes = [
         Node(f"127.1.{n >> 8}.{n & 255}", port, record, random, steady=n % 3 == 0)
@@ -290,41 +290,56 @@ def _is_over(measured: Measured, minutes: float | None) -> bool:
     return done or measured.seconds >= LONGEST * 60
 
 
-def verdicts(measured: Measured, least: int) -> list[tuple[str, str, str, bool]]:
+@frozen
+class Verdict:
+    """What came of one criterion."""
+
+    criterion: str
+    allowed: str
+    measured: str
+    good: bool
+
+
+def verdicts(measured: Measured, least: int) -> list[Verdict]:
     """
-    Each criterion: what it is, what is allowed, what was measured, and whether that is well.
+    What comes of every criterion.
 
     :param least: requests, and polls, that are enough.
     """
-    late = [
-        (
-            f"addresses {fault}",
-            f"{measured.record.allowed[fault]:g} s",
-            _spread(seconds),
-            not measured.record.wrong(fault),
-        )
-        for fault, seconds in measured.record.late.items()
-    ]
+    counts = {"requests": measured.requests, "polls": measured.polls}
+    late, allowed = measured.record.late, measured.record.allowed
     first, last = measured.windows
-    counts = [("requests", measured.requests), ("polls", measured.polls)]
     return [
-        *((what, f"{least:,}", f"{count:,}", count >= least) for what, count in counts),
-        *late,
-        ("wrong answers", "0", f"{measured.clients.wrong:,}", not measured.clients.wrong),
-        (
+        *(Verdict(what, f"{least:,}", f"{n:,}", n >= least) for what, n in counts.items()),
+        *(
+            Verdict(
+                f"handed out though {fault}",
+                f"{allowed[fault]:g} s",
+                _spread(late[fault]),
+                not measured.record.wrong(fault),
+            )
+            for fault in Fault
+        ),
+        Verdict(
+            "wrong answers of any kind",
+            "0",
+            f"{measured.clients.wrong:,}",
+            not measured.clients.wrong,
+        ),
+        Verdict(
             "memory, after a tenth",
             f"{MAX_GROWTH:+.0%}",
             f"{first / 1e6:.1f} MB, {last / first - 1:+.1%} at the end",
             last <= first * (1 + MAX_GROWTH),
         ),
-        (
+        Verdict(
             "descriptors at rest",
             f"{measured.before}",
             f"{measured.after}",
             measured.after <= measured.before,
         ),
-        ("errors logged", "0", f"{len(measured.errors)}", not measured.errors),
-        (
+        Verdict("errors logged", "0", f"{len(measured.errors)}", not measured.errors),
+        Verdict(
             "exit code, of SIGTERM",
             f"{-signal.SIGTERM}",
             f"{measured.exit_code}",
@@ -342,7 +357,7 @@ def _spread(seconds: Sequence[float]) -> str:
     return f"{len(ordered):,}: p50 {p50:.2f} s, p99 {p99:.2f} s, max {ordered[-1]:.2f} s"
 
 
-def _print(measured: Measured, rows: list[tuple[str, str, str, bool]], console: Console) -> None:
+def _print(measured: Measured, rows: Sequence[Verdict], console: Console) -> None:
     times, seconds = sorted(measured.clients.times), measured.seconds
     share = measured.processor_seconds / seconds
     console.print(
@@ -356,8 +371,9 @@ def _print(measured: Measured, rows: list[tuple[str, str, str, bool]], console: 
     table = Table()
     for column in ("", "allowed", "measured", ""):
         table.add_column(column)
-    for what, allowed, was, good in rows:
-        table.add_row(what, allowed, was, "well" if good else "[bold red]not well")
+    for row in rows:
+        well = "well" if row.good else "[bold red]not well"
+        table.add_row(row.criterion, row.allowed, row.measured, well)
     console.print(table)
     for line in (*measured.clients.examples, *measured.errors[:SHOWN]):
         console.print(line, markup=False)
@@ -384,7 +400,7 @@ async def _main(arguments: argparse.Namespace, console: Console) -> bool:
         measured = await soak(Path(folder), arguments, show)
     rows = verdicts(measured, 1 if arguments.minutes else MILLION)
     _print(measured, rows, console)
-    return all(good for *_, good in rows)
+    return all(row.good for row in rows)
 
 
 def main() -> None:

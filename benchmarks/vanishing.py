@@ -36,7 +36,38 @@ class Question:
         return f"{self.method} {self.path}{'?' if query else ''}{query}"
 
     def encode(self) -> bytes:
+        """As it is sent."""
         return f"{self} HTTP/1.1\r\nhost: router.invalid\r\n\r\n".encode()
+
+    def wrongs(self, status: int, body: bytes, asked: float, record: Record) -> list[str]:
+        """
+        What is wrong with an answer to it, in words.
+
+        :param asked: when it was asked, on the record's clock.
+        """
+        if status != self.status:
+            return [f"{status} {body!r}"]
+        if self.method == "HEAD":
+            return []
+        try:
+            content = msgspec.json.decode(body)
+            match self.path, status:
+                case "/api/v1/ip", 200:
+                    addresses = [content["ip"]]
+                case "/api/v1/ips", 200:
+                    addresses = content
+                case "/api/v1/containers", 200:
+                    ids = [running["id"] for running in content]
+                    return [] if ids == sorted(CONTAINERS) else [f"{body!r}"]
+                case "/health", 200:
+                    return [] if content["status"] == "healthy" else [f"{body!r}"]
+                case _:
+                    return [] if list(content) == ["error"] else [f"{body!r}"]
+        except (msgspec.DecodeError, LookupError, TypeError) as error:
+            return [f"{body!r} ({error!r})"]
+        containers = frozenset(self.containers)
+        checked = (record.handed_out(str(each), containers, asked) for each in addresses)
+        return [wrong for wrong in checked if wrong]
 
 
 _QUESTIONS = {
@@ -135,35 +166,8 @@ class Clients:
             if length and question.method != "HEAD":
                 body = await reader.readexactly(int(length[1]))
         self.times.append(asyncio.get_running_loop().time() - asked)
-        try:
-            wrongs = self._wrongs(question, asked, int(head[9:12]), body)
-        except (ValueError, LookupError, TypeError) as error:
-            wrongs = [f"{head + body!r} ({error!r})"]
-        for wrong in wrongs:
+        for wrong in question.wrongs(int(head[9:12]), body, asked, self._record):
             self._complain(f"{question}: {wrong}")
-
-    def _wrongs(self, question: Question, asked: float, status: int, body: bytes) -> list[str]:
-        """What is wrong with an answer, in words."""
-        if status != question.status:
-            return [f"{status} {body!r}"]
-        if question.method == "HEAD":
-            return []
-        content = msgspec.json.decode(body)
-        match question.path, status:
-            case "/api/v1/ip", 200:
-                addresses = [content["ip"]]
-            case "/api/v1/ips", 200:
-                addresses = content
-            case "/api/v1/containers", 200:
-                ids = [running["id"] for running in content]
-                return [] if ids == sorted(CONTAINERS) else [f"{ids}"]
-            case "/health", 200:
-                return [] if content["status"] == "healthy" else [f"{content}"]
-            case _:
-                return [] if list(content) == ["error"] else [f"{content}"]
-        containers = frozenset(question.containers)
-        checked = (self._record.handed_out(each, containers, asked) for each in addresses)
-        return [wrong for wrong in checked if wrong]
 
     async def _leave(self, writer: asyncio.StreamWriter) -> None:
         """Say something before leaving, or nothing, and perhaps wait, but not for an answer."""

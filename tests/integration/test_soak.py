@@ -1,0 +1,42 @@
+"""Tests of the soak, and by it of the router: a short one, beside one that has to fail."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.programs import ROOT, Program
+
+_PATIENCE = 180.0
+"""Seconds: the longest waits of a soak together."""
+
+
+class SoakTests(SynchronousTestCase):
+    def soak(self, *flags: str) -> Program:
+        """A soak that runs; when it is told to end, it ends its router first."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        command = (sys.executable, "-m", "benchmarks.soak", "--nodes", "150", "--rate", "200")
+        program = Program(
+            self,
+            folder,
+            *(*command, *flags),
+            variables={"PYTHONPATH": str(ROOT), "COLUMNS": "160"},
+        )
+        self.addCleanup(self._end, program.process)
+        return program
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        process.wait(_PATIENCE)
+
+    def test_both(self) -> None:
+        """A router passes; one that asks its nodes once a minute is found out."""
+        good = self.soak("--minutes", "0.3")
+        bad = self.soak("--minutes", "0.2", "--", "--interval", "60")
+        self.assertEqual(good.process.wait(_PATIENCE), 0, good.output())
+        self.assertEqual(bad.process.wait(_PATIENCE), 1, bad.output())
+        self.assertNotIn("not well", good.output())
+        self.assertRegex(bad.output(), r"GET /api/v1/ip\?container=.*: down for \d+\.\d+ s")
+        self.assertNotIn("Traceback", bad.output())

@@ -1,0 +1,182 @@
+"""Tests of what a soak is judged by: the record of what nodes were, and each criterion."""
+
+from collections.abc import Callable
+from math import inf
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.flapping import Node
+from benchmarks.record import Fault, Record
+from benchmarks.soak import Measured, verdicts
+from benchmarks.vanishing import Clients, Question
+
+LLM, PROVER = frozenset({"llm"}), frozenset({"prover"})
+BOTH, NONE = LLM | PROVER, frozenset[str]()
+ALLOWED = {Fault.REMOVED: 2.0, Fault.DOWN: 4.0, Fault.WITHOUT: 4.0}
+NODE = "192.0.2.1:4000"
+
+
+class RecordTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.record = Record(ALLOWED)
+
+    def late(self, fault: Fault) -> list[float]:
+        return list(self.record.late[fault])
+
+
+class RecordTests(RecordTestCase):
+    def test_good(self) -> None:
+        """A node that is listed and offers what was asked for is right."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, BOTH, 10.0)
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 11.0))
+        self.assertEqual([self.late(fault) for fault in Fault], [[], [], []])
+        self.assertEqual(self.record.checked, 1)
+
+    def test_unknown(self) -> None:
+        """An address that never was in the list is wrong at once."""
+        wrong = self.record.handed_out(NODE, LLM, 10.0)
+        self.assertEqual(wrong, f"{NODE} for ['llm']: down for inf s")
+        self.assertEqual(self.late(Fault.REMOVED), [inf])
+        self.assertEqual(self.record.wrong(Fault.REMOVED), 1)
+
+    def test_down(self) -> None:
+        """One that went down may be handed out for a while."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 10.0)
+        self.record.offers(NODE, NONE, 20.0)
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 24.0))
+        self.assertEqual(self.record.wrong(Fault.DOWN), 0)
+        wrong = self.record.handed_out(NODE, LLM, 24.5)
+        self.assertEqual(wrong, f"{NODE} for ['llm']: down for 4.50 s")
+        self.assertEqual(self.late(Fault.DOWN), [4.0, 4.5])
+        self.assertEqual(self.record.wrong(Fault.DOWN), 1)
+
+    def test_in_its_favour(self) -> None:
+        """What happened since the router was asked, it may have known or not."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 10.0)
+        self.record.offers(NODE, NONE, 20.0)
+        self.record.removed([NODE], 20.0)
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 19.9))
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 40.0)
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 39.9))
+        self.assertEqual([self.late(fault) for fault in Fault], [[], [], []])
+
+    def test_without(self) -> None:
+        """One that is up, but without a container, too; time in which it was down counts."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 10.0)
+        self.record.offers(NODE, NONE, 20.0)
+        self.record.offers(NODE, PROVER, 22.0)
+        self.assertIsNone(self.record.handed_out(NODE, PROVER, 30.0))
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 24.0))
+        wrong = self.record.handed_out(NODE, LLM, 25.0)
+        self.assertEqual(wrong, f"{NODE} for ['llm']: without the container for 5.00 s")
+        self.assertEqual(self.late(Fault.WITHOUT), [4.0, 5.0])
+
+    def test_together(self) -> None:
+        """Containers that a node offered one after the other, it never had together."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 10.0)
+        self.record.offers(NODE, PROVER, 20.0)
+        self.assertIsNotNone(self.record.handed_out(NODE, BOTH, 20.1))
+        self.assertEqual(self.late(Fault.WITHOUT), [inf])
+
+    def test_removed(self) -> None:
+        """One that was removed may be handed out for a while, counted from when it first was."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 10.0)
+        self.record.removed([NODE], 20.0)
+        self.record.removed([NODE], 21.0)
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 22.0))
+        self.assertIsNotNone(self.record.handed_out(NODE, LLM, 22.5))
+        self.record.listed([NODE])
+        self.assertIsNone(self.record.handed_out(NODE, LLM, 30.0))
+        self.assertEqual(self.late(Fault.REMOVED), [2.0, 2.5])
+
+
+class QuestionTests(RecordTestCase):
+    def assert_wrong(self, expected: int, question: Question, status: int, body: bytes) -> None:
+        """So much is wrong with an answer."""
+        self.assertEqual(len(question.wrongs(status, body, 10.0, self.record)), expected, body)
+
+    def test_sent(self) -> None:
+        """It is sent as a request."""
+        question = Question("/api/v1/ip", ("llm", "a b"), method="HEAD")
+        line = question.encode().partition(b"\r\n")[0]
+        self.assertEqual(line, b"HEAD /api/v1/ip?container=llm&container=a+b HTTP/1.1")
+
+    def test_address(self) -> None:
+        """Every address in an answer is checked."""
+        self.record.listed([NODE])
+        self.record.offers(NODE, LLM, 5.0)
+        one, some = Question("/api/v1/ip", ("llm",)), Question("/api/v1/ips", ("llm",))
+        self.assert_wrong(0, one, 200, b'{"ip":"192.0.2.1:4000"}')
+        self.assert_wrong(1, one, 200, b'{"ip":"192.0.2.2:4000"}')
+        self.assert_wrong(0, some, 200, b'["192.0.2.1:4000"]')
+        self.assert_wrong(1, some, 200, b'["192.0.2.1:4000","192.0.2.2:4000"]')
+        self.assertEqual(self.record.checked, 5)
+
+    def test_status(self) -> None:
+        """The status must be the one that is due."""
+        self.assert_wrong(1, Question("/api/v1/ip", ("llm",)), 503, b'{"error":"no node is up"}')
+        self.assert_wrong(0, Question("/api/v1/ip", ("a",), 503), 503, b'{"error":"no node"}')
+        self.assert_wrong(1, Question("/health", method="HEAD"), 500, b"")
+        self.assert_wrong(0, Question("/health", method="HEAD"), 200, b"")
+
+    def test_content(self) -> None:
+        """The content must be what it should."""
+        containers, health = Question("/api/v1/containers"), Question("/health")
+        self.assert_wrong(0, containers, 200, b'[{"id":"llm"},{"id":"painter"},{"id":"prover"}]')
+        self.assert_wrong(1, containers, 200, b'[{"id":"llm"}]')
+        self.assert_wrong(0, health, 200, b'{"status":"healthy"}')
+        self.assert_wrong(1, health, 200, b'{"status":"ill"}')
+        self.assert_wrong(1, Question("/api/v1/nothing", status=404), 404, b'{"no":"error"}')
+        for body in (b"", b"{", b"[]", b"null", b"<h1>Oh</h1>"):
+            self.assert_wrong(1, Question("/api/v1/ip", ("llm",)), 200, body)
+
+
+class VerdictTests(RecordTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        random = Random(1)
+        node = Node("127.1.0.1", 4000, self.record, random, steady=True)
+        node.polls = 10
+        clients = Clients(4000, self.record, random, 1.0)
+        clients.times.extend([0.001] * 10)
+        memory = [50] * 10 + [100] * 80 + [104] * 10
+        self.measured = Measured(self.record, clients, [node], 9, 9, memory, 60.0, exit_code=-15)
+
+    def bad(self) -> list[str]:
+        """The criteria that are not met."""
+        return [each.criterion for each in verdicts(self.measured, 10) if not each.good]
+
+    def test_good(self) -> None:
+        """All may be well; the first tenth of the memory counts for nothing."""
+        self.assertEqual(self.bad(), [])
+
+    def test_bad(self) -> None:
+        """Each criterion can fail."""
+        breaks: list[tuple[str, Callable[[Measured], object]]] = [
+            ("requests", lambda m: m.clients.times.pop()),
+            ("polls", lambda m: setattr(m.nodes[0], "polls", 9)),
+            ("handed out though removed", lambda m: m.record.late[Fault.REMOVED].append(2.1)),
+            ("handed out though down", lambda m: m.record.late[Fault.DOWN].append(4.1)),
+            (
+                "handed out though without the container",
+                lambda m: m.record.late[Fault.WITHOUT].append(inf),
+            ),
+            ("wrong answers of any kind", lambda m: setattr(m.clients, "wrong", 1)),
+            ("memory, after a tenth", lambda m: setattr(m, "resident", [100] * 90 + [106] * 10)),
+            ("descriptors at rest", lambda m: setattr(m, "after", 10)),
+            ("errors logged", lambda m: setattr(m, "errors", ["Unhandled Error"])),
+            ("exit code, of SIGTERM", lambda m: setattr(m, "exit_code", None)),
+        ]
+        for criterion, break_it in breaks:
+            self.setUp()
+            break_it(self.measured)
+            self.assertEqual(self.bad(), [criterion])
+        self.assertEqual(len(verdicts(self.measured, 10)), len(breaks))
