@@ -130,7 +130,7 @@ class Router:
 
 
 @frozen
-class List:
+class ChangingList:
     """The router's list of nodes, which changes all the time."""
 
     path: Path
@@ -237,7 +237,7 @@ async def soak(
         Node(f"127.1.{n >> 8}.{n & 255}", port, record, random, steady=n % 3 == 0)
         for n in range(1, arguments.nodes + 1)
     ]
-    listed = List(folder / "ips.txt", [node.address for node in nodes], record, random)
+    listed = ChangingList(folder / "ips.txt", [node.address for node in nodes], record, random)
     listed.path.write_text(NOBODY)
     flags = [f"--max-polls={int(1.25 * arguments.nodes / INTERVAL)}", *arguments.router]
     with Router(folder, flags) as router:
@@ -412,7 +412,10 @@ def main() -> None:
     arguments = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    sys.exit(0 if asyncio.run(_main(arguments, Console())) else 1)
+    try:
+        sys.exit(0 if asyncio.run(_main(arguments, Console())) else 1)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("ended before its time")
 
 
 if __name__ == "__main__":
