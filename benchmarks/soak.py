@@ -407,7 +407,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, help="how long [default: till all is done]")
     parser.add_argument("--nodes", type=int, default=1200, help="in all [default: 1200]")
-    parser.add_argument("--rate", type=float, default=1200.0, help="requests a second, about")
+    parser.add_argument("--rate", type=float, default=1600.0, help="requests a second, at most")
     parser.add_argument("router", nargs="*", help="more options for the router, after --")
     arguments = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

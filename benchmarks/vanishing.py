@@ -13,7 +13,7 @@ from attrs import frozen
 from benchmarks.flapping import CONTAINERS
 from benchmarks.record import Record
 
-CLIENTS = 50
+CLIENTS = 100
 """How many there are at a time."""
 _PATIENCE = 10.0
 """Seconds after which an answer is taken not to come."""
@@ -105,7 +105,7 @@ class Clients:
     """
     Clients that ask the router on a port.
 
-    :param rate: requests a second, of all together.
+    :param rate: requests a second of all together, if it took no time to answer and to leave.
     """
 
     def __init__(self, port: int, record: Record, random: Random, rate: float) -> None:
@@ -144,7 +144,6 @@ class Clients:
             for _ in range(self._random.choice((0, 1, 1, 5, 50))):
                 await self._pause()
                 await self._ask(reader, writer)
-            await self._pause()
             await self._leave(writer)
         finally:
             writer.transport.abort()
