@@ -70,7 +70,7 @@ class NodeConnections(HTTPConnectionPool):
     maxPersistentPerHost = 8
     cachedConnectionTimeout = KEEP_ALIVE  # type: ignore[assignment]
 
-    def __init__(self, reactor: Any, most_kept: int = 5000) -> None:
+    def __init__(self, reactor: Any, most_kept: int = 300) -> None:
         self._most_kept = most_kept
         self.open = 0
         """Connections there are, idle or in use."""

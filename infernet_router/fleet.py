@@ -186,6 +186,8 @@ class Fleet:
         """Puts nodes that are alike in an order of chance, but the same for all pages of a list."""
         self.addresses: tuple[NodeAddress, ...] = ()
         """The nodes' addresses; another tuple whenever the nodes are replaced."""
+        self.learned = 0
+        """How often it was told of a node that it did not know."""
 
     def replace(self, addresses: Iterable[NodeAddress]) -> None:
         """Make these the nodes: what is known of one that stays is kept."""
@@ -372,6 +374,7 @@ class Fleet:
 
     def _new(self, address: NodeAddress) -> _Node:
         """A node that nothing is known of."""
+        self.learned += 1
         node = _Node(address, self._loads.add())
         if node.place == len(self._at) * STRIDE:
             self._at.append(address)

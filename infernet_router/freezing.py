@@ -4,11 +4,13 @@ import gc
 
 from twisted.application.service import Service
 
-from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Fleet
 
 _ALL = 2
 """The generation whose collection goes over all objects that are not frozen."""
+
+_MANY = 1000
+"""New nodes that are worth to be frozen: to go over what belongs to so many takes some ms."""
 
 
 class Freezer(Service):
@@ -20,13 +22,13 @@ class Freezer(Service):
 
     The nodes' part is frozen just after such a collection, as then it is no garbage. Frozen with it
     is what is there for the moment, such as connections, and some of that will never be freed. So
-    before the nodes of another list are frozen, there is a collection of all.
+    before what belongs to many other nodes is frozen, there is a collection of all.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._frozen: tuple[NodeAddress, ...] = ()
-        """The nodes whose part is frozen."""
+        self._learned = 0
+        """Nodes that the fleet had learned of when it was frozen."""
         self._thawed = True
 
     def startService(self) -> None:
@@ -41,12 +43,13 @@ class Freezer(Service):
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         """A collection began or ended."""
-        addresses = self._fleet.addresses
-        if phase != "stop" or info["generation"] != _ALL or addresses is self._frozen:
+        if phase != "stop" or info["generation"] != _ALL:
+            return
+        if self._fleet.learned - self._learned < _MANY:
             return
         if self._thawed:
             gc.freeze()
-            self._frozen = addresses
+            self._learned = self._fleet.learned
         else:
             gc.unfreeze()
         self._thawed = not self._thawed

@@ -43,7 +43,7 @@ class LimitsTests(SynchronousTestCase):
     def test_many(self) -> None:
         """Those of a container: there are limits of other kinds."""
         limits = limits_of(1024 * 1024)
-        self.assertEqual((limits.polls, limits.nodes, limits.clients), (1000, 6130, 10_000))
+        self.assertEqual((limits.polls, limits.nodes, limits.clients), (1000, 1430, 10_000))
 
 
 class RaiseLimitTests(SynchronousTestCase):

@@ -9,7 +9,9 @@ from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.freezing import Freezer
 
-A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
+MANY, MORE = (
+    [parse_address(f"10.{net}.{n >> 8}.{n & 255}") for n in range(1000)] for net in (1, 2)
+)
 
 
 class Cycle:
@@ -37,7 +39,7 @@ class FreezerTests(SynchronousTestCase):
     def test_nodes(self) -> None:
         """What belongs to the nodes is frozen once all objects were looked at, and only once."""
         gc.collect()
-        self.fleet.replace([A])
+        self.fleet.replace(MANY)
         before = gc.get_freeze_count()
         mine = [Cycle()]
         gc.collect(1)
@@ -48,14 +50,27 @@ class FreezerTests(SynchronousTestCase):
         gc.collect()
         self.assertTrue(any(found is later for found in gc.get_objects()))
 
+    def test_few_nodes(self) -> None:
+        """For a few nodes, or a few more, it is not worth it."""
+        self.fleet.replace(MANY[:999])
+        mine = [Cycle()]
+        gc.collect()
+        self.assertTrue(any(found is mine for found in gc.get_objects()))
+        self.fleet.replace(MANY)
+        gc.collect()
+        self.fleet.replace([*MANY, *MORE[:999]])
+        before = gc.get_freeze_count()
+        gc.collect()
+        self.assertEqual(gc.get_freeze_count(), before)
+
     def test_other_nodes(self) -> None:
         """For other nodes it starts anew, and what was frozen though it was to go is freed."""
-        self.fleet.replace([A])
+        self.fleet.replace(MANY)
         gone = [Cycle()]
         gc.collect()
         gone.clear()
         gc.collect()
-        self.fleet.replace([B])
+        self.fleet.replace(MORE)
         gc.collect()
         self.assertEqual(gc.get_freeze_count(), 0)
         self.assertTrue(any(isinstance(found, Cycle) for found in gc.get_objects()))
@@ -68,6 +83,6 @@ class FreezerTests(SynchronousTestCase):
         """At the end all is as it was before."""
         self.stop()
         self.assertEqual(gc.get_freeze_count(), 0)
-        self.fleet.replace([A])
+        self.fleet.replace(MANY)
         gc.collect()
         self.assertEqual(gc.get_freeze_count(), 0)

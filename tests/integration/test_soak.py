@@ -33,7 +33,7 @@ class SoakTests(SynchronousTestCase):
 
     def test_both(self) -> None:
         """A router passes; one that asks its nodes once a minute is found out."""
-        good = self.soak("--minutes", "0.3")
+        good = self.soak("--minutes", "0.3", "--slack", "5", "--growth", "0.2")
         bad = self.soak("--minutes", "0.2", "--", "--interval", "60")
         self.assertEqual(good.process.wait(_PATIENCE), 0, good.output())
         self.assertEqual(bad.process.wait(_PATIENCE), 1, bad.output())
