@@ -183,6 +183,12 @@ class IpTests(ApiTestCase):
             self.assertEqual(self.ask("/%ff", "HEAD").code, 400)
         self.assertEqual(logged, [])
 
+    def test_escaped(self) -> None:
+        """It does not matter which characters of a query are escaped."""
+        for query in ("container=l%6Cm", "c%6Fntainer=llm", "container=llm&x=1", "x&container=llm"):
+            self.assertEqual(self.ask(f"/api/v1/ip?{query}").code, 200, query)
+        self.assert_error("/api/v1/ip?container=llm&model%5Fid=", 400, "model_id is empty")
+
     def test_host(self) -> None:
         """A Host that is no name is refused, with nothing in the log; any other is fine."""
         for host in ("a..b", "x" * 70, "x" * 5000, "r.invalid..:4000"):
