@@ -69,21 +69,21 @@ class Api(Resource):
 
     def render(self, request: Request) -> bytes | int:
         """Route a request; one whose method, host or path cannot be read is refused here."""
-        path = request.postpath or []
         host = request.getHeader(b"host")
         if host is None:  # in HTTP/1.0; Klein wants one, and a unix socket has no name for it
             host = b"localhost"
             request.requestHeaders.setRawHeaders(b"host", [host])
+        if _USUAL.fullmatch(request.uri) and request.method == b"GET" and _HOST.fullmatch(host):
+            # Klein takes longer to route it than all else takes together. Errors are left to it.
+            with suppress(Exception):
+                return cast(bytes, self._ip(request))
+        path = request.postpath or []
         try:
             b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:
             return error_body(request, 400, "The request line or Host is not UTF-8")
         while len(path) > 1 and not path[0]:
             del path[0]
-        if _USUAL.fullmatch(request.uri) and request.method == b"GET" and _HOST.fullmatch(host):
-            # Klein takes longer to route it than all else takes together. Errors are left to it.
-            with suppress(Exception):
-                return cast(bytes, self._ip(request))
         try:
             return cast(int, self._routes.render(request))
         except BadHost:

@@ -232,7 +232,7 @@ class Loads:
     def assign(self, place: int, now: float, weight: float) -> None:
         """A job of this weight is handed to a node."""
         numbers = self._numbers
-        if numbers[place] > now:
+        if numbers[place] > now:  # the same as below, in fewer steps: this is done for each request
             numbers[place] += weight / numbers[place + _RATE]
         else:
             self._set_jobs(place, now, self.jobs(place, now) + weight)

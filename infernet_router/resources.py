@@ -35,7 +35,7 @@ _TIMEOUT = 10.0
 _TICK = 0.2
 """Seconds from one look for nodes that are due to the next."""
 
-MAX_QUESTIONS = 50
+_MAX_QUESTIONS = 50
 """Nodes that are asked a second, at most, unless it is said otherwise."""
 
 _AT_ONCE = 64
@@ -91,7 +91,7 @@ class Resources(Service):
         clock: IReactorTime,
         random: Random,
         interval: float = 60.0,
-        max_questions: float = MAX_QUESTIONS,
+        max_questions: float = _MAX_QUESTIONS,
     ) -> None:
         self._fleet = fleet
         self._http = http
