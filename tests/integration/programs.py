@@ -51,6 +51,14 @@ def environment(**variables: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in ours} | variables
 
 
+def limited_twistd(folder: Path, descriptors: int) -> str:
+    """A twistd, in this folder, that may have so many descriptors."""
+    script = folder.absolute() / "twistd"
+    script.write_text(f'#!/bin/sh\nulimit -n {descriptors}\nexec "{TWISTD}" "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
 class Program:
     """
     A running process. Its output goes to a file.

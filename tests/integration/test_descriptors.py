@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import TWISTD, Node, Router, until
+from tests.integration.programs import Node, Router, limited_twistd, until
 
 HANGING = 300
 CLIENTS = 100
@@ -22,11 +22,8 @@ class FewDescriptorsTests(SynchronousTestCase):
         node = Node(self, folder, "llm")
         addresses = [f"127.2.{n // 250}.{n % 250}:{port}" for n in range(1, HANGING + 1)]
         (folder / "ips.txt").write_text("\n".join([*addresses, node.address]))
-        limited = folder / "twistd"
-        limited.write_text(f'#!/bin/sh\nulimit -n 600\nexec {TWISTD} "$@"\n')
-        limited.chmod(0o755)
 
-        router = Router(self, folder, "--timeout=1", twistd=str(limited.absolute()))
+        router = Router(self, folder, "--timeout=1", twistd=limited_twistd(folder, 600))
         for _ in range(CLIENTS):
             client = socket.create_connection(("127.0.0.1", router.port))
             self.addCleanup(client.close)
@@ -36,7 +33,7 @@ class FewDescriptorsTests(SynchronousTestCase):
         def all_down() -> bool:
             nonlocal most
             self.assertEqual(router.pick("llm"), node.address)
-            most = max(most, sum(1 for _ in Path(f"/proc/{router.process.pid}/fd").iterdir()))
+            most = max(most, router.descriptors())
             return router.output().count(" is down: time-out after 1 s") == HANGING
 
         until(all_down, "the end of all that hang")

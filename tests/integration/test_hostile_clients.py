@@ -13,7 +13,7 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import TWISTD, Node, Router, until
+from tests.integration.programs import Node, Router, limited_twistd, until
 
 Connect = Callable[[], socket.socket]
 
@@ -123,11 +123,6 @@ class HostileClientTests(SynchronousTestCase):
             self.assertEqual(list(json.loads(body)), ["error"], sent[:80])
         return headers
 
-    def memory(self, router: Router) -> int:
-        """The most that it ever had, in bytes."""
-        status = Path(f"/proc/{router.process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-
     def serve(self, **variables: str) -> tuple[Router, tuple[Connect, ...]]:
         """A router on an endpoint of each kind, and what connects to these."""
         certificate = trustme.CA().issue_cert("localhost")
@@ -178,11 +173,11 @@ class HostileClientTests(SynchronousTestCase):
         """A thousand heads that are never complete cost little, and come to an end."""
         router = self.router()
         router.pick("llm")
-        before = self.memory(router)
+        before = router.memory()["VmHWM"]
         slow = [self.connect(router, DESCRIPTION[: 1 + n % 40]) for n in range(1000)]
         for _ in range(100):
             self.assertEqual(router.pick("llm"), self.node.address)
-        self.assertLess(self.memory(router) - before, 30e6)
+        self.assertLess(router.memory()["VmHWM"] - before, 30e6)
         for byte in DESCRIPTION[1:]:
             slow[0].sendall(bytes([byte]))
             slow[0].settimeout(1)
@@ -197,7 +192,7 @@ class HostileClientTests(SynchronousTestCase):
     def test_body(self) -> None:
         """Who sends all of a large body before it reads gets the answer too."""
         router, endpoints = self.serve()
-        before = self.memory(router)
+        before = router.memory()["VmHWM"]
         for connect in endpoints:
             with connect() as client:
                 client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1073741824\r\n" + LAST)
@@ -205,13 +200,13 @@ class HostileClientTests(SynchronousTestCase):
                     for _ in range(1024):
                         client.sendall(bytes(1024 * 1024))
                 self.assert_answer(413, self.rest(client), b"POST")
-        self.assertLess(self.memory(router) - before, 20e6)
+        self.assertLess(router.memory()["VmHWM"] - before, 20e6)
 
     def test_never_reads(self) -> None:
         """Who asks on and on but reads nothing has to wait, and fills no memory."""
         router, endpoints = self.serve()
         router.pick("llm")
-        before = self.memory(router)
+        before = router.memory()["VmHWM"]
         for connect in endpoints:
             with connect() as greedy:
                 greedy.settimeout(1)
@@ -219,7 +214,7 @@ class HostileClientTests(SynchronousTestCase):
                     for _ in range(1000):
                         greedy.sendall(DESCRIPTION * 1000)
                 self.assertEqual(router.pick("llm"), self.node.address)
-                self.assertLess(self.memory(router) - before, 20e6)
+                self.assertLess(router.memory()["VmHWM"] - before, 20e6)
                 greedy.settimeout(PATIENCE)
                 received = b""
                 while received.count(b'"openapi"') < 100:
@@ -227,10 +222,7 @@ class HostileClientTests(SynchronousTestCase):
 
     def test_crowd(self) -> None:
         """Clients beyond what descriptors allow are told to come again, or nothing at all."""
-        twistd = self.folder / "twistd"
-        twistd.write_text(f'#!/bin/sh\nulimit -n 400\nexec "{TWISTD}" "$@"\n')
-        twistd.chmod(0o755)
-        router = Router(self, self.folder, twistd=str(twistd))
+        router = Router(self, self.folder, twistd=limited_twistd(self.folder, 400))
         until(lambda: f"{self.node.address} is up" in router.output(), "up")
         served = [self.connect(router, DESCRIPTION) for _ in range(135)]
         for client in served:
