@@ -12,7 +12,6 @@ connection; the time of a request begins when it is due, however late the one be
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.loopback import memory, processor_seconds
+from benchmarks.loopback import PATH, machine, memory, processor_seconds, router
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = str(ROOT / "tests" / "integration" / "hostile_nodes.py")
@@ -88,29 +87,16 @@ def first_line(program: subprocess.Popen[str]) -> str:
 
 
 def measure(nodes: str, addresses: Sequence[str], good: set[str], seconds: float) -> Measured:
-    """Measure a router among these nodes, in the folder that this process is in."""
-    Path("ips.txt").write_text("\n".join(addresses))
-    twistd = Path(sys.executable).with_name("twistd")
-    flags = ("--ca-file", "authority.pem", "--listen", "tcp:0:interface=127.0.0.1")
-    with (
-        Path("log").open("wb") as log,
-        subprocess.Popen(
-            (twistd, "-n", "--pidfile=", "infernet-router", *flags), stdout=log, stderr=log
-        ) as router,
-    ):
-        try:
-            while not (port := re.search(r"starting on (\d+)", Path("log").read_text())):
-                sleep(0.1)
-            connection = HTTPConnection("127.0.0.1", int(port[1]), timeout=60)
-            ask(connection, WARM_UP, nodes)
-            settled, used = memory(router.pid, "VmRSS"), processor_seconds(router.pid)
-            times = ask(connection, seconds, nodes)
-            used = processor_seconds(router.pid) - used
-            grown = memory(router.pid, "VmHWM") - settled
-            connection.close()
-        finally:
-            router.terminate()
-    down = re.findall(r"#warn\] (\S+) is down: ", Path("log").read_text())
+    """Measure a router among these nodes."""
+    with router(addresses, "--ca-file", str(Path("authority.pem").absolute())) as served:
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
+        ask(connection, WARM_UP, nodes)
+        settled, used = memory(served.process, "VmRSS"), processor_seconds(served.process)
+        times = ask(connection, seconds, nodes)
+        used = processor_seconds(served.process) - used
+        grown = memory(served.process, "VmHWM") - settled
+        connection.close()
+        down = re.findall(r"#warn\] (\S+) is down: ", served.log.read_text())
     return Measured(nodes, times, used / seconds, grown, sum(node in good for node in down))
 
 
@@ -121,14 +107,14 @@ def ask(connection: HTTPConnection, seconds: float, nodes: str) -> list[float]:
     for number in track(range(int(seconds / EVERY)), nodes, transient=True):
         due = began + number * EVERY
         sleep(max(0.0, due - monotonic()))
-        connection.request("GET", "/api/v1/ip?container=llm")
+        connection.request("GET", PATH)
         connection.getresponse().read()
         times.append(monotonic() - due)
     return times
 
 
 def show(console: Console, runs: Sequence[Measured]) -> None:
-    table = Table(title=f"Python {platform.python_version()}, {platform.machine()}")
+    table = Table(title=machine(), title_justify="left")
     figures: dict[str, Callable[[Measured], str]] = {
         "median": lambda run: f"{quantiles(run.times, n=100)[49] * 1e3:.2f} ms",
         "p99": lambda run: f"{quantiles(run.times, n=100)[98] * 1e3:.2f} ms",

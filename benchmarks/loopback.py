@@ -148,11 +148,6 @@ class Served:
         """Seconds since its start."""
         return monotonic() - self.began
 
-    @property
-    def descriptors(self) -> int:
-        """Descriptors that are open now."""
-        return sum(1 for _ in Path(f"/proc/{self.process}/fd").iterdir())
-
     def up(self) -> int:
         """How many nodes are up."""
         return int(json.loads(self._get("/health")[1]).get("up", 0))
@@ -172,16 +167,14 @@ class Served:
         finally:
             connection.close()
 
-    def load(self, seconds: int, clients: int = 16) -> "Load":
-        """Let clients ask it as fast as they can, each on a connection that it keeps."""
-        before = processor_seconds(self.process)
+    def load(self, seconds: int) -> "Load":
+        """Let 16 clients ask it as fast as they can, each on a connection that it keeps."""
         wrk = subprocess.run(
-            ("wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", self.url),
+            ("wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", self.url),
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        used = processor_seconds(self.process) - before
         failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", wrk)))
         found = re.search(
             r"50%\s+([\d.]+)(\w+).*99%\s+([\d.]+)(\w+).*Requests/sec:\s+(\S+)", wrk, re.S
@@ -193,7 +186,6 @@ class Served:
             p50=float(found[1]) * _SECONDS[found[2]],
             p99=float(found[3]) * _SECONDS[found[4]],
             failed=failed,
-            processor=used / seconds,
         )
 
     @property
@@ -218,24 +210,22 @@ class Load:
     """Seconds from a request to its answer: the median, and the 99th percentile."""
     failed: int
     """Requests without an answer, or with another status than 200."""
-    processor: float
-    """The share of a processor that the server used."""
 
 
 @contextmanager
-def router(addresses: Iterable[str], *flags: str, descriptors: int = 0) -> Iterator[Served]:
+def router(addresses: Iterable[str], *flags: str, most_descriptors: int = 0) -> Iterator[Served]:
     """
     A router for these nodes, once it hands one out.
 
-    :param descriptors: the most it may have, if it is not as many as this process.
+    :param most_descriptors: how many it may have, if it is not as many as this process.
     """
     with TemporaryDirectory() as folder:
         Path(folder, "ips.txt").write_text("\n".join(addresses))
         twistd = str(Path(sys.executable).with_name("twistd"))
         listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
         command = [twistd, "-n", "--pidfile=", "infernet-router", "--listen", listen, *flags]
-        if descriptors:
-            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$0" "$@"', *command]
+        if most_descriptors:
+            command = ["sh", "-c", f'ulimit -n {most_descriptors}; exec "$0" "$@"', *command]
         with _serving(command, port, folder) as served:
             yield served
 
@@ -298,6 +288,11 @@ def memory(process: int, name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
+
+
+def descriptors(process: int) -> int:
+    """Descriptors that a process has open."""
+    return sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
 
 
 def processor_seconds(process: int) -> float:

@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.loopback import (
     Load,
     PlayedFleet,
+    descriptors,
     leave_first_processor,
     machine,
     memory,
@@ -62,10 +63,10 @@ class Measured:
 
 
 def measure(
-    fleet: PlayedFleet, nodes: int, max_polls: int, seconds: int, descriptors: int
+    fleet: PlayedFleet, nodes: int, max_polls: int, seconds: int, most_descriptors: int
 ) -> Measured:
     addresses = fleet.addresses[:nodes]
-    with router(addresses, f"--max-polls={max_polls}", descriptors=descriptors) as served:
+    with router(addresses, f"--max-polls={max_polls}", most_descriptors=most_descriptors) as served:
         until(lambda: served.up() == nodes, "poll of every node")
         all_up = served.age
         fleet.forget()
@@ -85,7 +86,7 @@ def measure(
             load=load,
             stalest_under_load=max(fleet.gaps(), default=0.0),
             peak=memory(served.process, "VmHWM"),
-            descriptors=served.descriptors,
+            descriptors=descriptors(served.process),
             lost=served.log.read_text().count(" is down: "),
         )
 

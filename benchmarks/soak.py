@@ -32,7 +32,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.flapping import Node
-from benchmarks.loopback import free_port, machine, memory, processor_seconds
+from benchmarks.loopback import descriptors, free_port, machine, memory, processor_seconds
 from benchmarks.record import Fault, Record
 from benchmarks.vanishing import Clients
 
@@ -98,11 +98,6 @@ class Router:
         self.check()
         found = re.search(r"starting on (\d+)", self._log.read_text())
         return int(found[1]) if found else None
-
-    @property
-    def descriptors(self) -> int:
-        """Descriptors that are open now."""
-        return sum(1 for _ in Path(f"/proc/{self.id}/fd").iterdir())
 
     def hang_up(self) -> None:
         """Have it read its list."""
@@ -267,7 +262,7 @@ async def soak(
                 task.cancel()
             listed.path.write_text(NOBODY)
             with suppress(TimeoutError):
-                await until(lambda: router.descriptors <= measured.before, "no rest")
+                await until(lambda: descriptors(router.id) <= measured.before, "no rest")
             measured.after = await _at_rest(router)
             for task in tasks:
                 task.cancel()
@@ -281,7 +276,7 @@ async def _at_rest(router: Router) -> int:
     seen = []
     for _ in range(20):
         await asyncio.sleep(0.05)
-        seen.append(router.descriptors)
+        seen.append(descriptors(router.id))
     return min(seen)
 
 
