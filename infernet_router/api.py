@@ -1,7 +1,7 @@
 """The public HTTP API: Klein routes from a query through the fleet to JSON."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from typing import cast
@@ -17,9 +17,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, HTTPException
 
+from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, Fleet, NoNode, RunningContainer
-from infernet_router.models import CannotSurvey, Survey, Surveyor
+from infernet_router.models import CannotSurvey, Surveyor
 from infernet_router.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
+from infernet_router.pieces import LENGTH, in_pieces, send
 from infernet_router.query import BadRequest, Query
 from infernet_router.quoting import quoted
 from infernet_router.resources import Resources
@@ -117,25 +119,39 @@ class Api(Resource):
         return self._among(query, containers, answer)
 
     @app.route("/api/v1/containers", methods=["GET"])
-    def _containers(self, request: Request) -> bytes:
+    def _containers(self, request: Request) -> bytes | Deferred[bytes]:
         """What runs on how many of the nodes that are up."""
         if self._fleet.running is not self._running:
             self._running = self._fleet.running
             self._listing = msgspec.json.encode([asdict(each) for each in self._running])
-        return _send(request, 200, self._listing)
+        listing, length = self._listing, 1 + LENGTH
+        parts = (listing[at : at + length] for at in range(0, len(listing), length))
+        return _send_parts(request, parts)
 
     @app.route("/api/v1/resources", methods=["GET"])
     def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
         """What nodes say of themselves, or, of a model, whether they support it."""
         model = Query(request.uri).text("model_id", MAX_MODEL)
         if model is None:
-            return _answer(request, self._resources.said)
+            return self._by_node(request, self._resources.said)
+        surveyed = self._surveyor.survey(model)
+        return surveyed.addCallback(lambda survey: self._by_node(request, survey.answers.get))
 
-        def answer(survey: Survey) -> bytes:
-            answers = ((address, survey.answers.get(address)) for address in self._fleet.up)
-            return _answer(request, {str(a): said for a, said in answers if said is not None})
+    def _by_node(
+        self, request: Request, said: Callable[[NodeAddress], msgspec.Raw | None]
+    ) -> bytes | Deferred[bytes]:
+        """Answer with what each node that is up says, as it is when its turn to be sent comes."""
 
-        return self._surveyor.survey(model).addCallback(answer)
+        def parts() -> Iterator[bytes]:
+            before = b"{"
+            for address in self._fleet.addresses:
+                of_one = said(address) if self._fleet.is_up(address) else None
+                if of_one is not None:
+                    yield b"%s%s:%s" % (before, msgspec.json.encode(str(address)), of_one)
+                    before = b","
+            yield b"{}" if before == b"{" else b"}"
+
+        return _send_parts(request, parts())
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
@@ -220,8 +236,22 @@ def _send(request: IRequest, status: int, body: bytes) -> bytes:
     """Set status and headers of a JSON answer; gives its body, which HEAD does without."""
     if status != 200:
         request.setResponseCode(status, _PHRASES[status])
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"content-type", _JSON)
-    headers.setRawHeaders(b"content-length", [b"%d" % len(body)])
-    headers.setRawHeaders(b"cache-control", _NO_STORE)
+    _describe(request)
+    request.responseHeaders.setRawHeaders(b"content-length", [b"%d" % len(body)])
     return b"" if request.method == b"HEAD" else body
+
+
+def _send_parts(request: Request, parts: Iterable[bytes]) -> bytes | Deferred[bytes]:
+    """The body of a JSON answer that may be long: then it is made as its client reads it."""
+    pieces = in_pieces(parts)
+    first = next(pieces)
+    if len(first) <= LENGTH:
+        return _send(request, 200, first)
+    _describe(request)
+    return b"" if request.method == b"HEAD" else send(request, first, pieces)
+
+
+def _describe(request: IRequest) -> None:
+    """Set the headers of every JSON answer."""
+    request.responseHeaders.setRawHeaders(b"content-type", _JSON)
+    request.responseHeaders.setRawHeaders(b"cache-control", _NO_STORE)

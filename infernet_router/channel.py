@@ -20,7 +20,7 @@ _HEAD_TIME = 15.0
 """Seconds that a head may take from its first byte to its last, and a client to begin its first."""
 
 _IDLE_TIME = 60.0
-"""Seconds that a client has, after an answer, to read it and to begin its next request."""
+"""Seconds that a client has to read an answer, and after it to begin its next request."""
 
 _END_TIME = 2.0
 """Seconds that a client has to read why it is refused, or to ask when it is turned away."""
@@ -157,11 +157,13 @@ class Channel(HTTPChannel):
         super().pauseProducing()
         self._unread = True
         self.transport.pauseProducing()
+        if self._due == inf:  # it is a long answer, made as the client reads
+            self._allow(_IDLE_TIME)
 
     def resumeProducing(self) -> None:
         """The client has read its answers."""
-        super().resumeProducing()
         self._unread = False
+        super().resumeProducing()
         if not self._turn_is_due:
             self._take_turn()
 
@@ -191,6 +193,7 @@ class Channel(HTTPChannel):
         self._ended = True
         self._received = b""
         self.transport.unregisterProducer()
+        self.transport.resumeProducing()  # or the client's own end would not be seen
         self._allow(seconds)
         self._timer.reset(min(seconds, _HEAD_TIME))
 

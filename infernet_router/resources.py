@@ -108,15 +108,10 @@ class Resources(Service):
         self._loop.clock = clock
         self._stopped: Deferred[Any] = succeed(None)
 
-    @property
-    def said(self) -> dict[str, msgspec.Raw]:
-        """By the address of each node that is up and answered: an object, by container, in JSON."""
-        turns = ((address, self._turns.get(address)) for address in self._fleet.up)
-        return {
-            str(address): turn.said
-            for address, turn in turns
-            if turn is not None and turn.said is not None
-        }
+    def said(self, address: NodeAddress) -> msgspec.Raw | None:
+        """What a node said: an object, by container, in JSON; None while it has not answered."""
+        turn = self._turns.get(address)
+        return None if turn is None else turn.said
 
     @property
     def _interval(self) -> float:

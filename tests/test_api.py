@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import UNKNOWN_LENGTH
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -285,6 +286,15 @@ class ContainersTests(ApiTestCase):
         llm = {"id": "llm", "count": 1, "description": None}
         self.assertEqual(self.ask("/api/v1/containers").decoded, [llm])
 
+    def test_long(self) -> None:
+        """However much runs, all of it is listed."""
+        ids = [f"{number:060}" for number in range(2000)]
+        self.fleet.observed(NODE, report(*ids))
+        response = self.successResultOf(self.http.get("http://r.invalid/api/v1/containers"))
+        self.assertEqual(response.length, UNKNOWN_LENGTH)
+        listed = json.loads(self.successResultOf(response.content()))
+        self.assertEqual([each["id"] for each in listed], ids)
+
     def test_none(self) -> None:
         """Nothing runs when no node is up."""
         self.fleet.replace([])
@@ -316,6 +326,24 @@ class ModelTests(ApiTestCase):
         )
         self.fleet.missed(OTHER, "gone")
         self.assertEqual(self.ask("/api/v1/resources").decoded, {"https://node.invalid/prefix": {}})
+
+    def test_long(self) -> None:
+        """An answer that is long does not say how long; what nodes say meanwhile is in it."""
+        said = {"llm": {"version": "x" * 40_000}}
+        for address in (NODE, OTHER):
+            self.nodes[address].resources = said
+        self.clock.pump([1] * 65)
+        head = self.successResultOf(self.http.head("http://r.invalid/api/v1/resources"))
+        self.assertEqual(head.code, 200)
+        self.assertFalse(head.headers.hasHeader("content-length"))
+        response = self.successResultOf(self.http.get("http://r.invalid/api/v1/resources"))
+        self.assertEqual(response.length, UNKNOWN_LENGTH)
+        self.assertEqual(response.headers.getRawHeaders("content-type"), ["application/json"])
+        self.assertEqual(response.headers.getRawHeaders("cache-control"), ["no-store"])
+        self.assertEqual(
+            json.loads(self.successResultOf(response.content())),
+            {"https://node.invalid/prefix": said, "192.0.2.1:4000": said},
+        )
 
     def test_support(self) -> None:
         """With a model, each container's word on it is told, by node; ids may come unescaped."""

@@ -1,6 +1,7 @@
 """Tests of infernet_router.channel."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.interfaces import ISSLTransport
@@ -10,10 +11,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import directlyProvides
 
+from infernet_router.pieces import LENGTH, send
 from infernet_router.serving import ClosableSite
 
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 SLOW = GET.replace(b"/", b"/slow", 1)
+LONG = GET.replace(b"/", b"/long", 1)
+PIECE = b"x" * (LENGTH + 1)
 
 
 class Answering(Resource):
@@ -31,6 +35,10 @@ class Answering(Resource):
         if request.path == b"/slow":
             self.waiting.append(request)
             return NOT_DONE_YET
+        if request.path == b"/long":
+            sent = send(request, PIECE, iter([PIECE] * 2))
+            sent.addCallback(lambda _: request.finish())
+            return NOT_DONE_YET
         return b"answer"
 
     def answer(self) -> None:
@@ -44,6 +52,15 @@ class Socket(StringTransport):
 
     half_closed = False
     aborted = False
+
+    def write(self, data: bytes) -> None:
+        """What is longer than a buffer is not read until somebody says so."""
+        super().write(data)
+        if len(data) > LENGTH and self.producer is not None:
+            self.producer.pauseProducing()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self.write(b"".join(data))
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Whether to send what there is at once."""
@@ -199,6 +216,35 @@ class BackPressureTests(ChannelTestCase):
             self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
             self.assert_gone()
 
+    def test_long(self) -> None:
+        """A long answer is sent as its client reads, and then the next."""
+        self.send(LONG + GET)
+        for count in (1, 2, 3):
+            self.assertEqual(self.socket.value().count(PIECE), count)
+            self.assertEqual(self.resource.asked, [b"/long"])
+            self.channel.resumeProducing()
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/long", b"/"])
+        self.assertTrue(self.socket.value().endswith(b"answer"))
+        self.assertEqual(self.socket.producerState, "producing")
+
+    def test_long_read_slowly(self) -> None:
+        """A long answer that is not read in time is cut off, and nothing follows it."""
+        for more in (b"", GET):
+            self.setUp()
+            self.send(LONG, more)
+            self.wait(30)
+            self.channel.resumeProducing()
+            self.wait(29.75)
+            self.assertFalse(self.socket.disconnecting)
+            self.wait(0.25)
+            self.assertTrue(self.socket.disconnecting)
+            self.wait(2)
+            self.assertTrue(self.socket.aborted)
+            self.assertEqual(self.socket.value().count(PIECE), 2)
+            self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
+            self.assert_gone()
+
     def test_soon_read(self) -> None:
         """What waits has its turn only once, when its client reads at once."""
         self.send(GET * 3)
@@ -238,6 +284,14 @@ class RefusalTests(ChannelTestCase):
         self.assertIn(b"late answer", self.socket.value())
         self.assert_refused(400)
         self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 2)
+
+    def test_after_much(self) -> None:
+        """The end of a client that had sent too much for one turn is not missed."""
+        self.send(GET + b"\0" * 20_000)
+        self.assertEqual(self.socket.producerState, "paused")
+        self.reactor.advance(0)
+        self.assert_refused(414)
+        self.assertEqual(self.socket.producerState, "producing")
 
     def test_head(self) -> None:
         """HEAD is refused without a body."""

@@ -1,5 +1,6 @@
 """
-A simulated node as a process of its own, until it is killed: python node.py PORT KNOBS CONTAINER…
+A simulated node as a process of its own, until it is killed: python node.py INTERFACE PORT KNOBS
+CONTAINER…
 
 KNOBS is a JSON object of attributes of the node.
 """
@@ -16,11 +17,11 @@ from infernet_router.testing import SimulatedNode
 reactor: Any = installed_reactor
 
 
-def main(port: str, knobs: str, *containers: str) -> None:
+def main(interface: str, port: str, knobs: str, *containers: str) -> None:
     node = SimulatedNode(reactor, containers)
     for name, value in json.loads(knobs).items():
         setattr(node, name, value)
-    listening = reactor.listenTCP(int(port), Site(node), interface="127.0.0.1")
+    listening = reactor.listenTCP(int(port), Site(node), interface=interface)
     print(listening.getHost().port, flush=True)
     reactor.run()
 

@@ -108,6 +108,7 @@ class Node(Program):
     """
     A simulated node.
 
+    :param interface: where it listens; if on all, it is a node at every address of 127.0.0.0/8.
     :param knobs: attributes of it that are not as usual.
     """
 
@@ -116,6 +117,7 @@ class Node(Program):
         test: SynchronousTestCase,
         folder: Path,
         *containers: str,
+        interface: str = "127.0.0.1",
         port: int = 0,
         knobs: Mapping[str, object] | None = None,
     ) -> None:
@@ -125,6 +127,7 @@ class Node(Program):
             folder,
             sys.executable,
             node,
+            interface,
             str(port),
             json.dumps(knobs or {}),
             *containers,

@@ -22,6 +22,7 @@ PATIENCE = 30.0
 
 HOST = b"Host: r.invalid\r\n"
 LAST = HOST + b"Connection: close\r\n\r\n"
+RESOURCES = b"GET /api/v1/resources HTTP/1.1\r\n"
 DESCRIPTION = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
 TRAIL = b"\r\n\r\nGET /forged HTTP/1.1\r\n" + HOST + b"\r\n"
 """What follows a request that is refused, and is not interpreted."""
@@ -219,6 +220,30 @@ class HostileClientTests(SynchronousTestCase):
                 received = b""
                 while received.count(b'"openapi"') < 100:
                     received += greedy.recv(1024 * 1024)
+
+    def test_long_answers(self) -> None:
+        """Long answers that nobody reads fill no memory; who reads has the whole of his."""
+        said = {"llm": {"version": "x" * 60_000}}
+        node = Node(self, self.folder, "llm", interface="", knobs={"resources": said})
+        addresses = [f"127.0.1.{number}:{node.port}" for number in range(1, 51)]
+        (self.folder / "ips.txt").write_text("\n".join([self.node.address, *addresses]))
+        router, endpoints = self.serve()
+        everything = dict.fromkeys(addresses, said) | {self.node.address: {}}
+        until(lambda: router.get("/api/v1/resources") == (200, everything), "all resources")
+        before = router.memory()["VmHWM"]
+        for connect in endpoints:
+            clients = []
+            for _ in range(100):
+                clients.append(connect())
+                self.addCleanup(clients[-1].close)
+                clients[-1].sendall((RESOURCES + HOST + b"\r\n") * 2 + RESOURCES + LAST)
+                self.assertEqual(clients[-1].recv(1), b"H")
+            for _ in range(20):
+                self.assertIsNotNone(router.pick("llm"))
+            answers = self.rest(clients[0])
+            self.assertEqual(answers.count(b"TTP/1.1 200 OK\r\n"), 3)
+            self.assertEqual(answers.count(b'"version"'), 150)
+        self.assertLess(router.memory()["VmHWM"] - before, 80e6)
 
     def test_crowd(self) -> None:
         """Clients beyond what descriptors allow are told to come again, or nothing at all."""
