@@ -45,6 +45,10 @@ _MAX_HEADERS = 100
 """Headers of an answer at most, as in Python's http.client. To read a MiB of them takes half a
 second and 20 MiB."""
 
+_MAX_READ = 2 * 1024
+"""Bytes that are read of an answer before others have their turn. Most reports are no longer, and
+to parse as many takes a millisecond at worst: in chunks of one byte."""
+
 _HEAD_END = re.compile(rb"\n\r?\n")
 
 _START = b"HTTP/0.0 000 "
@@ -202,7 +206,14 @@ class _Bounded(ProtocolWrapper):
 
     def connectionMade(self) -> None:
         self._pool.open += 1
+        self._socket.bufferSize = _MAX_READ
         super().connectionMade()
+
+    @property
+    def _socket(self) -> Any:
+        """The transport without TLS."""
+        over = self.transport
+        return over.transport if isinstance(over, TLSMemoryBIOProtocol) else over
 
     def writeSequence(self, data: list[bytes]) -> None:
         self._head = b""
@@ -225,8 +236,8 @@ class _Bounded(ProtocolWrapper):
     def loseConnection(self) -> None:
         """Close, without waiting until the node, too, says that TLS ends, which it may never do."""
         super().loseConnection()
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
-            self.transport.transport.loseConnection()
+        if self._socket is not self.transport:
+            self._socket.loseConnection()
 
     def stopProducing(self) -> None:
         """No more of this answer is wanted: close at once, whatever the node still sends."""

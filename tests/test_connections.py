@@ -19,6 +19,11 @@ from infernet_router.connections import (
 )
 
 
+class Socket(StringTransport):
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Whether to send what there is at once."""
+
+
 class HTTPClientTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
@@ -31,7 +36,7 @@ class HTTPClientTests(SynchronousTestCase):
     def connected(self, number: int = -1) -> tuple[Any, Any]:
         """The connection of this number, or the last: its protocol and its transport."""
         _, _, factory, *_ = self.reactor.tcpClients[number]
-        protocol, transport = factory.buildProtocol(None), StringTransport()
+        protocol, transport = factory.buildProtocol(None), Socket()
         protocol.makeConnection(transport)
         return protocol, transport
 
@@ -67,6 +72,13 @@ class HTTPClientTests(SynchronousTestCase):
             answered = self.ask()
         self.assertEqual(len(self.reactor.tcpClients), 1)
         self.assertEqual(transport.value().count(b"GET /info HTTP/1.1"), 3)
+
+    def test_in_turn(self) -> None:
+        """Of a long answer, little is read at a time; with TLS, too."""
+        for url in ("http://192.0.2.1/info", "https://192.0.2.1/info"):
+            self.ask(url)
+            _, transport = self.connected()
+            self.assertEqual(transport.bufferSize, 2048)
 
     def test_shared_host(self) -> None:
         """Nodes behind one proxy keep a connection each, but no more than eight."""
