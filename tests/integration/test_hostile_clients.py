@@ -243,6 +243,10 @@ class HostileClientTests(SynchronousTestCase):
             answers = self.rest(clients[0])
             self.assertEqual(answers.count(b"TTP/1.1 200 OK\r\n"), 3)
             self.assertEqual(answers.count(b'"version"'), 150)
+            for client in clients:
+                client.close()
+        until(lambda: router.descriptors() < 30, "the end of all connections")
+        self.assertNotRegex(router.output(), "Traceback|Unhandled")
         self.assertLess(router.memory()["VmHWM"] - before, 80e6)
 
     def test_crowd(self) -> None:
