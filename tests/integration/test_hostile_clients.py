@@ -245,7 +245,7 @@ class HostileClientTests(SynchronousTestCase):
             self.assertEqual(answers.count(b'"version"'), 150)
             for client in clients:
                 client.close()
-        until(lambda: router.descriptors() < 30, "the end of all connections")
+        until(lambda: router.descriptors() < 100, "the end of all connections")
         self.assertNotRegex(router.output(), "Traceback|Unhandled")
         self.assertLess(router.memory()["VmHWM"] - before, 80e6)
 
