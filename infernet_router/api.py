@@ -1,9 +1,11 @@
 """The public HTTP API: Klein routes from a query through the fleet to JSON."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from operator import attrgetter
 from typing import cast
 
 import msgspec
@@ -38,6 +40,9 @@ _USUAL = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
 _HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
 """The usual Host; whether another is one is left to Klein."""
 
+_AT_ONCE = 100
+"""Containers that are listed together; what runs may change before the next are."""
+
 _JSON, _NO_STORE = [b"application/json"], [b"no-store"]
 
 log = Logger()
@@ -65,8 +70,6 @@ class Api(Resource):
         self._fleet = fleet
         self._resources = resources
         self._surveyor = surveyor
-        self._running: tuple[RunningContainer, ...] = ()
-        self._listing = b"[]"
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -120,13 +123,16 @@ class Api(Resource):
 
     @app.route("/api/v1/containers", methods=["GET"])
     def _containers(self, request: Request) -> bytes | Deferred[bytes]:
-        """What runs on how many of the nodes that are up."""
-        if self._fleet.running is not self._running:
-            self._running = self._fleet.running
-            self._listing = msgspec.json.encode([asdict(each) for each in self._running])
-        listing, length = self._listing, 1 + LENGTH
-        parts = (listing[at : at + length] for at in range(0, len(listing), length))
-        return _send_parts(request, parts)
+        """What runs on how many of the nodes that are up, as it is when it is sent."""
+
+        def parts() -> Iterator[bytes]:
+            before, following = b"[", ""
+            while some := _some(self._fleet.running, following):
+                yield before + msgspec.json.encode(some)[1:-1]
+                before, following = b",", some[-1].id + "\0"
+            yield b"[]" if before == b"[" else b"]"
+
+        return _send_parts(request, parts())
 
     @app.route("/api/v1/resources", methods=["GET"])
     def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
@@ -140,7 +146,7 @@ class Api(Resource):
     def _by_node(
         self, request: Request, said: Callable[[NodeAddress], msgspec.Raw | None]
     ) -> bytes | Deferred[bytes]:
-        """Answer with what each node that is up says, as it is when its turn to be sent comes."""
+        """Answer with what each node that is up says, as it is when it is sent."""
 
         def parts() -> Iterator[bytes]:
             before = b"{"
@@ -220,6 +226,12 @@ def _asked(query: Query) -> list[str]:
     if "" in containers:
         raise BadRequest("No containers specified: container is empty")
     return containers
+
+
+def _some(running: Sequence[RunningContainer], first: str) -> Sequence[RunningContainer]:
+    """The next of these containers, from this id on."""
+    at = bisect_left(running, first, key=attrgetter("id"))
+    return running[at : at + _AT_ONCE]
 
 
 def _answer(request: IRequest, content: object) -> bytes:

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, datetimeToString
@@ -152,13 +152,16 @@ class Channel(HTTPChannel):
             self._turn_is_due = True
             self.callLater(0, self._take_turn)
 
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """An answer begins that is made as the client reads: there is a time for all of it."""
+        super().registerProducer(producer, streaming)
+        self._allow(_IDLE_TIME)
+
     def pauseProducing(self) -> None:
         """The client does not read its answers: nothing more is read from it."""
         super().pauseProducing()
         self._unread = True
         self.transport.pauseProducing()
-        if self._due == inf:  # it is a long answer, made as the client reads
-            self._allow(_IDLE_TIME)
 
     def resumeProducing(self) -> None:
         """The client has read its answers."""
@@ -209,7 +212,8 @@ class Channel(HTTPChannel):
         never late: it waits no longer than the shortest time that is allowed while it runs.
         """
         left = self._due - self.factory.reactor.seconds()
-        if left <= 0 and self._ended:
+        if left <= 0 and (self._ended or self.requests):
+            # An answer that is cut off must not look whole, as it would to HTTP/1.0.
             self.transport.abortConnection()
             return
         self._timer = self.callLater(min(max(left, 0), _HEAD_TIME), self._check_time)

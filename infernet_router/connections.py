@@ -47,7 +47,8 @@ second and 20 MiB."""
 
 _MAX_READ = 2 * 1024
 """Bytes that are read of an answer before others have their turn. Most reports are no longer, and
-to parse as many takes a millisecond at worst: in chunks of one byte."""
+to parse as many takes a millisecond at worst: in chunks of one byte. TLS comes in records of 16 KiB
+at most, each read at once: that takes three."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 

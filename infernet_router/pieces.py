@@ -1,6 +1,7 @@
 """Pieces: sends an answer of any length as its client reads it."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -8,7 +9,7 @@ from twisted.web.http import Request
 from zope.interface import implementer
 
 LENGTH = 64 * 1024
-"""Bytes of a piece, at least, but of the last: at so many, a transport wants no more for now."""
+"""Bytes after which a transport wants no more for now. All pieces but the last are longer."""
 
 
 def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -41,40 +42,37 @@ def send(request: Request, first: bytes, others: Iterator[bytes]) -> Deferred[by
 
     :return: fires with no bytes when all are sent.
     """
-    sender = _Sender(request, others)
+    sender = _Sender(request, chain((first,), others))
     request.registerProducer(sender, streaming=True)
-    request.write(first)
-    if not sender.paused:
-        sender.resumeProducing()
+    sender.resumeProducing()
     return sender.sent
 
 
 @implementer(IPushProducer)
 class _Sender:
-    """Sends pieces while the client reads."""
+    """
+    Sends a piece whenever the client has read the one before.
+
+    It waits after each but the last even if no transport says so: one that is about to close drops
+    what it is given, and would otherwise be given everything at once.
+    """
 
     def __init__(self, request: Request, pieces: Iterator[bytes]) -> None:
         self._request = request
         self._pieces = pieces
-        self.paused = False
         self.sent: Deferred[bytes] = Deferred()
 
     def resumeProducing(self) -> None:
-        """Send pieces until the client has enough for now."""
-        self.paused = False
-        while not self.paused:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self.paused = True
-                self._request.unregisterProducer()
-                self.sent.callback(b"")
-            else:
-                self._request.write(piece)
+        """Send the next piece: there is room for it."""
+        piece = next(self._pieces, b"")
+        if piece:
+            self._request.write(piece)
+        if len(piece) <= LENGTH:
+            self._request.unregisterProducer()
+            self.sent.callback(b"")
 
     def pauseProducing(self) -> None:
-        """Send nothing until there is room again."""
-        self.paused = True
+        """There is no room for more; none is sent anyway."""
 
     def stopProducing(self) -> None:
-        """Send nothing any more: the client has gone."""
-        self.paused = True
+        """The client has gone."""

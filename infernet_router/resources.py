@@ -109,7 +109,7 @@ class Resources(Service):
         self._stopped: Deferred[Any] = succeed(None)
 
     def said(self, address: NodeAddress) -> msgspec.Raw | None:
-        """What a node said: an object, by container, in JSON; None while it has not answered."""
+        """What a node said last: an object, by container, in JSON; None while that is not known."""
         turn = self._turns.get(address)
         return None if turn is None else turn.said
 

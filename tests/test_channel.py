@@ -229,20 +229,18 @@ class BackPressureTests(ChannelTestCase):
         self.assertEqual(self.socket.producerState, "producing")
 
     def test_long_read_slowly(self) -> None:
-        """A long answer that is not read in time is cut off, and nothing follows it."""
-        for more in (b"", GET):
+        """A long answer not read in time is cut off, by a reset: it has to be seen that it is."""
+        for sent in ((LONG,), (LONG, GET), (LONG.replace(b"1.1", b"1.0"),)):
             self.setUp()
-            self.send(LONG, more)
+            self.send(*sent)
             self.wait(30)
             self.channel.resumeProducing()
             self.wait(29.75)
-            self.assertFalse(self.socket.disconnecting)
+            self.assertFalse(self.socket.aborted)
             self.wait(0.25)
-            self.assertTrue(self.socket.disconnecting)
-            self.wait(2)
             self.assertTrue(self.socket.aborted)
             self.assertEqual(self.socket.value().count(PIECE), 2)
-            self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
+            self.assertEqual(self.socket.value().count(b"HTTP/1."), 1)
             self.assert_gone()
 
     def test_soon_read(self) -> None:

@@ -1,6 +1,5 @@
 """Tests of infernet_router.pieces."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,10 +30,10 @@ class InPiecesTests(SynchronousTestCase):
 
 
 class Client:
-    """A request of a client that reads one piece, and then another whenever it is told to."""
+    """A request whose transport never says that it is full, as one that is about to close."""
 
     def __init__(self) -> None:
-        self.read: list[bytes] = []
+        self.written: list[bytes] = []
         self.producer: Any = None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -45,34 +44,26 @@ class Client:
         self.producer = None
 
     def write(self, piece: bytes) -> None:
-        self.read.append(piece)
-        self.producer.pauseProducing()
+        self.written.append(piece)
 
 
 class SendTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.made = 0
-        self.client: Any = Client()
-
-    def pieces(self) -> Iterator[bytes]:
-        for piece in (b"an", b"sw", b"er"):
-            self.made += 1
-            yield piece
+    def assert_sent(self, *pieces: bytes, calls: int) -> None:
+        """All is sent with so many calls for another piece, one with each, and then it fires."""
+        client: Any = Client()
+        others = iter(pieces)
+        sent = send(client, next(others), others)
+        for count in range(1, calls + 1):
+            self.assertEqual(client.written, list(pieces[:count]))
+            self.assertNoResult(sent)
+            client.producer.resumeProducing()
+        self.assertEqual(self.successResultOf(sent), b"")
+        self.assertEqual(client.written, list(pieces))
+        self.assertIsNone(client.producer)
 
     def test_send(self) -> None:
-        """A piece is made when the one before it is read, and it fires after the last."""
-        sent = send(self.client, b"the ", self.pieces())
-        for count in (0, 1, 2, 3):
-            self.assertEqual((self.made, len(self.client.read)), (count, 1 + count))
-            self.assertNoResult(sent)
-            self.client.producer.resumeProducing()
-        self.assertEqual(self.successResultOf(sent), b"")
-        self.assertEqual(b"".join(self.client.read), b"the answer")
-        self.assertIsNone(self.client.producer)
-
-    def test_gone(self) -> None:
-        """For a client that has gone, no more is made."""
-        sent = send(self.client, b"the ", self.pieces())
-        self.client.producer.stopProducing()
-        self.assertEqual(self.made, 0)
-        self.assertNoResult(sent)
+        """A piece is made when it is asked for; the end follows a last one that is short."""
+        one, another = bytes(LENGTH + 1), bytes(LENGTH + 2)
+        self.assert_sent(one, another, b"rest", calls=2)
+        self.assert_sent(one, another, calls=2)
+        self.assert_sent(one, bytes(LENGTH), calls=1)
