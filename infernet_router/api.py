@@ -40,9 +40,6 @@ _USUAL = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
 _HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
 """The usual Host; whether another is one is left to Klein."""
 
-_AT_ONCE = 100
-"""Containers that are listed together; what runs may change before the next are."""
-
 _JSON, _NO_STORE = [b"application/json"], [b"no-store"]
 
 log = Logger()
@@ -127,9 +124,9 @@ class Api(Resource):
 
         def parts() -> Iterator[bytes]:
             before, following = b"[", ""
-            while some := _some(self._fleet.running, following):
-                yield before + msgspec.json.encode(some)[1:-1]
-                before, following = b",", some[-1].id + "\0"
+            while container := _first(self._fleet.running, following):
+                yield before + msgspec.json.encode(container)
+                before, following = b",", container.id + "\0"
             yield b"[]" if before == b"[" else b"]"
 
         return _send_parts(request, parts())
@@ -228,10 +225,10 @@ def _asked(query: Query) -> list[str]:
     return containers
 
 
-def _some(running: Sequence[RunningContainer], first: str) -> Sequence[RunningContainer]:
-    """The next of these containers, from this id on."""
-    at = bisect_left(running, first, key=attrgetter("id"))
-    return running[at : at + _AT_ONCE]
+def _first(running: Sequence[RunningContainer], id: str) -> RunningContainer | None:
+    """The first of these containers that has this id or a later one."""
+    at = bisect_left(running, id, key=attrgetter("id"))
+    return running[at] if at < len(running) else None
 
 
 def _answer(request: IRequest, content: object) -> bytes:

@@ -213,7 +213,8 @@ class Channel(HTTPChannel):
         """
         left = self._due - self.factory.reactor.seconds()
         if left <= 0 and (self._ended or self.requests):
-            # An answer that is cut off must not look whole, as it would to HTTP/1.0.
+            # An answer that is cut off must not look whole, as it would to HTTP/1.0; on a unix
+            # socket, which knows no reset, it still does, but it is no JSON.
             self.transport.abortConnection()
             return
         self._timer = self.callLater(min(max(left, 0), _HEAD_TIME), self._check_time)

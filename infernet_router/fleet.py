@@ -340,7 +340,7 @@ class Fleet:
 
     @property
     def running(self) -> tuple[RunningContainer, ...]:
-        """Every container that an up node runs, by id; another tuple whenever this changes."""
+        """Every container that an up node runs, sorted by id."""
         if self._listing is None:
             counts = Counter[str]()
             for groups in (self._external, self._internal):

@@ -1,7 +1,6 @@
 """Pieces: sends an answer of any length as its client reads it."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -40,11 +39,12 @@ def send(request: Request, first: bytes, others: Iterator[bytes]) -> Deferred[by
 
     So what clients do not read takes little memory, however long it is.
 
+    :param others: all but the last longer than LENGTH; a shorter one is taken for the end.
     :return: fires with no bytes when all are sent.
     """
-    sender = _Sender(request, chain((first,), others))
+    sender = _Sender(request, others)
     request.registerProducer(sender, streaming=True)
-    sender.resumeProducing()
+    sender.send(first)
     return sender.sent
 
 
@@ -64,7 +64,10 @@ class _Sender:
 
     def resumeProducing(self) -> None:
         """Send the next piece: there is room for it."""
-        piece = next(self._pieces, b"")
+        self.send(next(self._pieces, b""))
+
+    def send(self, piece: bytes) -> None:
+        """Send this piece; a short one is the last."""
         if piece:
             self._request.write(piece)
         if len(piece) <= LENGTH:

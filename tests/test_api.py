@@ -20,6 +20,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.fleet import Fleet
 from infernet_router.models import Surveyor
+from infernet_router.pieces import LENGTH
 from infernet_router.resources import Resources
 from infernet_router.serving import ClosableSite
 from infernet_router.testing import SimulatedNode
@@ -99,7 +100,9 @@ class ApiTestCase(SynchronousTestCase):
         self.assertFalse(socket.disconnecting)
         while not socket.disconnecting:
             meanwhile()
+            before = len(socket.value())
             channel.resumeProducing()
+            self.assertLess(len(socket.value()) - before, 2 * LENGTH)
         head, body = socket.value().split(b"\r\n\r\n")
         headers = head.lower().splitlines()
         self.assertEqual(headers[0], b"http/1.0 200 ok")
@@ -320,6 +323,11 @@ class ContainersTests(ApiTestCase):
         self.assertIn(as_before, range(100, 900))
         rest = ids[2 * as_before + 1 :: 2]
         self.assertEqual(listed, ["", *ids[: 2 * as_before], *rest, "last"])
+
+        description = "\1" * 10_000
+        self.fleet.observed(NODE, report(*ids[:50], description=description))
+        listed = self.read("/api/v1/containers", lambda: None)
+        self.assertEqual([each["description"] for each in listed], [description] * 50)
 
     def test_none(self) -> None:
         """Nothing runs when no node is up."""

@@ -29,11 +29,25 @@ class InPiecesTests(SynchronousTestCase):
         self.assertEqual(list(in_pieces([part, part])), [part, part])
 
 
+class Piece(bytes):
+    """A piece; they are counted."""
+
+    made = 0
+    kept = 0
+
+    def __init__(self, length: int) -> None:
+        Piece.made += 1
+        Piece.kept += 1
+
+    def __del__(self) -> None:
+        Piece.kept -= 1
+
+
 class Client:
     """A request whose transport never says that it is full, as one that is about to close."""
 
     def __init__(self) -> None:
-        self.written: list[bytes] = []
+        self.written: list[int] = []
         self.producer: Any = None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -44,26 +58,28 @@ class Client:
         self.producer = None
 
     def write(self, piece: bytes) -> None:
-        self.written.append(piece)
+        self.written.append(len(piece))
 
 
 class SendTests(SynchronousTestCase):
-    def assert_sent(self, *pieces: bytes, calls: int) -> None:
-        """All is sent with so many calls for another piece, one with each, and then it fires."""
+    def assert_sent(self, *lengths: int, calls: int) -> None:
+        """Pieces are sent with so many calls for another, one with each, and then it fires."""
         client: Any = Client()
-        others = iter(pieces)
-        sent = send(client, next(others), others)
+        first, *others = lengths
+        Piece.made = 0
+        sent = send(client, Piece(first), map(Piece, others))
         for count in range(1, calls + 1):
-            self.assertEqual(client.written, list(pieces[:count]))
+            self.assertEqual(client.written, list(lengths[:count]))
+            self.assertEqual((Piece.made, Piece.kept), (count, 0))
             self.assertNoResult(sent)
             client.producer.resumeProducing()
         self.assertEqual(self.successResultOf(sent), b"")
-        self.assertEqual(client.written, list(pieces))
+        self.assertEqual(client.written, list(lengths))
+        self.assertEqual(Piece.kept, 0)
         self.assertIsNone(client.producer)
 
     def test_send(self) -> None:
-        """A piece is made when it is asked for; the end follows a last one that is short."""
-        one, another = bytes(LENGTH + 1), bytes(LENGTH + 2)
-        self.assert_sent(one, another, b"rest", calls=2)
-        self.assert_sent(one, another, calls=2)
-        self.assert_sent(one, bytes(LENGTH), calls=1)
+        """A piece is made when it is asked for, and not kept; a short one is the last."""
+        self.assert_sent(LENGTH + 1, LENGTH + 2, 1, calls=2)
+        self.assert_sent(LENGTH + 1, LENGTH + 2, calls=2)
+        self.assert_sent(LENGTH + 1, LENGTH, calls=1)
