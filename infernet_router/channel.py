@@ -90,7 +90,11 @@ class Channel(HTTPChannel):
         self._ended = True
         if self._timer.active():
             self._timer.cancel()
+        requests = tuple(self.requests)
         super().connectionLost(reason)
+        for request in requests:
+            # In a cycle, it would keep what the client did not read until garbage is collected.
+            request.transport = None
         self.factory.lost(self)
 
     def dataReceived(self, data: bytes) -> None:

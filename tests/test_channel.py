@@ -1,11 +1,15 @@
 """Tests of infernet_router.channel."""
 
+import gc
 import json
 from collections.abc import Iterable
 from typing import Any
+from weakref import ref
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -242,6 +246,20 @@ class BackPressureTests(ChannelTestCase):
             self.assertEqual(self.socket.value().count(PIECE), 2)
             self.assertEqual(self.socket.value().count(b"HTTP/1."), 1)
             self.assert_gone()
+
+    def test_long_gone(self) -> None:
+        """What a client has not read is freed when it leaves."""
+        socket = Socket()
+        channel = self.connect(socket)
+        channel.dataReceived(LONG)
+        self.assertIn(PIECE, socket.value())
+        unread = ref(socket)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        channel.connectionLost(Failure(ConnectionDone()))
+        socket.producer = None  # as a real one does
+        del channel, socket
+        self.assertIsNone(unread())
 
     def test_soon_read(self) -> None:
         """What waits has its turn only once, when its client reads at once."""
