@@ -80,6 +80,8 @@ class Api(Resource):
             with suppress(Exception):
                 return cast(bytes, self._ip(request))
         path = request.postpath or []
+        if request.method != request.method.upper():  # Klein would take get for GET
+            return error_body(request, 501, "there is no such method")
         try:
             b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from errno import EACCES
 from itertools import chain
 from pathlib import Path
+from stat import S_ISCHR, S_ISFIFO
 from typing import Any
 
 from attrs import frozen
@@ -22,6 +23,10 @@ EXAMPLE = "copy ips.txt.example to ips.txt and put your nodes in it, one address
 
 _LOOK = 0.5
 """Seconds from one look at a file to the next; a change is taken at the second that sees it."""
+
+_MAX_FILE = 8 * 1024 * 1024
+"""The largest file that is read, in bytes: a hundred thousand nodes need 3 MiB, and nothing is
+answered while it is read."""
 
 _FIRST_RETRY = 1.0
 """Seconds until a source that failed is asked again; doubled each time it fails again."""
@@ -110,6 +115,11 @@ def read_address_file(path: Path) -> tuple[NodeAddress | DnsName, ...]:
         which the message then lists each.
     """
     try:
+        status = path.stat()
+        if S_ISFIFO(status.st_mode) or S_ISCHR(status.st_mode):  # the read might never end
+            raise BadSource(f"{path} is a pipe or a device, not a file of addresses")
+        if status.st_size > _MAX_FILE:
+            raise BadSource(f"{path} is larger than {_MAX_FILE // 2**20} MiB")
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         raise NoFile(f"there is no {path}: {EXAMPLE}") from None

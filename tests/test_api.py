@@ -190,6 +190,15 @@ class IpTests(ApiTestCase):
             self.assert_error(path, 404, f"no such path: '{path}'")
         self.assert_error("/%0a%3Cb%3E", 404, "no such path: '/%0a%3Cb%3E'")
 
+    def test_small_letters(self) -> None:
+        """Methods are in capitals."""
+        socket = Socket()
+        channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
+        channel.makeConnection(socket)
+        channel.dataReceived(b"get /api/v1/ip?container=llm HTTP/1.1\r\nHost: r.invalid\r\n\r\n")
+        self.assertTrue(socket.value().startswith(b"HTTP/1.1 501 Not Implemented\r\n"))
+        self.assertTrue(socket.value().endswith(b'{"error":"there is no such method"}'))
+
     def test_other_method(self) -> None:
         """Any other method is 405, and says which are allowed."""
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):

@@ -202,8 +202,28 @@ class ReadAddressFileTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """A file that cannot be read says why, and what to do if that helps."""
-        self.path = Forbidden("ips.txt")
-        self.assert_bad("cannot read ips.txt: Permission denied; make it readable")
+        self.path.touch()
+        self.path = Forbidden(self.path)
+        self.assert_bad(f"cannot read {self.path}: Permission denied; make it readable")
+
+    def test_endless(self) -> None:
+        """What can be read for ever is not read at all."""
+        os.mkfifo(self.path)
+        reason = "is a pipe or a device, not a file of addresses"
+        self.assert_bad(f"{self.path} {reason}")
+        self.path = Path("/dev/zero")
+        self.assert_bad(f"/dev/zero {reason}")
+
+    def test_large(self) -> None:
+        """A file may have 8 MiB."""
+        self.path.write_text("192.0.2.1\n")
+        for size in (8 * 2**20, 8 * 2**20 + 1):
+            with self.path.open("a") as file:
+                file.write("#" * (size - self.path.stat().st_size))
+            if size > 8 * 2**20:
+                self.assert_bad(f"{self.path} is larger than 8 MiB")
+            else:
+                self.assertEqual(read_address_file(self.path), (parse_address("192.0.2.1"),))
 
     def test_no_file(self) -> None:
         """A path that leads to no file says why."""
