@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from random import Random
 
+import msgspec
 from attrs import frozen
 
 from infernet_router.addresses import NodeAddress
@@ -48,8 +49,7 @@ class States:
     """Those whose first poll is not back."""
 
 
-@frozen
-class RunningContainer:
+class RunningContainer(msgspec.Struct, frozen=True):
     """A container, and the nodes that are up and run it."""
 
     id: str

@@ -310,6 +310,7 @@ class ContainersTests(ApiTestCase):
         for _ in range(2):
             response = self.ask("/api/v1/containers?n=1")
             self.assertEqual((response.code, response.decoded), (200, [aid, llm]))
+        self.assertEqual(list(response.decoded[0]), ["id", "count", "description"])
         self.fleet.observed(OTHER, report("llm"))
         llm["count"] = 2
         self.assertEqual(self.ask("/api/v1/containers").decoded, [aid, llm])
