@@ -79,9 +79,9 @@ class Api(Resource):
             # Klein takes longer to route it than all else takes together. Errors are left to it.
             with suppress(Exception):
                 return cast(bytes, self._ip(request))
-        path = request.postpath or []
         if request.method != request.method.upper():  # Klein would take get for GET
             return error_body(request, 501, "there is no such method")
+        path = request.postpath or []
         try:
             b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:

@@ -91,11 +91,16 @@ class ApiTestCase(SynchronousTestCase):
         response.decoded = json.loads(body) if body else None
         return response
 
+    def connect(self) -> tuple[Any, Socket]:
+        """A client's connection to the API."""
+        channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
+        socket = Socket()
+        channel.makeConnection(socket)
+        return channel, socket
+
     def read(self, path: str, meanwhile: Callable[[], object]) -> Any:
         """A long answer, decoded, to a client that reads it piece by piece."""
-        socket = Socket()
-        channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
-        channel.makeConnection(socket)
+        channel, socket = self.connect()
         channel.dataReceived(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
         self.assertFalse(socket.disconnecting)
         while not socket.disconnecting:
@@ -192,9 +197,7 @@ class IpTests(ApiTestCase):
 
     def test_small_letters(self) -> None:
         """Methods are in capitals."""
-        socket = Socket()
-        channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
-        channel.makeConnection(socket)
+        channel, socket = self.connect()
         channel.dataReceived(b"get /api/v1/ip?container=llm HTTP/1.1\r\nHost: r.invalid\r\n\r\n")
         self.assertTrue(socket.value().startswith(b"HTTP/1.1 501 Not Implemented\r\n"))
         self.assertTrue(socket.value().endswith(b'{"error":"there is no such method"}'))
