@@ -52,9 +52,11 @@ class LeastPending(Fleet):
         super().__init__(*arguments)
         self._pending: dict[NodeAddress, int] = {}
 
-    def observed(self, address: NodeAddress, report: NodeReport) -> CameUp | None:
+    def observed(
+        self, address: NodeAddress, report: NodeReport, at: float | None = None
+    ) -> CameUp | None:
         self._pending[address] = sum(report.pending.values())
-        return super().observed(address, report)
+        return super().observed(address, report, at)
 
     def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
         return min(self._pending, key=self._pending.__getitem__)

@@ -94,24 +94,24 @@ class Penalising(_Policy):
         super().__init__(world, random)
         self._utilization = Utilization(world)
         self._loads = Loads()
-        self._places = [self._loads.add() for _ in range(world.scenario.nodes)]
+        self._indices = [self._loads.add() for _ in range(world.scenario.nodes)]
 
     def observed(self, node: int, pending: int, now: float) -> None:
         self._utilization.told(node, now)
-        self._loads.reported(self._places[node], now, pending)
+        self._loads.reported(self._indices[node], now, pending)
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         def cost(node: int) -> float:
-            place = self._places[node]
-            price: float = self._loads.rate(place) ** -0.6
+            index = self._indices[node]
+            price: float = self._loads.rate(index) ** -0.6
             return (
-                (self._loads.jobs(place, now) + 1.0) * price * (1.0 + self._utilization.last[node])
+                (self._loads.jobs(index, now) + 1.0) * price * (1.0 + self._utilization.last[node])
             )
 
         candidates = self.world.candidates[containers]
         some = self.random.sample(candidates, 16) if len(candidates) > 16 else candidates
         best = min(some, key=cost)
-        self._loads.assign(self._places[best], now, 1.0)
+        self._loads.assign(self._indices[best], now, 1.0)
         return best
 
 

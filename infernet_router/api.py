@@ -20,7 +20,8 @@ from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, HTTPException
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet import Among, Fleet, NoNode, RunningContainer
+from infernet_router.catalogue import RunningContainer
+from infernet_router.fleet import Among, Fleet, NoNode
 from infernet_router.models import CannotSurvey, Surveyor
 from infernet_router.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
 from infernet_router.pieces import LENGTH, in_pieces, send

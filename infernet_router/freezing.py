@@ -4,7 +4,7 @@ import gc
 
 from twisted.application.service import Service
 
-from infernet_router.fleet import Fleet
+from infernet_router.fleet import Event, Fleet
 
 _ALL = 2
 """The generation whose collection goes over all objects that are not frozen."""
@@ -27,29 +27,32 @@ class Freezer(Service):
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._learned = 0
-        """Nodes that the fleet had learned of when it was frozen."""
+        self._new = 0
+        """Nodes that were added since the last freeze."""
         self._thawed = True
 
     def startService(self) -> None:
         super().startService()
+        self._changes = self._fleet.follow_changes()
         gc.freeze()
         gc.callbacks.append(self._collected)
 
     def stopService(self) -> None:
         super().stopService()
         gc.callbacks.remove(self._collected)
+        self._changes.close()
         gc.unfreeze()
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         """A collection began or ended."""
-        if phase != "stop" or info["generation"] != _ALL:
+        if phase != "stop":
             return
-        if self._fleet.learned - self._learned < _MANY:
+        self._new += sum(change.event is Event.ADDED for change in self._changes.read())
+        if info["generation"] != _ALL or self._new < _MANY:
             return
         if self._thawed:
             gc.freeze()
-            self._learned = self._fleet.learned
+            self._new = 0
         else:
             gc.unfreeze()
         self._thawed = not self._thawed

@@ -20,6 +20,7 @@ from heapq import nsmallest
 from math import exp, inf, isnan, log, nan
 from random import Random
 
+import msgspec
 from attrs import field, frozen
 
 _TRAVEL = 0.1
@@ -69,37 +70,6 @@ Simulated, the best lies between."""
 
 _MIXTURE = 0.1
 """The part of a new job in the mean weight of a node's jobs."""
-
-STRIDE = 15
-"""How many numbers there are for each node. The first is when one job is left there; then:"""
-
-_RATE = 1
-"""The jobs a second that it is believed to get done while it has any."""
-_PRICE = 2
-"""That rate to the power -0.6, times the doubt."""
-_HAD = 3
-"""The jobs at its last report; nan while that means nothing."""
-_TRAVELLING = 4
-"""The jobs that had not reached it"""
-_AT = 5
-"""at this time."""
-_WEIGHT = 6
-"""What its jobs weigh on average."""
-_PENDING = 7
-"""What it said was pending."""
-_DONE = 8
-"""The jobs that it got done"""
-_BUSY = 9
-"""in so many seconds in which it had any, as far as it is remembered."""
-_DONE_LATELY = 10
-"""The same, of the last few jobs."""
-_BUSY_LATELY = 11
-_SIGHTS = 12
-"""How often it was seen at work lately,"""
-_CHANCES = 13
-"""and how often it should have been."""
-_ASSIGNED = 14
-"""The jobs handed to it since its last report."""
 
 
 @frozen
@@ -151,173 +121,224 @@ class Pace:
         self._busy += busy - self._busy / self._MEMORY
 
 
+class _History(msgspec.Struct, gc=False):
+    """What is remembered of one node, to learn from its next report."""
+
+    reported: float = nan
+    """Jobs at its last report; NaN when the next report cannot be compared with it."""
+    pending: float = 0.0
+    """What its last report said was pending."""
+    assigned: float = 0.0
+    """Jobs handed to it since its last report."""
+    travelling: float = 0.0
+    """Jobs that had not reached it at `travelling_at`."""
+    travelling_at: float = 0.0
+    mean_weight: float = 1.0
+    """What its jobs weigh on average."""
+    done: float = 0.0
+    """Jobs that it finished in `busy` seconds of having any, older ones counting for less."""
+    busy: float = 0.0
+    done_lately: float = 0.0
+    """The same over the last few jobs only."""
+    busy_lately: float = 0.0
+    sights: float = 0.0
+    """Recent reports that showed it at work."""
+    chances: float = 0.0
+    """Recent reports that should have shown it at work."""
+    weight: float = 1.0
+    """The operator's: it gets that many times the share of an ordinary node."""
+
+
 class Loads:
     """
-    The queues of the nodes of a fleet, each at a place of its own.
+    The queues of the nodes of a fleet; each node is known by an index.
 
-    The jobs in a queue grow by each that is handed to the node, and drain at its rate while there
-    is more than one. When the last one ends is not known, so the chance that it is still there
-    decays. Each report puts the jobs right, and what they were off by tells how fast the node is.
+    A queue grows by each job that is handed to the node, and drains at the node's rate while it
+    holds more than one job. When the last job ends is unknown, so the estimate decays from one job
+    to none. Each report corrects the estimate, and the size of the correction tells how fast the
+    node is.
 
-    A report counts jobs, whatever each of them costs, so they are taken to cost what the jobs
+    A report counts jobs whatever each of them costs, so they are taken to cost what the jobs
     handed to the node lately cost on average.
 
-    The numbers of a node stand together in one array: spread over objects, most of those a pick
-    reads in a large fleet would have to be fetched from main memory, one after the other.
+    A pick reads three numbers of each candidate. They are kept in arrays, so that those of
+    neighbours share cache lines; all else that is known of a node is in an object of its own.
     """
 
     def __init__(self) -> None:
         self._pace = Pace()
-        self._numbers = array("d")
+        self._one_left_at = array("d")
+        """When one job will be left at each node."""
+        self._rates = array("d")
+        """The jobs a second that each node is believed to finish while it has any."""
+        self._prices = array("d")
+        """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / weight."""
+        self._histories: list[_History] = []
         self._free: list[int] = []
 
     def add(self) -> int:
-        """The place of a node that nothing is known of: a multiple of STRIDE."""
-        place = self._free.pop() if self._free else len(self._numbers)
-        self._numbers[place : place + STRIDE] = array("d", [0.0] * STRIDE)
-        self._numbers[place + _HAD] = nan
-        self._numbers[place + _WEIGHT] = 1.0
-        self._set_rate(place)
-        self._set_jobs(place, 0.0, 0.0)
-        return place
+        """The index of a new node, of which nothing is known."""
+        if self._free:
+            index = self._free.pop()
+        else:
+            index = len(self._histories)
+            for numbers in (self._one_left_at, self._rates, self._prices):
+                numbers.append(0.0)
+            self._histories.append(_History())
+        self._settle_rate(index)
+        self._set_jobs(index, 0.0, 0.0)
+        return index
 
-    def remove(self, place: int) -> None:
-        """Forget the node at a place; another may get it."""
-        self._free.append(place)
+    def remove(self, index: int) -> None:
+        """Forget a node; another one may get its index."""
+        self._histories[index] = _History()
+        self._free.append(index)
 
-    def jobs(self, place: int, now: float) -> float:
-        """The jobs that wait or run at a node at `now`; the part of a job is the chance of one."""
-        ahead = (self._numbers[place] - now) * self._numbers[place + _RATE]
+    def jobs(self, index: int, now: float) -> float:
+        """The jobs that wait or run at a node at `now`; a fraction is the chance of one more."""
+        ahead = (self._one_left_at[index] - now) * self._rates[index]
         return ahead + 1.0 if ahead > 0.0 else exp(ahead)
 
-    def rate(self, place: int) -> float:
-        """Jobs a second that a node is believed to get done while it has any."""
-        return self._numbers[place + _RATE]
+    def rate(self, index: int) -> float:
+        """The jobs a second that a node is believed to finish while it has any."""
+        return self._rates[index]
 
-    def cheapest(self, places: Iterable[int], now: float, weight: float, random: Random) -> int:
-        """
-        Where it costs all users least to hand out a job of this weight, ties broken at random.
+    def assigned(self, index: int) -> float:
+        """The jobs handed to a node since its last report."""
+        return self._histories[index].assigned
 
-        The cost is the jobs that would then be there over the node's rate to the power 0.6. A node
-        that should have been seen at work far more often than it was costs several times as much.
+    def doubt(self, index: int) -> float:
+        """The factor, 1 or more, on the cost of a node that is too seldom seen at work."""
+        history = self._histories[index]
+        return max(1.0, (1.0 + _EXPECTED * history.chances) / (1.0 + history.sights))
+
+    def set_weight(self, index: int, weight: float) -> None:
+        """Divide a node's price by this from now on."""
+        self._histories[index].weight = weight
+        self._set_price(index)
+
+    def cheapest(self, indices: Iterable[int], now: float, weight: float, random: Random) -> int:
         """
-        numbers = self._numbers
+        The node where a job of this weight costs all users least; ties are broken at random.
+
+        The cost is the jobs that would then be there, divided by the node's rate to the power 0.6
+        and by its weight. It is several times as high for a node that is doubted.
+        """
+        one_left_at, rates, prices = self._one_left_at, self._rates, self._prices
         best, lowest, ties = -1, inf, 1
-        for place in places:
-            ahead = (numbers[place] - now) * numbers[place + _RATE]
-            cost = ((ahead + 1.0 if ahead > 0.0 else exp(ahead)) + weight) * numbers[place + _PRICE]
+        for index in indices:
+            ahead = (one_left_at[index] - now) * rates[index]
+            cost = ((ahead + 1.0 if ahead > 0.0 else exp(ahead)) + weight) * prices[index]
             if cost < lowest:
-                best, lowest, ties = place, cost, 1
+                best, lowest, ties = index, cost, 1
             elif cost == lowest:
                 ties += 1
                 if random.random() * ties < 1.0:
-                    best = place
+                    best = index
         return best
 
     def cheapest_first(
-        self, places: Collection[int], now: float, weight: float, count: int, order: int
+        self, indices: Collection[int], now: float, weight: float, count: int, order: int
     ) -> list[int]:
         """
-        The `count` places where such a job costs least, as `cheapest` has it, best first.
+        The `count` nodes where such a job costs least, as `cheapest` has it, best first.
 
-        Ties stand in the order of their places' exclusive or with `order`, the same in each call.
-        It takes as long as one look at each place, unless most of them are wanted: they are not
-        all put in order.
+        Ties are ordered by the exclusive or of their index and `order`, the same in each call.
+        The time is about that of looking at each node once, unless most of them are wanted.
         """
-        numbers = self._numbers
-        costs = [(self.jobs(place, now) + weight) * numbers[place + _PRICE] for place in places]
-        ties = [place ^ order for place in places]
-        return [place for _, _, place in nsmallest(count, zip(costs, ties, places, strict=True))]
+        prices = self._prices
+        costs = [(self.jobs(index, now) + weight) * prices[index] for index in indices]
+        ties = [index ^ order for index in indices]
+        return [index for _, _, index in nsmallest(count, zip(costs, ties, indices, strict=True))]
 
-    def assign(self, place: int, now: float, weight: float) -> None:
+    def assign(self, index: int, now: float, weight: float) -> None:
         """A job of this weight is handed to a node."""
-        numbers = self._numbers
-        if numbers[place] > now:  # the same as below, in fewer steps: this is done for each request
-            numbers[place] += weight / numbers[place + _RATE]
+        history = self._histories[index]
+        if self._one_left_at[index] > now:  # the same as below in fewer steps, once a request
+            self._one_left_at[index] += weight / self._rates[index]
         else:
-            self._set_jobs(place, now, self.jobs(place, now) + weight)
-        numbers[place + _ASSIGNED] += weight
-        numbers[place + _TRAVELLING] = self._travelling(place, now) + weight
-        numbers[place + _AT] = now
-        numbers[place + _WEIGHT] += (weight - numbers[place + _WEIGHT]) * _MIXTURE
+            self._set_jobs(index, now, self.jobs(index, now) + weight)
+        history.assigned += weight
+        history.travelling = _travelling(history, now) + weight
+        history.travelling_at = now
+        history.mean_weight += (weight - history.mean_weight) * _MIXTURE
 
-    def reported(self, place: int, now: float, pending: float) -> None:
+    def reported(self, index: int, at: float, pending: float) -> None:
         """
-        A node says that `pending` jobs wait or run there, as Weights.of_pending counts them.
+        A node said at `at` that `pending` jobs wait or run there, as Weights.of_pending has it.
 
-        Those handed to it just now are not all among them: they are on their way.
+        Jobs handed to it just before are still on their way, and come on top of these.
         """
-        numbers = self._numbers
-        jobs = pending * numbers[place + _WEIGHT] + self._travelling(place, now)
-        had, assigned = numbers[place + _HAD], numbers[place + _ASSIGNED]
-        if not isnan(had):
-            left = self.jobs(place, now)
-            changed = pending != numbers[place + _PENDING]
+        history = self._histories[index]
+        jobs = pending * history.mean_weight + _travelling(history, at)
+        if not isnan(history.reported):
+            left = self.jobs(index, at)
+            changed = pending != history.pending
             kept = exp(-1 / _REMEMBERED)
-            numbers[place + _SIGHTS] *= kept
-            numbers[place + _CHANCES] *= kept
-            if changed or assigned:
-                numbers[place + _SIGHTS] += changed and pending > 0
-                numbers[place + _CHANCES] += min(1.0, left)
-            self._learn(place, had + assigned - jobs, had + assigned - left)
-        self._set_rate(place)
-        self._set_jobs(place, now, jobs)
-        numbers[place + _HAD] = jobs
-        numbers[place + _ASSIGNED] = 0.0
-        numbers[place + _PENDING] = pending
+            history.sights *= kept
+            history.chances *= kept
+            if changed or history.assigned:
+                history.sights += changed and pending > 0
+                history.chances += min(1.0, left)
+            had = history.reported + history.assigned
+            self._learn(history, self._rates[index], had - jobs, had - left)
+        self._settle_rate(index)
+        self._set_jobs(index, at, jobs)
+        history.reported = jobs
+        history.assigned = 0.0
+        history.pending = pending
 
-    def lost(self, place: int) -> None:
-        """A node gave no report: nothing can be learned from the time until its next."""
-        self._numbers[place + _HAD] = nan
+    def lost(self, index: int) -> None:
+        """A node gave no report: its next one says nothing of the time before."""
+        self._histories[index].reported = nan
 
-    def _travelling(self, place: int, now: float) -> float:
-        """The jobs that were handed to a node and have not reached it at `now`."""
-        numbers = self._numbers
-        return numbers[place + _TRAVELLING] * exp(min(0.0, numbers[place + _AT] - now) / _TRAVEL)
-
-    def _learn(self, place: int, done: float, expected: float) -> None:
+    def _learn(self, history: _History, rate: float, done: float, expected: float) -> None:
         """
-        Since the last report, so many jobs got done, where the rate had so many expected.
+        Since the last report, a node finished `done` jobs, where `rate` made us expect `expected`.
 
-        So the rate is right when expected and done are equal in the long run, which holds also
-        for a queue that was empty at times. Jobs that came around the router count as not done,
-        those that never came as done: that is how its queue drains, as the router sees it. But
-        when more came around it than got done, that says nothing of how slow the node is.
+        The rate is right when expected and done are equal in the long run, also for a queue that
+        is empty at times. Jobs that reach the node around the router look like jobs not done, and
+        jobs that are never submitted look like jobs done: that is how its queue drains as seen from
+        here. But when more arrived around the router than were finished, that says nothing of how
+        slow the node is.
         """
         if expected <= 0.0:
             return
         done = max(done, 0.0)
-        numbers = self._numbers
-        each = numbers[place + _WEIGHT]
-        busy = expected / numbers[place + _RATE]
+        each = history.mean_weight
+        busy = expected / rate
         kept = exp(-expected / each / _MEMORY)
-        numbers[place + _DONE] = numbers[place + _DONE] * kept + done
-        numbers[place + _BUSY] = numbers[place + _BUSY] * kept + busy
+        history.done = history.done * kept + done
+        history.busy = history.busy * kept + busy
         kept = exp(-expected / each / _LATELY)
-        done_lately = numbers[place + _DONE_LATELY] * kept + done
-        busy_lately = numbers[place + _BUSY_LATELY] * kept + busy
-        numbers[place + _DONE_LATELY] = done_lately
-        numbers[place + _BUSY_LATELY] = busy_lately
-        usual = busy_lately * numbers[place + _DONE] / numbers[place + _BUSY]
-        if (done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each:
-            numbers[place + _DONE] = done_lately
-            numbers[place + _BUSY] = busy_lately
+        history.done_lately = history.done_lately * kept + done
+        history.busy_lately = history.busy_lately * kept + busy
+        usual = history.busy_lately * history.done / history.busy
+        if (history.done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each:
+            history.done = history.done_lately
+            history.busy = history.busy_lately
         self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
 
-    def _set_rate(self, place: int) -> None:
-        """Settle on a node's rate, from what was learned and what is believed of every node."""
-        numbers = self._numbers
+    def _settle_rate(self, index: int) -> None:
+        """Set a node's rate from what was learned of it and what is believed of every node."""
+        history = self._histories[index]
         usual = self._pace.rate
-        prior = _PRIOR * numbers[place + _WEIGHT]
-        rate = (numbers[place + _DONE] + prior) / (numbers[place + _BUSY] + prior / usual)
-        highest = usual * (_UNSEEN + _SEEN * numbers[place + _SIGHTS])
-        rate = min(max(rate, usual * _SLOWEST), highest)
-        numbers[place + _RATE] = rate
-        chances = 1.0 + _EXPECTED * numbers[place + _CHANCES]
-        doubt = max(1.0, chances / (1.0 + numbers[place + _SIGHTS]))
-        numbers[place + _PRICE] = rate**-_SPEED_EXPONENT * doubt
+        prior = _PRIOR * history.mean_weight
+        rate = (history.done + prior) / (history.busy + prior / usual)
+        highest = usual * (_UNSEEN + _SEEN * history.sights)
+        self._rates[index] = min(max(rate, usual * _SLOWEST), highest)
+        self._set_price(index)
 
-    def _set_jobs(self, place: int, now: float, jobs: float) -> None:
-        """So many jobs are at a node at `now`."""
+    def _set_price(self, index: int) -> None:
+        price = self._rates[index] ** -_SPEED_EXPONENT * self.doubt(index)
+        self._prices[index] = price / self._histories[index].weight
+
+    def _set_jobs(self, index: int, now: float, jobs: float) -> None:
+        """Set the jobs that are at a node at `now`."""
         ahead = jobs - 1.0 if jobs > 1.0 else log(jobs) if jobs > 0.0 else -inf
-        self._numbers[place] = now + ahead / self._numbers[place + _RATE]
+        self._one_left_at[index] = now + ahead / self._rates[index]
+
+
+def _travelling(history: _History, now: float) -> float:
+    """The jobs that were handed to a node and have not reached it at `now`."""
+    return history.travelling * exp(min(0.0, history.travelling_at - now) / _TRAVEL)

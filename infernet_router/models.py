@@ -1,8 +1,9 @@
 """Which nodes support a model: asked of them when a client wants to know, and remembered."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from math import inf
 from typing import Any
@@ -10,21 +11,14 @@ from urllib.parse import quote
 
 import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import (
-    CancelledError,
-    Deferred,
-    DeferredList,
-    DeferredSemaphore,
-    succeed,
-)
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.asking import Asker, NoAnswer, ask
 from infernet_router.fleet import Among, Fleet
 from infernet_router.quoting import quoted
+from infernet_router.rounds import Throttle
 
 _PATIENCE = 2.0
 """Seconds after which a survey is settled: infernet-client gives up after 3 on the whole answer,
@@ -35,9 +29,6 @@ _TIMEOUT = 10.0
 
 _FRESH = 60.0
 """Seconds for which a survey answers for its model; for as long again while another is made."""
-
-_AT_ONCE = 64
-"""Nodes that are asked at the same time, at most."""
 
 _A_MINUTE = 50
 """Surveys that are begun in a minute, at most: a node answers 60 such questions."""
@@ -53,8 +44,6 @@ _MAX_KEPT = 16 * 1024 * 1024
 
 _OVERHEAD = 200
 """About what it costs to keep an answer, in bytes, beside the answer."""
-
-log = Logger()
 
 
 class CannotSurvey(Exception):
@@ -76,19 +65,25 @@ class Survey:
     What the nodes say of one model, as far as they have answered.
 
     :param began: when, in seconds.
-    :param asked: how many nodes are asked.
+    :param nodes: those that are asked.
     """
 
-    def __init__(self, model: str, began: float, asked: int) -> None:
-        self._model = model
-        self._supporting: dict[str, list[NodeAddress]] = {}
-        self._waiting: set[Deferred[Survey]] | None = set()
-        self._asked = asked
+    def __init__(self, model: str, began: float, nodes: Sequence[NodeAddress]) -> None:
+        self.model = model
         self.began = began
+        self.unasked = list(reversed(nodes))
+        """The nodes that were not asked yet, the next one last."""
+        self.asked = 0
+        """How many nodes are being asked."""
         self.answers: dict[NodeAddress, msgspec.Raw] = {}
         """By node, an object in JSON: by container, whether it supports the model."""
         self.size = 0
         """About how many bytes it takes to keep it."""
+        self.deadline: IDelayedCall | None = None
+        """When it is settled at the latest, while it is not."""
+        self._count = len(nodes)
+        self._supporting: dict[str, list[NodeAddress]] = {}
+        self._waiting: set[Deferred[Survey]] = set()
 
     def among(self, containers: Sequence[str]) -> Among:
         """The nodes that support the model in one of these containers."""
@@ -96,12 +91,12 @@ class Survey:
         addresses: Sequence[NodeAddress] = (
             found[0] if len(found) == 1 else list(dict.fromkeys(chain(*found)))
         )
-        silent = self._asked - len(self.answers)
+        silent = self._count - len(self.answers)
         return Among(
             addresses,
-            f"no up node is known to support the model {quoted(self._model)}"
+            f"no up node is known to support the model {quoted(self.model)}"
             f" in {' or '.join(map(quoted, containers))}"
-            + (f"; {silent} of {self._asked} did not say" if silent else ""),
+            + (f"; {silent} of {self._count} did not say" if silent else ""),
         )
 
     def add(self, address: NodeAddress, body: bytes) -> None:
@@ -121,18 +116,19 @@ class Survey:
 
     def wait(self) -> "Deferred[Survey]":
         """Fires with this when it is settled."""
-        if self._waiting is None:
+        if self.deadline is None:
             return succeed(self)
-        waiting = self._waiting
-        settled: Deferred[Survey] = Deferred(waiting.discard)
-        waiting.add(settled)
+        settled: Deferred[Survey] = Deferred(self._waiting.discard)
+        self._waiting.add(settled)
         return settled
 
     def settle(self) -> None:
-        """Nobody has to wait for it any more; answers may still be added."""
-        waiting, self._waiting = self._waiting, None
-        for settled in tuple(waiting or ()):
-            settled.callback(self)
+        """Keep nobody waiting any longer; answers may still be added."""
+        if self.deadline is not None and self.deadline.active():
+            self.deadline.cancel()
+        self.deadline = None
+        while self._waiting:
+            self._waiting.pop().callback(self)
 
 
 class Surveyor(Service):
@@ -143,29 +139,32 @@ class Surveyor(Service):
     added. It answers for its model for a minute, and for another one while the next is made, so
     that clients of a model that is in use do not wait. A node that comes up is asked in the next.
 
+    Nodes are asked for all surveys in turn, so that none of them waits for another's end.
+
     :param http: treq's HTTPClient, or a StubTreq.
+    :param at_once: the most nodes that are asked at the same time.
     """
 
-    def __init__(self, fleet: Fleet, http: Asker, clock: IReactorTime) -> None:
+    def __init__(
+        self, fleet: Fleet, http: Asker, clock: IReactorTime, *, at_once: int = 64
+    ) -> None:
         self._fleet = fleet
         self._http = http
         self._clock = clock
-        self._slots = DeferredSemaphore(_AT_ONCE)
+        self._throttle = Throttle(clock, self._ask_next, at_once=at_once)
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
-        """By model, those that were of use last at the end."""
+        """By model, those that were used last at the end."""
         self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
-        """When the last surveys were."""
-        self._surveys: set[Deferred[Any]] = set()
-        """Those in which nodes are still asked."""
+        """When the last surveys were begun."""
 
     def stopService(self) -> Deferred[Any]:
-        """Ask no more; whoever waits gets what is known by now."""
+        """Ask nothing more; who waits for a survey gets what is known by now."""
         super().stopService()
-        surveys = tuple(self._surveys)
-        for survey in surveys:
-            survey.cancel()
-        return DeferredList(surveys)
+        stopped = self._throttle.stop()
+        for survey in tuple(self._unsettled.values()):
+            self._settle(survey)
+        return stopped
 
     def survey(self, model: str) -> Deferred[Survey]:
         """
@@ -190,61 +189,54 @@ class Surveyor(Service):
         if now - self._begun[0] < 60.0:
             raise CannotSurvey("nodes are asked about too many models")
         self._begun.append(now)
-        addresses = self._fleet.up
-        survey = self._unsettled[model] = Survey(model, now, len(addresses))
-        deadline = self._clock.callLater(_PATIENCE, self._settle, model, survey)
-        path, remaining = f"/resources?model_id={quote(model, safe='')}", iter(addresses)
-        asking = DeferredList(
-            [
-                Deferred.fromCoroutine(self._ask(survey, path, remaining)).addErrback(_broke)
-                for _ in addresses[:_AT_ONCE]
-            ]
-        )
-        self._surveys.add(asking)
-
-        def ended(_: object) -> None:
-            self._surveys.remove(asking)
-            if deadline.active():
-                deadline.cancel()
-                self._settle(model, survey)
-
-        asking.addCallback(ended)
+        survey = self._unsettled[model] = Survey(model, now, self._fleet.up)
+        survey.deadline = self._clock.callLater(_PATIENCE, self._settle, survey)
+        if survey.unasked:
+            self._throttle.put(survey, now)
+            self._throttle.ask_due()
+        else:
+            self._settle(survey)
         return survey
 
-    async def _ask(self, survey: Survey, path: str, remaining: Iterator[NodeAddress]) -> None:
-        """Ask nodes one after the other, while any remain and what they say is of use."""
-        for address in remaining:
-            async with self._slots:
-                if not self.running or self._clock.seconds() - survey.began > _FRESH:
-                    return
-                url = f"{address.url}{path}"
-                with suppress(NoAnswer):
-                    body = await ask(self._http, url, self._clock, _TIMEOUT, _MAX_BODY)
-                    survey.add(address, body)
+    def _ask_next(self, survey: Survey, now: float) -> Deferred[Any]:
+        """Ask the next node of a survey, which then waits for its turn to ask another."""
+        address = survey.unasked.pop()
+        if survey.unasked:
+            self._throttle.put(survey, now)
+        survey.asked += 1
+        url = f"{address.url}/resources?model_id={quote(survey.model, safe='')}"
+        asked: Deferred[Any] = ask(self._http, url, self._clock, _TIMEOUT, _MAX_BODY)
+        asked.addCallback(partial(survey.add, address))
+        asked.addErrback(lambda failure: failure.trap(NoAnswer) and None)
+        return asked.addBoth(self._asked, survey)
 
-    def _settle(self, model: str, survey: Survey) -> None:
-        """Nobody waits for a survey any longer. It is kept if there is anything in it."""
-        del self._unsettled[model]
+    def _asked(self, result: object, survey: Survey) -> object:
+        """A node was asked: end its survey, if it was the last node, or it takes too long."""
+        survey.asked -= 1
+        if not self.running or self._clock.seconds() - survey.began > _FRESH:
+            self._throttle.drop(survey)
+            survey.unasked.clear()
+        if not survey.asked and not survey.unasked and survey.deadline is not None:
+            self._settle(survey)
+        return result
+
+    def _settle(self, survey: Survey) -> None:
+        """Let nobody wait for a survey any longer. It is remembered if there is anything in it."""
+        del self._unsettled[survey.model]
         if survey.answers:
-            self._settled.pop(model, None)
-            self._settled[model] = survey
+            self._settled.pop(survey.model, None)
+            self._settled[survey.model] = survey
         size = sum(kept.size for kept in self._settled.values())
         while size > _MAX_KEPT and len(self._settled) > 1:
             size -= self._settled.pop(next(iter(self._settled))).size
         survey.settle()
 
 
-def _broke(failure: Failure) -> None:
-    """Asking ended before its end: it was cancelled, or there is a bug."""
-    if not failure.check(CancelledError):
-        log.failure("a survey broke", failure)
-
-
 def _decode(body: bytes) -> dict[str, _Support]:
     """
     An answer to GET /resources?model_id=….
 
-    :raises NoAnswer: when it is none.
+    :raises NoAnswer: when it is malformed.
     """
     try:
         return _decoder.decode(body)

@@ -1,12 +1,9 @@
 """The poller: asks every node for a report, each when it is due."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,25 +12,19 @@ from infernet_router.asking import KEEP_ALIVE, Asker, NoAnswer, ask
 from infernet_router.fleet import Fleet
 from infernet_router.quoting import quoted
 from infernet_router.reports import BadReport, NodeReport, decode_report
-from infernet_router.schedule import Schedule
+from infernet_router.rounds import TICK, Rounds, Turn
 
 MAX_POLLS = 500
 """Polls a second at most, unless it is said otherwise."""
 
-_TICK = 0.1
-"""Seconds from one look for nodes that are due to the next, in a fleet of a few nodes."""
-
 _SHORTEST_TICK = 0.005
-"""In a large one: what polls cost at a time is what a client may have to wait."""
+"""Seconds between two looks for due nodes in a large fleet: the polls of one tick delay clients."""
 
 _FIRST_RETRY = 1.0
 """Seconds until a node that just went down is asked again; doubled each time it fails again."""
 
 _STALE_AFTER = 3
 """Intervals for which the last report of a node that says it is asked too often stays good."""
-
-_LONGEST_BURST = 0.1
-"""Seconds' worth of polls that may be sent at once after the process was held up."""
 
 _SHORTEST = 0.1
 """The least part of an interval between two polls of a node, to get back into its phase."""
@@ -44,41 +35,40 @@ _LISTED = 10
 log = Logger()
 
 
-class _Turn:
-    """When one node is asked next, and how it went before."""
+class _Turn(Turn):
+    """When one node is polled, and how it went before."""
 
-    __slots__ = ("address", "asked", "failures", "phase", "reported")
+    __slots__ = ("asked", "failures", "phase", "reported")
 
-    def __init__(self, address: NodeAddress, phase: float) -> None:
-        self.address = address
-        self.phase = phase
-        """Its next turn, or its last while it is asked or retried; all are intervals apart."""
+    def __init__(self, address: NodeAddress) -> None:
+        super().__init__(address)
+        self.phase = 0.0
+        """Its next turn, or its last while it is polled or retried; all are intervals apart."""
         self.asked = 0.0
-        """When it was asked last."""
+        """When it was polled last."""
         self.failures = 0
-        """How often it failed since its last report."""
+        """Polls that failed since its last report."""
         self.reported: float | None = None
-        """When its last report was asked for."""
+        """When the poll that brought its last report was sent."""
 
 
-class Poller(Service):
+class Poller(Rounds[_Turn]):
     """
-    Keeps a fleet up to date: every node is asked once an interval, the turns spread over it.
+    Keeps a fleet up to date: every node is polled once an interval, the turns spread over it.
 
-    A new node is asked at once. A node that fails is asked again after a second, then two,
-    four, … and when that is an interval, in turn again: many that fail at once do not stay so.
+    A new node is polled at once. A node that fails is polled again after a second, then two, four,
+    … and once that is an interval, in turn again: many that fail at once are soon spread again.
 
-    A fleet with more nodes than can be asked in an interval has a longer one. Nodes of which more
-    should be known come first there: new ones, those that failed, and those that were handed out,
-    once an interval of the usual length has passed since they were asked. They get half of the
-    polls, if they need them; the other half goes round, so that no node waits for more than twice
-    its interval.
+    A fleet with more nodes than can be polled in an interval has a longer one. The nodes that it
+    matters most to know about are urgent there: new ones, those that failed, and those that jobs
+    were handed to, once an interval of the usual length has passed since their last poll. Urgent
+    nodes get at most half of the polls, so that no node waits for more than twice the interval.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param interval: seconds from one poll of a node to its next, at least.
     :param timeout: seconds a node has for its whole answer.
-    :param max_polls: polls a second, at most.
-    :param at_once: nodes that are asked at the same time, at most.
+    :param max_polls: the most polls in a second.
+    :param at_once: the most nodes that are polled at the same time.
     """
 
     def __init__(
@@ -86,159 +76,87 @@ class Poller(Service):
         fleet: Fleet,
         http: Asker,
         clock: IReactorTime,
+        *,
         interval: float = 3.0,
         timeout: float = 3.0,
         max_polls: int = MAX_POLLS,
         at_once: int = 1000,
     ) -> None:
-        self._fleet = fleet
+        super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
         self._http = http
-        self._clock = clock
-        self._least_interval = interval
         self._timeout = timeout
-        self._max_polls = max_polls
-        self._at_once = at_once
-        self._known: tuple[NodeAddress, ...] = ()
-        self._turns: dict[NodeAddress, _Turn] = {}
-        self._round = Schedule[_Turn]()
-        """When it is each node's turn again; a node that is being asked is not there."""
-        self._urgent = Schedule[_Turn]()
-        """When to ask those that come first."""
-        self._urgent_is_next = True
-        self._allowance = 0.0
-        self._ticked = 0.0
-        self._polls: set[Deferred[None]] = set()
-        self._loop = LoopingCall(self._tick)
-        self._loop.clock = clock
-        self._stopped: Deferred[Any] = succeed(None)
 
     def startService(self) -> None:
+        self._assignments = self._fleet.follow_assignments()
         super().startService()
-        self._ticked = self._clock.seconds() - _LONGEST_BURST
-        self._stopped = self._loop.start(_TICK)
 
     def stopService(self) -> Deferred[Any]:
-        """Stop asking; fires when the polls in flight are cancelled."""
-        super().stopService()
-        self._loop.stop()
-        polls = tuple(self._polls)
-        for poll in polls:
-            poll.cancel()
-        return DeferredList([self._stopped, *polls])
+        self._assignments.close()
+        return super().stopService()
 
-    @property
-    def _interval(self) -> float:
-        """Seconds from one poll of a node to its next, for a fleet of this size."""
-        return max(self._least_interval, len(self._turns) / self._max_polls)
+    def new_turn(self, address: NodeAddress) -> _Turn:
+        return _Turn(address)
+
+    def added(self, turns: list[_Turn], now: float) -> None:
+        """Poll new nodes at once, and spread their phases over an interval."""
+        for place, turn in enumerate(turns):
+            turn.phase = now + self.interval * place / len(turns)
+            self.throttle.put(turn, now, urgent=True)
+
+    def ticked(self, now: float) -> None:
+        """In a large fleet, make nodes that jobs were handed to urgent."""
+        even = self._least_interval / max(1, len(self._turns))
+        self._loop.interval = min(max(even, _SHORTEST_TICK), TICK)
+        assigned = self._assignments.read()
+        for address in set(assigned) if self._is_large else ():
+            turn = self.turn_of(address)
+            if turn is not None and self.throttle.can_hurry(turn):
+                self.throttle.put(turn, turn.asked + self._least_interval, urgent=True)
 
     @property
     def _is_large(self) -> bool:
-        """Whether there are more nodes than can be asked in an interval of the usual length."""
-        return self._interval > self._least_interval
+        """Whether there are more nodes than can be polled in an interval of the usual length."""
+        return self.interval > self._least_interval
 
-    def _tick(self) -> None:
-        """Ask the nodes that are due. Whatever breaks, the next tick comes."""
-        try:
-            self._poll_due(self._clock.seconds())
-        except Exception:
-            log.failure("a tick of the poller broke")
-
-    def _poll_due(self, now: float) -> None:
-        """Ask the nodes that are due, as many as the time since the last tick allows."""
-        self._allowance += (now - self._ticked) * self._max_polls
-        self._allowance = min(self._allowance, max(1.0, self._max_polls * _LONGEST_BURST))
-        self._ticked = now
-        if self._fleet.addresses is not self._known:
-            self._known = self._fleet.addresses
-            self._give_turns(now)
-        assigned = self._fleet.take_assigned()
-        if self._is_large:
-            self._hurry(assigned)
-        while self._allowance >= 1 and len(self._polls) < self._at_once:
-            turn = self._next_due(now)
-            if turn is None:
-                break
-            self._allowance -= 1
-            self._poll(turn, now)
-
-    def _hurry(self, assigned: Iterable[NodeAddress]) -> None:
-        """Let these nodes come first, each after an interval of the usual length."""
-        for address in assigned:
-            turn = self._turns[address]
-            if turn in self._round and turn not in self._urgent:
-                self._urgent.put(turn, turn.asked + self._least_interval)
-
-    def _next_due(self, now: float) -> _Turn | None:
-        """The node to ask now, if one is due; of those that come first, every other time."""
-        urgent, in_turn = self._urgent.first(now), self._round.first(now)
-        is_urgent = urgent is not None and (self._urgent_is_next or in_turn is None)
-        self._urgent_is_next = not is_urgent
-        return urgent if is_urgent else in_turn
-
-    def _give_turns(self, now: float) -> None:
-        """Give every new node a turn at once, and a phase."""
-        known = set(self._known)
-        for gone in self._turns.keys() - known:
-            self._forget(self._turns.pop(gone))
-        new = [address for address in self._known if address not in self._turns]
-        for address in new:
-            self._turns[address] = _Turn(address, phase=now)
-        for place, address in enumerate(new):
-            turn = self._turns[address]
-            turn.phase += self._interval * place / len(new)
-            self._urgent.put(turn, now)
-        for address in self._known:
-            self._turns[address].address = address
-        even = self._least_interval / max(1, len(self._turns))
-        self._loop.interval = min(max(even, _SHORTEST_TICK), _TICK)
-
-    def _forget(self, turn: _Turn) -> None:
-        """Let a node wait for no turn."""
-        self._round.drop(turn)
-        self._urgent.drop(turn)
-
-    def _poll(self, turn: _Turn, now: float) -> None:
-        """Ask one node. Whatever comes of it, it gets its next turn."""
-        self._forget(turn)
+    def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
+        """Poll one node. Whatever comes of it, it gets its next turn."""
         turn.asked = now
         poll: Deferred[Any] = ask(
             self._http,
             f"{turn.address.url}/info",
             self._clock,
             self._timeout,
-            keep=self._interval < KEEP_ALIVE,
+            keep=self.interval < KEEP_ALIVE,
         ).addCallback(decode_report)
-        self._polls.add(poll)
         poll.addCallbacks(
             self._answered, self._failed, callbackArgs=(turn, now), errbackArgs=(turn, now)
         )
-        poll.addErrback(lambda failure: log.failure("a poll broke", failure))
-        poll.addBoth(lambda _: self._polls.remove(poll))
-        poll.addBoth(lambda _: self._wait(turn))
+        return poll.addBoth(self._schedule, turn)
 
-    def _wait(self, turn: _Turn) -> None:
-        """Let a node that was asked wait for its next turn."""
-        if self._turns.get(turn.address) is not turn:
-            return  # it is gone
+    def _schedule(self, result: object, turn: _Turn) -> object:
+        """Arrange the next turn of a node that was polled."""
+        if not self.is_known(turn):
+            return result
         now = self._clock.seconds()
         retry = _FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20)
         if turn.failures and (self._is_large or retry < self._least_interval):
-            self._urgent.put(turn, now + min(retry, self._interval))
+            self.throttle.put(turn, now + min(retry, self.interval), urgent=True)
         elif self._is_large:
-            self._round.put(turn, turn.asked + self._interval)
+            self.throttle.put(turn, turn.asked + self.interval)
         else:
             last = now if turn.failures else turn.asked
             wait = (turn.phase - last) % self._least_interval
             again = self._least_interval if wait < _SHORTEST * self._least_interval else 0
             turn.phase = last + wait + again
-            self._round.put(turn, turn.phase)
+            self.throttle.put(turn, turn.phase)
+        return result
 
     def _is_good(self, turn: _Turn, now: float) -> bool:
-        """Whether a node's last report still counts though it will not give another just now."""
+        """Whether a node's last report still counts though it refuses to give another just now."""
         return (
             not turn.failures
             and turn.reported is not None
-            and now - turn.reported <= _STALE_AFTER * self._interval
+            and now - turn.reported <= _STALE_AFTER * self.interval
         )
 
     def _answered(self, report: NodeReport, turn: _Turn, asked: float) -> None:

@@ -6,17 +6,15 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.asking import Asker, NoAnswer, ask
-from infernet_router.fleet import Fleet
-from infernet_router.schedule import Schedule
+from infernet_router.fleet import Event, Fleet
+from infernet_router.rounds import Rounds, Turn
 from infernet_router.utilization import utilization
 
 _MAX_BYTES = 64 * 1024
@@ -32,17 +30,8 @@ floats."""
 _TIMEOUT = 10.0
 """Seconds a node has for its answer: it waits for the slowest of its containers."""
 
-_TICK = 0.2
-"""Seconds from one look for nodes that are due to the next."""
-
-_MAX_QUESTIONS = 50
-"""Nodes that are asked a second, at most, unless it is said otherwise."""
-
-_AT_ONCE = 64
-"""Nodes that are asked at the same time, at most."""
-
-_NOT_UP = 1.0
-"""Seconds until it is looked again whether a node is up by now."""
+_BURST = 0.2
+"""Seconds' worth of questions that may be asked at once: two ticks, so that none is missed."""
 
 _STALE_AFTER = 3
 """Intervals for which what a node said last is kept while it gives no other answer."""
@@ -52,36 +41,41 @@ _TOO_DEEP = f"they are nested more than {_MAX_LEVELS} levels deep"
 log = Logger()
 
 
-class _Turn:
+class _Turn(Turn):
     """When one node is asked next, and what it said last."""
 
-    __slots__ = ("address", "answered", "asked", "problem", "said")
+    __slots__ = ("answered", "due", "is_asked", "problem", "said", "was_asked")
 
     def __init__(self, address: NodeAddress) -> None:
-        self.address = address
-        self.asked = False
+        super().__init__(address)
+        self.due = 0.0
+        """When it is asked next, if it is up then."""
+        self.is_asked = False
+        """Whether its answer is awaited."""
+        self.was_asked = False
         """Whether it was ever asked."""
         self.answered = 0.0
         """When it was asked for what it said last."""
         self.said: msgspec.Raw | None = None
         self.problem = ""
-        """Why there was no answer last time, if there was none."""
+        """Why its last answer could not be used; empty if it could."""
 
 
-class Resources(Service):
+class Resources(Rounds[_Turn]):
     """
     Keeps what the containers of each node that is up say of themselves, and tells the fleet how
     full that makes it.
 
     Each node is asked when it comes up, and then once an interval, the turns spread over it. What
     a node said is kept until it says something else, or has failed to for three intervals. A node
-    may not know the question, so to fail at it says nothing of the node. With more nodes than may
+    may not know the question, so a failure here says nothing of the node. With more nodes than may
     be asked in an interval, it is longer.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param random: spreads the turns.
     :param interval: seconds from one question to a node to the next, at least.
-    :param max_questions: nodes asked a second, at most.
+    :param max_questions: the most nodes that are asked in a second.
+    :param at_once: the most nodes that are asked at the same time.
     """
 
     def __init__(
@@ -90,107 +84,50 @@ class Resources(Service):
         http: Asker,
         clock: IReactorTime,
         random: Random,
+        *,
         interval: float = 60.0,
-        max_questions: float = _MAX_QUESTIONS,
+        max_questions: float = 50.0,
+        at_once: int = 64,
     ) -> None:
-        self._fleet = fleet
+        super().__init__(
+            fleet, clock, interval=interval, rate=max_questions, at_once=at_once, burst=_BURST
+        )
         self._http = http
-        self._clock = clock
         self._random = random
-        self._least_interval = interval
-        self._max_questions = max_questions
-        self._known: tuple[NodeAddress, ...] = ()
-        self._turns: dict[NodeAddress, _Turn] = {}
-        self._schedule = Schedule[_Turn]()
-        self._allowance = 0.0
-        self._questions: set[Deferred[Any]] = set()
-        self._loop = LoopingCall(self._tick)
-        self._loop.clock = clock
-        self._stopped: Deferred[Any] = succeed(None)
 
     def said(self, address: NodeAddress) -> msgspec.Raw | None:
         """What a node said last: an object, by container, in JSON; None while that is not known."""
-        turn = self._turns.get(address)
+        turn = self.turn_of(address)
         return None if turn is None else turn.said
 
-    @property
-    def _interval(self) -> float:
-        """Seconds from one question to a node to the next, for a fleet of this size."""
-        return max(self._least_interval, len(self._turns) / self._max_questions)
+    def new_turn(self, address: NodeAddress) -> _Turn:
+        return _Turn(address)
 
-    def startService(self) -> None:
-        super().startService()
-        self._stopped = self._loop.start(_TICK)
+    def changed(self, turn: _Turn, event: Event, now: float) -> None:
+        """A node waits for its turn while it is up."""
+        if event is Event.DOWN:
+            self.throttle.drop(turn)
+        elif not turn.is_asked:
+            self.throttle.put(turn, max(now, turn.due))
 
-    def stopService(self) -> Deferred[Any]:
-        """Stop asking; fires when the questions in flight are cancelled."""
-        super().stopService()
-        self._loop.stop()
-        questions = tuple(self._questions)
-        for question in questions:
-            question.cancel()
-        return DeferredList([self._stopped, *questions])
-
-    def _tick(self) -> None:
-        """Ask the nodes that are due. Whatever breaks, the next tick comes."""
-        try:
-            self._ask_due(self._clock.seconds())
-        except Exception:
-            log.failure("a tick of the resources broke")
-
-    def _ask_due(self, now: float) -> None:
-        """Ask the nodes that are due and up, as many as may be asked in a tick."""
-        if self._fleet.addresses is not self._known:
-            self._known = self._fleet.addresses
-            self._give_turns(now)
-        most = max(1.0, self._max_questions * _TICK)
-        self._allowance = min(self._allowance + self._max_questions * _TICK, most)
-        while self._allowance >= 1 and len(self._questions) < _AT_ONCE:
-            turn = self._schedule.first(now)
-            if turn is None:
-                break
-            self._schedule.drop(turn)
-            if self._fleet.is_up(turn.address):
-                self._allowance -= 1
-                self._ask(turn, now)
-            else:
-                self._schedule.put(turn, now + _NOT_UP)
-
-    def _give_turns(self, now: float) -> None:
-        """Give every new node a turn, and forget those that are gone."""
-        known = dict.fromkeys(self._known)
-        for gone in self._turns.keys() - known.keys():
-            self._schedule.drop(self._turns.pop(gone))
-        for address in known:
-            turn = self._turns.get(address)
-            if turn is None:
-                turn = self._turns[address] = _Turn(address)
-                self._schedule.put(turn, now)
-            turn.address = address
-
-    def _ask(self, turn: _Turn, now: float) -> None:
+    def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
         """Ask one node. Whatever comes of it, it gets its next turn."""
-        wait = self._interval * (1.0 if turn.asked else 0.5 + self._random.random())
-        turn.asked = True
+        turn.due = now + self.interval * (1.0 if turn.was_asked else 0.5 + self._random.random())
+        turn.was_asked = turn.is_asked = True
         question: Deferred[Any] = ask(
             self._http, f"{turn.address.url}/resources", self._clock, _TIMEOUT, _MAX_BYTES
         ).addCallback(_decode)
-        self._questions.add(question)
         question.addCallbacks(
             self._answered, self._failed, callbackArgs=(turn, now), errbackArgs=(turn, now)
         )
-        question.addErrback(lambda failure: log.failure("a question for resources broke", failure))
-        question.addBoth(lambda _: self._questions.remove(question))
-        question.addBoth(lambda _: self._wait(turn, now + wait))
+        return question.addBoth(self._schedule, turn)
 
-    def _wait(self, turn: _Turn, due: float) -> None:
-        """Let a node that was asked wait for its next turn."""
-        if self._is_known(turn):
-            self._schedule.put(turn, due)
-
-    def _is_known(self, turn: _Turn) -> bool:
-        """Whether the node whose turn this is still counts."""
-        return self._turns.get(turn.address) is turn
+    def _schedule(self, result: object, turn: _Turn) -> object:
+        """Arrange the next turn of a node that was asked."""
+        turn.is_asked = False
+        if self.is_known(turn) and self._fleet.is_up(turn.address):
+            self.throttle.put(turn, turn.due)
+        return result
 
     def _answered(self, said: "_Said", turn: _Turn, asked: float) -> None:
         turn.said = said.json
@@ -203,7 +140,7 @@ class Resources(Service):
         failure.trap(NoAnswer)
         if not self.running:
             return
-        if asked - turn.answered > _STALE_AFTER * self._interval:
+        if asked - turn.answered > _STALE_AFTER * self.interval:
             turn.said = None
             self._tell(turn, None)
         if not turn.problem and self._fleet.is_up(turn.address):
@@ -216,12 +153,13 @@ class Resources(Service):
 
     def _tell(self, turn: _Turn, share: float | None) -> None:
         """Tell the fleet how much of a node is in use; what that changes is logged."""
-        if not self._is_known(turn) or not self._fleet.utilized(turn.address, share):
+        is_full = self._fleet.utilized(turn.address, share) if self.is_known(turn) else None
+        if is_full is None:
             return
         log.info(
             "{address} {change}: {reason}",
             address=turn.address,
-            change="is full" if self._fleet.is_full(turn.address) else "is not full any more",
+            change="is full" if is_full else "is not full any more",
             reason="it does not say how much of its GPU memory is in use"
             if share is None
             else f"{share:.1%} of its GPU memory is in use",

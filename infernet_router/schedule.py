@@ -1,4 +1,4 @@
-"""A schedule: items that wait until they are due."""
+"""A schedule: items that wait until they are due, the earliest first."""
 
 from collections.abc import Hashable
 from heapq import heappop, heappush
@@ -10,15 +10,15 @@ Item = TypeVar("Item", bound=Hashable)
 
 class Schedule(Generic[Item]):
     """
-    Items, each with the time at which it is due; those due at the same time in their order.
+    Items, each with the time at which it is due; items due at the same time stay in their order.
 
-    The heap has no items in it, but numbers of theirs: so Python's garbage collection need not go
-    over its entries, which would take 7 ms with 20,000 of them.
+    The heap holds numbers that stand for items, not the items: garbage collection skips tuples of
+    numbers, and would else take 7 ms to go over 20,000 entries.
     """
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int]] = []
-        """A heap of times and numbers. Those that stand for no item any more are still there."""
+        """A heap of times and numbers. The numbers of items that were dropped are still in it."""
         self._items: dict[int, Item] = {}
         self._numbers: dict[Item, int] = {}
         self._unused = count()
@@ -27,20 +27,21 @@ class Schedule(Generic[Item]):
         return item in self._numbers
 
     def put(self, item: Item, due: float) -> None:
-        """Let an item wait that does not."""
+        """Schedule an item; one that is scheduled already is due at this time instead."""
+        self.drop(item)
         number = next(self._unused)
         self._items[number] = item
         self._numbers[item] = number
         heappush(self._entries, (due, number))
 
     def drop(self, item: Item) -> None:
-        """Let an item wait no longer, if it does."""
+        """Remove an item, if it is scheduled."""
         number = self._numbers.pop(item, None)
         if number is not None:
             del self._items[number]
 
     def first(self, now: float) -> Item | None:
-        """The item that is due first, if one is by now. It goes on waiting."""
+        """The item that is due first, if one is due by now. It stays scheduled."""
         while self._entries and self._entries[0][0] <= now:
             item = self._items.get(self._entries[0][1])
             if item is not None:

@@ -355,8 +355,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             http,
             reactor,
             Random(),
-            options["resources-interval"],
-            options["max-polls"] / _POLLS_A_QUESTION,
+            interval=options["resources-interval"],
+            max_questions=options["max-polls"] / _POLLS_A_QUESTION,
         )
         surveyor = Surveyor(fleet, http, reactor)
         api: Resource = Api(fleet, resources, surveyor)
@@ -378,10 +378,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         fleet,
         http,
         reactor,
-        options["interval"],
-        options["timeout"],
-        options["max-polls"],
-        limits.polls,
+        interval=options["interval"],
+        timeout=options["timeout"],
+        max_polls=options["max-polls"],
+        at_once=limits.polls,
     )
     for service in (poller, resources, surveyor, server, Freezer(fleet)):
         service.setServiceParent(router)

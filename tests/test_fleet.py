@@ -14,11 +14,14 @@ from hypothesis.stateful import (
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router import fleet as fleet_module
+from infernet_router import candidates as candidates_module
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import Among, CameUp, Fleet, NoNode, RunningContainer, States
+from infernet_router.candidates import Tier
+from infernet_router.catalogue import RunningContainer
+from infernet_router.fleet import Among, CameUp, Change, Event, Fleet, NoNode, States
 from infernet_router.load import Weights
 from infernet_router.reports import Container, NodeReport
+from infernet_router.view import NodeView, State
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
 
@@ -35,6 +38,12 @@ def report(
         pending={"offchain": pending, "onchain": 0},
         version="1.4.0",
     )
+
+
+def jobs(fleet: Fleet, address: NodeAddress) -> float:
+    """The jobs that the fleet believes to be at a node; 0 if there is no such node."""
+    view = fleet.view(address)
+    return view.jobs if view else 0.0
 
 
 class FleetTests(SynchronousTestCase):
@@ -63,18 +72,48 @@ class FleetTests(SynchronousTestCase):
         self.fleet.missed(A, "connection refused")
         self.assertEqual(set(self.picks(20, "llm")), {B})
 
-    def test_take_assigned(self) -> None:
-        """Who was handed out is told once; who was only looked at, or is gone, is not."""
+    def test_assignments(self) -> None:
+        """The journal has each node that a job was handed to, and none that was only looked at."""
+        cursor = self.fleet.follow_assignments()
         for address in (A, B, C):
             self.fleet.observed(address, report("llm"))
         self.fleet.peek(["llm"])
         self.fleet.rank(["llm"], 3, assign=False)
-        self.assertEqual(self.fleet.take_assigned(), [])
-        self.assertEqual(set(self.picks(9, "llm")), {A, B, C})
-        self.fleet.replace([A, B])
-        self.assertEqual(set(self.fleet.take_assigned()), {A, B})
-        self.assertEqual(self.fleet.take_assigned(), [])
-        self.assertEqual(self.fleet.rank(["llm"], 3)[:1], self.fleet.take_assigned())
+        self.assertEqual(cursor.read(), [])
+        picked = [self.fleet.pick(["llm"]) for _ in range(9)]
+        listed = self.fleet.rank(["llm"], 3)
+        self.assertEqual(cursor.read(), [*picked, listed[0]])
+
+    def test_changes_journal(self) -> None:
+        """The journal has each change of a node, once."""
+        self.fleet.observed(A, report("llm"))
+        cursor = self.fleet.follow_changes()
+        self.assertEqual(
+            cursor.read(),
+            [*(Change(Event.ADDED, address) for address in (A, B, C)), Change(Event.UP, A)],
+        )
+        self.fleet.observed(A, report("llm"))
+        self.fleet.missed(B, "connection refused")
+        self.fleet.missed(B, "connection refused")
+        self.fleet.observed(B, report("llm"))
+        self.assertEqual(
+            cursor.read(),
+            [Change(Event.DOWN, B), Change(Event.UP, B)],
+        )
+        respelled, new = parse_address("http://192.0.2.1:4000"), parse_address("192.0.2.4:4000")
+        self.fleet.replace([respelled, B, new])
+        changes = cursor.read()
+        self.assertEqual(
+            changes,
+            [
+                Change(Event.RESPELLED, respelled),
+                Change(Event.ADDED, new),
+                Change(Event.REMOVED, C),
+            ],
+        )
+        self.assertIs(changes[0].address, respelled)
+        self.fleet.replace([respelled, B, new])
+        self.assertEqual(cursor.read(), [])
 
     def test_external(self) -> None:
         """One of the containers must be external, and one is enough."""
@@ -171,6 +210,14 @@ class FleetTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(self.fleet.observed(A, report("llm")), CameUp(away=4))
 
+    def test_report_of_before(self) -> None:
+        """A report may be of a moment ago; one that is older than the last changes nothing."""
+        self.clock.advance(10)
+        self.fleet.observed(A, report("llm", pending=4), at=8.0)
+        self.assertAlmostEqual(jobs(self.fleet, A), 2.0)
+        self.assertIsNone(self.fleet.observed(A, report("prover"), at=7.9))
+        self.assertEqual(self.picks(1, "llm"), {A: 1})
+
     def test_other_containers(self) -> None:
         """What the last report lists counts, not what one before it did."""
         self.fleet.observed(A, report("llm"))
@@ -182,9 +229,7 @@ class FleetTests(SynchronousTestCase):
         """A node that stays keeps what is known of it; a gone one is not picked any more."""
         self.fleet.observed(A, report("llm", pending=3))
         self.fleet.observed(B, report("llm", pending=1))
-        known = self.fleet.addresses
         self.fleet.replace([C, A])
-        self.assertIsNot(self.fleet.addresses, known)
         self.assertEqual(self.fleet.addresses, (C, A))
         self.assertEqual(self.picks(2, "llm"), {A: 2})
         self.assertIsNone(self.fleet.observed(A, report("llm")))
@@ -227,15 +272,15 @@ class RankTests(SynchronousTestCase):
         """The job is assigned to the first that is listed, and to no other."""
         self.assertEqual([self.fleet.rank(["llm"], 3)[0] for _ in range(2)], [B, B])
         self.assertEqual(self.fleet.rank(["llm"], 1, offset=2), [A])
-        for address, jobs in ((A, 5.0), (B, 2.0), (C, 2.0)):
-            self.assertAlmostEqual(self.fleet.jobs(address), jobs)
+        for address, expected in ((A, 5.0), (B, 2.0), (C, 2.0)):
+            self.assertAlmostEqual(jobs(self.fleet, address), expected)
 
     def test_not_assigned(self) -> None:
         """Nor is it when nothing is listed, or it is not to be."""
         self.fleet.rank(["llm"], 0)
         self.fleet.rank(["llm"], 3, offset=3)
         self.fleet.rank(["llm"], 3, assign=False)
-        self.assertEqual(sum(map(self.fleet.jobs, (A, B, C))), 6.0)
+        self.assertEqual(sum(jobs(self.fleet, node) for node in (A, B, C)), 6.0)
 
     def test_none(self) -> None:
         """Without a candidate, there is nothing to list."""
@@ -338,30 +383,26 @@ class FullTests(SynchronousTestCase):
 
     def test_threshold(self) -> None:
         """It is full over the threshold, and not when nothing is known; a change is told once."""
-        for share, changed, full in (
-            (0.9, False, False),
-            (0.901, True, True),
-            (1.0, False, True),
-            (None, True, False),
-            (None, False, False),
+        for share, change, best in (
+            (0.9, None, A),
+            (0.901, True, B),
+            (1.0, None, B),
+            (None, False, A),
+            (None, None, A),
         ):
-            self.assertEqual(
-                (self.fleet.utilized(A, share), self.fleet.is_full(A)), (changed, full)
-            )
-            self.assertEqual(self.fleet.peek(["llm"]), B if full else A)
+            self.assertIs(self.fleet.utilized(A, share), change)
+            self.assertEqual(self.fleet.peek(["llm"]), best)
 
     def test_off(self) -> None:
         """By default, no node is full."""
         fleet = Fleet(Clock().seconds, Random(1))
         fleet.replace([A])
-        self.assertFalse(fleet.utilized(A, 1.0))
-        self.assertFalse(fleet.is_full(A))
+        self.assertIsNone(fleet.utilized(A, 1.0))
 
     def test_unknown_node(self) -> None:
         """What is told of a node that there is not changes nothing."""
         self.fleet.replace([A])
-        self.assertFalse(self.fleet.utilized(B, 1.0))
-        self.assertFalse(self.fleet.is_full(B))
+        self.assertIsNone(self.fleet.utilized(B, 1.0))
 
     def test_rank(self) -> None:
         """Full nodes are listed after all others, best first among themselves."""
@@ -383,7 +424,7 @@ class FullTests(SynchronousTestCase):
                 self.assertEqual(ranked, listed)
         self.assertEqual(self.fleet.rank(["llm"], 3), [C, A, B])
         self.assertEqual(self.fleet.rank(["llm"], 3, 0, Among([B, A], "none")), [A, B])
-        self.assertAlmostEqual(self.fleet.jobs(C), 10.0)
+        self.assertAlmostEqual(jobs(self.fleet, C), 10.0)
 
     def test_down(self) -> None:
         """A node that is back is as full as it was; one that was gone is new."""
@@ -436,6 +477,139 @@ class FullTests(SynchronousTestCase):
             self.fleet.utilized(node, 0.5)
         picked = {self.fleet.pick(["llm"], full) for _ in range(500)}
         self.assertEqual(picked - set(nodes[:100]), set())
+
+
+class OrderTests(SynchronousTestCase):
+    """What operators order: a tier, and a weight."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
+        self.fleet.replace([A, B])
+        self.fleet.observed(A, report("llm", "prover"))
+        self.fleet.observed(B, report("llm", pending=5))
+
+    def test_drained(self) -> None:
+        """A drained node gets no job, and is listed nowhere, until the order ends."""
+        self.assertTrue(self.fleet.order(A, Tier.DRAINED))
+        self.assertEqual({self.fleet.pick(["llm"]) for _ in range(30)}, {B})
+        self.assertEqual(self.fleet.rank(["llm"], 9), [B])
+        self.assertEqual(self.fleet.rank(["llm"], 9, among=Among([A, B], "none")), [B])
+        self.assertTrue(self.fleet.order(A))
+        self.assertEqual(self.fleet.peek(["llm"]), A)
+
+    def test_all_drained(self) -> None:
+        """When every candidate is drained, the reason says so."""
+        self.fleet.order(A, Tier.DRAINED)
+        for asked, named in ((["prover"], "'prover'"), (["llm", "prover"], "'llm', 'prover'")):
+            with self.assertRaises(NoNode) as caught:
+                self.fleet.pick(asked)
+            self.assertEqual(str(caught.exception), f"every up node that runs {named} is drained")
+            self.assertFalse(self.fleet.can(asked))
+            self.assertEqual(self.fleet.rank(asked, 9), [])
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["llm"], Among([A], "none"))
+        self.assertEqual(str(caught.exception), "none")
+
+    def test_worse_tier(self) -> None:
+        """A node that is full and drained is drained, and full again when the order ends."""
+        self.fleet.utilized(A, 1.0)
+        self.fleet.order(A, Tier.DRAINED)
+        self.assertRaises(NoNode, self.fleet.pick, ["prover"])
+        self.fleet.order(A)
+        self.assertEqual(self.fleet.peek(["llm"]), B)
+        self.assertEqual(self.fleet.peek(["prover"]), A)
+
+    def test_weight(self) -> None:
+        """A node of weight 3 gets three times the jobs of one of weight 1."""
+        light, heavy = (parse_address(f"192.0.2.{number}") for number in (10, 11))
+        self.fleet.replace([light, heavy])
+        for address in (light, heavy):
+            self.fleet.observed(address, report("llm"))
+        self.fleet.order(heavy, weight=3.0)
+        picks = Counter(self.fleet.pick(["llm"]) for _ in range(400))
+        self.assertTrue(295 <= picks[heavy] <= 305, picks)
+
+    def test_unknown_node(self) -> None:
+        """An order for a node that there is not changes nothing."""
+        self.assertFalse(self.fleet.order(C, Tier.DRAINED))
+        self.fleet.replace([A, B, C])
+        self.fleet.observed(C, report("only"))
+        self.assertEqual(self.fleet.pick(["only"]), C)
+
+
+class ViewTests(SynchronousTestCase):
+    """What is seen of nodes from outside."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(50)
+        self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
+        self.fleet.replace([A, B])
+
+    def view(self, address: NodeAddress) -> NodeView:
+        view = self.fleet.view(address)
+        assert view is not None
+        return view
+
+    def test_unknown(self) -> None:
+        """A node that was not polled yet is unknown, and has no report."""
+        self.clock.advance(2)
+        self.assertEqual(
+            self.view(A),
+            NodeView(
+                address=A,
+                state=State.UNKNOWN,
+                since=50.0,
+                reason="",
+                containers={},
+                pending=None,
+                report_age=None,
+                jobs=0.0,
+                assigned=0.0,
+                rate=1.0,
+                doubt=1.0,
+                tier=Tier.NORMAL,
+                weight=1.0,
+            ),
+        )
+
+    def test_up(self) -> None:
+        """A node that is up shows its report, its age, and what was handed out since."""
+        self.fleet.observed(A, report("llm", internal=("prover",), pending=3))
+        self.clock.advance(1)
+        self.fleet.pick(["llm"])
+        view = self.view(A)
+        self.assertEqual((view.state, view.since, view.reason), (State.UP, 50.0, ""))
+        self.assertEqual(view.containers, {"llm": True, "prover": False})
+        self.assertEqual((view.pending, view.report_age, view.assigned), (3, 1.0, 1.0))
+        self.assertAlmostEqual(view.jobs, 3.0)
+
+    def test_down(self) -> None:
+        """A node that is down shows since when, why, and how old its last report is."""
+        self.fleet.observed(A, report("llm", pending=3))
+        self.clock.advance(4)
+        self.fleet.missed(A, "connection refused")
+        self.clock.advance(1)
+        self.fleet.missed(A, "HTTP 500")
+        view = self.view(A)
+        self.assertEqual((view.state, view.since, view.reason), (State.DOWN, 54.0, "HTTP 500"))
+        self.assertEqual((view.containers, view.pending, view.report_age), ({}, 3, 5.0))
+
+    def test_ordered(self) -> None:
+        """A node shows the tier it is in, and its weight."""
+        self.fleet.utilized(A, 1.0)
+        self.fleet.order(A, weight=0.5)
+        self.assertEqual((self.view(A).tier, self.view(A).weight), (Tier.FULL, 0.5))
+
+    def test_views(self) -> None:
+        """All nodes are seen in their order, but none that is removed before its turn."""
+        views = self.fleet.views()
+        self.assertEqual(next(views).address, A)
+        self.fleet.replace([A])
+        self.assertEqual(list(views), [])
+        self.assertEqual([view.address for view in self.fleet.views()], [A])
+        self.assertIsNone(self.fleet.view(B))
 
 
 class RunningTests(SynchronousTestCase):
@@ -557,7 +731,7 @@ class ManyNodesTests(SynchronousTestCase):
         for node in self.nodes:
             self.fleet.observed(node, report("llm", pending=9 if node is self.nodes[0] else 0))
         self.clock.advance(1)
-        self.assertAlmostEqual(self.fleet.jobs(self.nodes[0]), 8.0)
+        self.assertAlmostEqual(jobs(self.fleet, self.nodes[0]), 8.0)
 
     def test_fast_node(self) -> None:
         """A node that is twice as fast gets about twice as many jobs."""
@@ -587,9 +761,9 @@ class WeightsTests(SynchronousTestCase):
         fleet.observed(
             B, NodeReport((Container("prover", external=True),), {"offchain": 1, "onchain": 1})
         )
-        self.assertEqual((fleet.jobs(A), fleet.jobs(B), fleet.jobs(C)), (0.0, 3.0, 0.0))
+        self.assertEqual((jobs(fleet, A), jobs(fleet, B), jobs(fleet, C)), (0.0, 3.0, 0.0))
         fleet.pick(["llm", "prover"])
-        self.assertAlmostEqual(fleet.jobs(A), 4.0)
+        self.assertAlmostEqual(jobs(fleet, A), 4.0)
         self.assertEqual(fleet.pick(["prover"]), B)
 
 
@@ -609,12 +783,15 @@ class FleetMachine(RuleBasedStateMachine):
         self.down: set[NodeAddress] = set()
         self.says: dict[NodeAddress, str] = {}
         self.full: set[NodeAddress] = set()
+        self.drained: set[NodeAddress] = set()
 
     def candidates(self, containers: list[str]) -> set[NodeAddress]:
         return {
             node
             for node, runs in self.up.items()
-            if all(id in runs for id in containers) and any(runs[id] for id in containers)
+            if node not in self.drained
+            and all(id in runs for id in containers)
+            and any(runs[id] for id in containers)
         }
 
     @rule(numbers=st.sets(st.integers(0, 24)) | st.just(set(range(25))))
@@ -624,6 +801,18 @@ class FleetMachine(RuleBasedStateMachine):
         self.up = {node: runs for node, runs in self.up.items() if node in self.known}
         self.down &= self.known
         self.full &= self.known
+        self.drained &= self.known
+
+    @rule(
+        numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
+        tier=st.sampled_from([Tier.NORMAL, Tier.DRAINED]),
+        weight=st.sampled_from([0.1, 1.0, 10.0]),
+    )
+    def order(self, numbers: set[int], tier: Tier, weight: float) -> None:
+        for node in (NODES[number] for number in numbers):
+            assert self.fleet.order(node, tier, weight) == (node in self.known)
+            if node in self.known:
+                (self.drained.add if tier is Tier.DRAINED else self.drained.discard)(node)
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
@@ -633,10 +822,9 @@ class FleetMachine(RuleBasedStateMachine):
         full = share is not None and share > 0.5
         for node in (NODES[number] for number in numbers):
             changes = node in self.known and full != (node in self.full)
-            assert self.fleet.utilized(node, share) == changes
+            assert self.fleet.utilized(node, share) == (full if changes else None)
             if changes:
                 self.full ^= {node}
-            assert self.fleet.is_full(node) == (node in self.full)
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
@@ -652,7 +840,7 @@ class FleetMachine(RuleBasedStateMachine):
                 self.up[node] = runs
                 self.says[node] = says
                 self.down.discard(node)
-                assert pending - 1e-6 < self.fleet.jobs(node)
+                assert pending - 1e-6 < jobs(self.fleet, node)
 
     @rule(number=st.integers(0, 24))
     def missed(self, number: int) -> None:
@@ -670,14 +858,14 @@ class FleetMachine(RuleBasedStateMachine):
     def pick(self, containers: list[str], times: int) -> None:
         candidates = self.candidates(containers)
         for _ in range(times):
-            before = {node: self.fleet.jobs(node) for node in candidates}
+            before = {node: jobs(self.fleet, node) for node in candidates}
             try:
                 picked = self.fleet.pick(containers)
             except NoNode:
                 assert not candidates
             else:
                 assert picked in (candidates - self.full or candidates)
-                more = self.fleet.jobs(picked) - before[picked]
+                more = jobs(self.fleet, picked) - before[picked]
                 assert abs(more - len(set(containers))) < 1e-6
 
     @rule(containers=CONTAINERS, numbers=st.sets(st.integers(0, 24)))
@@ -724,11 +912,11 @@ class FleetMachine(RuleBasedStateMachine):
 
     @invariant()
     def loads(self) -> None:
-        assert all(0 <= self.fleet.jobs(node) < inf for node in NODES)
+        assert all(0 <= jobs(self.fleet, node) < inf for node in NODES)
 
 
 class FleetPropertyTests(SynchronousTestCase):
     def test_agrees(self) -> None:
         """After any sequence of events, who may be picked agrees with the model."""
-        self.patch(fleet_module, "_MAX_COMBINATIONS", 2)
+        self.patch(candidates_module, "_MAX_COMBINATIONS", 2)
         run_state_machine_as_test(FleetMachine)

@@ -59,7 +59,7 @@ class Nodes(Resource):
 class SurveyTests(SynchronousTestCase):
     def among(self, *containers: str, **answers: bytes) -> tuple[list[NodeAddress], str]:
         """Which nodes of three support a model in one of these containers, and why none does."""
-        survey = Survey("hf/7b:q4\n", 0.0, 3)
+        survey = Survey("hf/7b:q4\n", 0.0, [A, B, C])
         for name, body in answers.items():
             survey.add({"a": A, "b": B, "c": C}[name], body)
         among = survey.among(containers)
@@ -82,7 +82,7 @@ class SurveyTests(SynchronousTestCase):
 
     def test_answers(self) -> None:
         """What a node says is passed on, less what nobody knows, and errors cut."""
-        survey = Survey("m", 0.0, 3)
+        survey = Survey("m", 0.0, [A, B, C])
         survey.add(A, b'{"x": {"supported": false, "error": "%s", "more": [1]}}' % (b"e" * 999))
         survey.add(B, b"{ }")
         self.assertEqual(
@@ -92,7 +92,7 @@ class SurveyTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """Any other answer is none."""
-        survey = Survey("m", 0.0, 3)
+        survey = Survey("m", 0.0, [A, B, C])
         for body in (
             b"",
             b"<html>",
