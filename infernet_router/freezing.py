@@ -1,4 +1,4 @@
-"""Freezing: keeps garbage collection off the objects that stay, so that it holds up no answer."""
+"""Takes long-lived objects out of garbage collection (gc.freeze), so that none delays an answer."""
 
 import gc
 
@@ -7,22 +7,23 @@ from twisted.application.service import Service
 from infernet_router.fleet import Event, Fleet
 
 _ALL = 2
-"""The generation whose collection goes over all objects that are not frozen."""
+"""The oldest generation: its collection goes over all objects that are not frozen."""
 
 _MANY = 1000
-"""New nodes that are worth to be frozen: to go over what belongs to so many takes some ms."""
+"""New nodes that are worth freezing: to go over the objects of so many takes milliseconds."""
 
 
 class Freezer(Service):
     """
-    Freezes what the program consists of when it starts, and then what belongs to the nodes.
+    Freezes the objects of the program when it starts, and those of the nodes later.
 
-    A collection of all objects takes about 20 ms, and 60 with 10,000 nodes, during which nothing
-    is answered. What is frozen is left out; what stays to be looked at takes less than 1 ms.
+    A full collection takes about 20 ms, and 60 with 10,000 nodes, during which no request is
+    answered. With the long-lived objects frozen it takes less than 1 ms.
 
-    The nodes' part is frozen just after such a collection, as then it is no garbage. Frozen with it
-    is what is there for the moment, such as connections, and some of that will never be freed. So
-    before what belongs to many other nodes is frozen, there is a collection of all.
+    The objects of the nodes are frozen just after a full collection, when none of them is garbage.
+    Short-lived objects such as connections are frozen with them, and cycles among these would never
+    be freed. So before the objects of many new nodes are frozen, everything is unfrozen and
+    collected once.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -44,7 +45,7 @@ class Freezer(Service):
         gc.unfreeze()
 
     def _collected(self, phase: str, info: dict[str, int]) -> None:
-        """A collection began or ended."""
+        """Called by gc when a collection begins or ends."""
         if phase != "stop":
             return
         self._new += sum(change.event is Event.ADDED for change in self._changes.read())

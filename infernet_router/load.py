@@ -1,15 +1,15 @@
 """
-Load: what one node's queue looks like now, from what its last report said and what came after.
+Load: estimates each node's queue at this instant, and what one more job there would cost.
 
-A report is seconds old when it is used. The literature has two answers to stale load, and this
-module stands on both: correct the number for what is known to have happened since (Dahlin,
-"Interpreting stale load information", IEEE TPDS 11(10), 2000; Zhou, Shroff and Wierman,
-"Asymptotically optimal load balancing in large-scale heterogeneous systems with multiple
-dispatchers", 2020, whose dispatchers keep local estimates between updates), and let chance limit
-who is compared (Mitzenmacher, "How useful is old information?", IEEE TPDS 11(1), 2000; see
-`fleet`). That queues are compared by the time they take, and a node that seems too good is not
-believed at once, is as in Prequal (Wydrowski et al., "Load is not what you should balance", NSDI
-2024), which has live probes where this has a model.
+A report is seconds old when it is used. The literature has two answers to stale load information,
+and this module uses both. The first is to correct the reported number for what is known to have
+happened since (Dahlin, "Interpreting stale load information", IEEE TPDS 11(10), 2000; Zhou, Shroff
+and Wierman, "Asymptotically optimal load balancing in large-scale heterogeneous systems with
+multiple dispatchers", 2020, whose dispatchers keep local estimates between updates). The second is
+to compare a random sample only (Mitzenmacher, "How useful is old information?", IEEE TPDS 11(1),
+2000; see `candidates`). Comparing queues by the time they take, and not believing at once a node
+that seems too good, is as in Prequal (Wydrowski et al., "Load is not what you should balance",
+NSDI 2024), which sends live probes where this module has a model.
 
 Work is counted in jobs of weight 1, time in seconds.
 """
@@ -24,84 +24,88 @@ import msgspec
 from attrs import field, frozen
 
 _TRAVEL = 0.1
-"""Seconds a job is on its way, on average: a name look-up, a connection and a POST of a client."""
+"""Mean seconds from an answer to the job's arrival: a name look-up, a connection and a POST."""
 
 _MEMORY = 120.0
-"""Jobs whose ends tell how fast a node is: good to a tenth, and they pass in minutes."""
+"""How many of a node's last jobs tell how fast it is: enough for a tenth, and done in minutes."""
 
 _PRIOR = 4.0
-"""Jobs' worth of belief that a node is like the others: gone after a few of its own."""
+"""The weight, in jobs, of the belief that a node is like the others: a few of its own outweigh
+it."""
 
 _CREDIBLE = 2.0
-"""How many times what was expected of a node counts for the fleet's pace: no node alone, whatever
-it says of its queue, may change what is believed of the others."""
+"""The most that one report may add to the fleet's pace, as a multiple of what was expected: no
+single node, whatever it says of its queue, may change what is believed of the others."""
 
 _LATELY = 10.0
-"""Jobs whose ends tell how fast a node is just now."""
+"""How many of a node's last jobs tell how fast it is just now."""
 
 _CHANGED = 5.0
-"""How far that is off when the node has changed, squared, over the variance that chance makes:
-less would take chance for change, more would be slow to see one."""
+"""A node has changed its speed when the jobs it did lately are off by so much: the square of the
+difference over the variance that chance makes. A lower bound would take chance for change, a higher
+one would see a change late."""
 
 _UNSEEN = 1.0
-"""How fast a node may seem that was never seen at work, in the fleet's speed: one that fails every
-job at once has an empty queue, too."""
+"""The highest rate, as a multiple of the fleet's, of a node that was never seen at work: a node that
+fails every job at once has an empty queue, too."""
 
 _SEEN = 0.5
-"""What each sight of a node at work adds to that: nodes ten times as fast exist, too."""
+"""What each report that shows it at work adds to that: some nodes are ten times as fast."""
 
 _EXPECTED = 0.25
-"""The part of the reports, of those that should find jobs, that do so or else the node is doubted:
-far fewer than chance lets a sound node miss, also one that is faster than the others."""
+"""A node is doubted when fewer than this share of the reports that should show jobs do show some.
+A healthy node shows far more, also one that is faster than the others."""
 
 _REMEMBERED = 40.0
-"""Reports for which it counts how often a node was seen at work: then it is given a new chance."""
+"""How many reports count for that; after so many a doubted node is tried again."""
 
 _SLOWEST = 0.02
-"""How slow a node may seem, in the fleet's speed: one that seems to stand still is tried again."""
+"""The lowest rate of a node, as a multiple of the fleet's: one that seems to have stopped is still
+tried."""
 
 _SPEED_EXPONENT = 0.6
-"""How much speed counts. 1 would serve the job at hand best and delay those after it; 1/2 is best
-for all when nodes are chosen without a look (Bell and Stidham, "Individual versus social
-optimization in the allocation of customers to alternative servers", 1983: optimal static shares
-leave spare capacities in proportion to the roots of the speeds) and one step of policy improvement
-is made from there (Krishnan, "Joining the right queue: a state-dependent decision rule", 1990).
-Simulated, the best lies between."""
+"""How much a node's speed counts. 1 is best for the job at hand, and delays those after it. 1/2 is
+best for all when nodes are chosen without knowing their queues (Bell and Stidham, "Individual versus
+social optimization in the allocation of customers to alternative servers", 1983: optimal static
+shares leave spare capacities in proportion to the square roots of the speeds), and remains so after
+one step of policy improvement (Krishnan, "Joining the right queue: a state-dependent decision rule",
+1990). In simulations the best value lies between the two."""
 
 _MIXTURE = 0.1
-"""The part of a new job in the mean weight of a node's jobs."""
+"""The share of a new job in the moving average of the weight of a node's jobs."""
 
 
 @frozen
 class Weights:
-    """What jobs cost; an ordinary one costs 1."""
+    """What jobs cost; an ordinary job costs 1."""
 
     jobs: Mapping[str, float] = field(factory=dict)
-    """By container, what one job for it costs; 1 if it is not here."""
+    """By container, what one job for it costs; 1 for a container that is not listed."""
 
     pending: Mapping[str, float] = field(factory=dict)
-    """By kind of pending jobs, as a report names it, what each counts for; 1 if it is not here."""
+    """By kind of pending jobs, what each counts for; 1 for a kind that is not listed."""
 
     def of_job(self, containers: Collection[str]) -> float:
-        """What one job for all these containers costs: the sum."""
+        """What one job for all these containers costs: the sum over them."""
         if not self.jobs:
             return float(len(containers))
         return sum([self.jobs.get(container, 1.0) for container in containers])
 
     def of_pending(self, pending: Mapping[str, int]) -> float:
-        """How many jobs the pending ones of a report count for."""
+        """How many ordinary jobs the pending ones of a report amount to."""
         return sum([count * self.pending.get(kind, 1.0) for kind, count in pending.items()])
 
 
 class Pace:
     """
-    How fast the nodes of a fleet drain their queues, taken together.
+    How fast the nodes of a fleet drain their queues, on average.
 
-    It is what is believed of a node nothing is known of, and what others are measured against.
+    A node of which nothing is known is believed to be as fast, and the rates of all are bounded by
+    multiples of it.
     """
 
     _MEMORY = 2000
-    """Reports: the mean of all nodes follows no single one, and all of them within the hour."""
+    """How many reports count: no single node sways the mean, and it follows all within an hour."""
 
     _STANDSTILL = 1e-6
     """The least rate, jobs a second: one in eleven days."""
@@ -112,11 +116,11 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Jobs a second that a busy node gets done; 1 until something is known."""
+        """Jobs a second that a busy node finishes; 1 until something is known."""
         return max(self._done / self._busy, self._STANDSTILL)
 
     def learn(self, done: float, busy: float) -> None:
-        """A node that was busy for so many seconds got so many jobs done."""
+        """A node that was busy for `busy` seconds finished `done` jobs."""
         self._done += done - self._done / self._MEMORY
         self._busy += busy - self._busy / self._MEMORY
 

@@ -1,4 +1,4 @@
-"""Reports: the bytes a node answers to GET /info, decoded and checked."""
+"""Reports: decodes and checks what a node answers to GET /info."""
 
 import re
 from collections.abc import Mapping
@@ -12,8 +12,7 @@ from infernet_router.quoting import quoted
 
 MAX_BYTES = 128 * 1024
 """The largest report that is read, in bytes; a real one has a few hundred for each container. Three
-thousand nodes can be in the middle of one at the same time: a thousand are asked a second, and each
-has three seconds."""
+thousand can be in flight at once: 1000 polls a second, each with a timeout of three seconds."""
 
 KINDS = ("offchain", "onchain")
 """The kinds of pending jobs that every node counts."""
@@ -36,11 +35,11 @@ _COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*
 
 
 class BadReport(ValueError):
-    """An answer to GET /info is no report; the message says what is wrong with it."""
+    """An answer to GET /info that is not a valid report; the message says what is wrong with it."""
 
 
 class Container(msgspec.Struct, frozen=True, gc=False):
-    """One container a node lists; to read 4000 of these takes a quarter of what attrs takes."""
+    """One container that a node lists. A msgspec.Struct decodes in a quarter of attrs' time."""
 
     id: Annotated[str, Meta(max_length=_MAX_ID)]
     external: bool
@@ -53,18 +52,19 @@ class NodeReport:
     """What a node says of itself in one answer to GET /info."""
 
     containers: tuple[Container, ...]
-    """The containers it lists, each id once; external if any entry with that id is."""
+    """The containers it lists, each id once; external if any entry with that id is external."""
     pending: Mapping[str, int]
     """Jobs that wait or run there, by kind (`offchain`, `onchain`)."""
     version: str = ""
 
 
 class _Info(msgspec.Struct, frozen=True):
-    """The parts of GET /info the router reads, as they come: containers may repeat an id."""
+    """The parts of GET /info that the router reads, as sent: containers may repeat an id."""
 
     containers: Annotated[list[Container], Meta(max_length=_MAX_CONTAINERS)]
     pending: dict[Annotated[str, Meta(max_length=_MAX_ID)], msgspec.Raw]
-    """As text: msgspec takes `5.0` for an int, and much in one count would take long to read."""
+    """By kind, the count as text: msgspec would accept `5.0` as an int, and spend long on a number of
+    thousands of digits."""
     version: Annotated[str, Meta(max_length=_MAX_ID)] = ""
 
 
@@ -75,11 +75,11 @@ def decode_report(body: bytes) -> NodeReport:
     """
     Read a report.
 
-    Types are exact: `5.0`, `"5"` and `true` are no numbers of jobs. Keys the router does not
-    know are passed over; of one that is there several times, the last counts. All of it must be
-    UTF-8, and no escape may stand for half a character: so each text in a report can be encoded.
+    Types are exact: `5.0`, `"5"` and `true` are not accepted as numbers of jobs. Unknown keys are
+    ignored; of a key that is repeated, the last counts. The body must be UTF-8, and no escape may
+    stand for half of a surrogate pair, so that every text in a report can be encoded again.
 
-    :raises BadReport: when `body` is anything but a report, or passes a limit.
+    :raises BadReport: when `body` is not a valid report, or exceeds a limit.
     """
     if len(body) > MAX_BYTES:
         raise BadReport(f"the report is larger than {MAX_BYTES // 1024} KiB")
@@ -117,7 +117,7 @@ def _count(kind: str, text: bytes) -> int:
         raise BadReport(f"{where} is not a number")
     if not _WHOLE.fullmatch(text):
         raise BadReport(f"{where} is not a whole number")
-    count = int(text[:20])  # what is cut is out of range, too, and may be as long as the report
+    count = int(text[:20])  # enough to be out of range; the rest may be as long as the report
     if count < 0:
         raise BadReport(f"{where} is negative")
     if count > _MAX_PENDING:
@@ -136,7 +136,7 @@ def _each_once(containers: list[Container]) -> tuple[Container, ...]:
 
 
 def _in_words(complaint: str) -> str:
-    """What msgspec says of a report whose shape is wrong, in the words of an operator."""
+    """What msgspec says of a report whose shape is wrong, in words for an operator."""
     parts = _COMPLAINT.fullmatch(complaint)
     assert parts is not None
     what, where = parts["what"], (parts["where"] or "").replace("[...]", "")

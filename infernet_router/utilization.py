@@ -1,4 +1,4 @@
-"""The utilization of a node: how much of its GPU memory is in use, by what its containers say."""
+"""Utilization: the share of a node's GPU memory in use, from what its containers say."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 
 def utilization(resources: Mapping[str, Any]) -> float | None:
     """
-    The share of the memory of all GPUs of a node that is in use, from 0 to 1; None if none is told.
+    The share of the memory of all GPUs of a node that is in use, from 0 to 1; None if unknown.
 
-    It is one share for all GPUs, not that of the fullest: where a language model fills one of
-    eight, a job still finds memory. The GPU of one container is most often that of the others, too,
-    and counts once, by the device number and name that infernet-ml has from nvidia-smi; of several
-    readings, the highest counts. A GPU whose memory is not told, or cannot be right, is left out.
+    It is one share for all GPUs together, not that of the fullest: where a language model fills one
+    of eight, a job still finds memory. Containers often share a GPU, so each GPU counts once, by
+    the device number and name that infernet-ml takes from nvidia-smi; of several readings the
+    highest counts. A GPU whose memory is missing or impossible is left out.
 
-    Disks say nothing here: infernet-ml lists every mount that `df` sees in a container, and those
-    of images and devices are always full.
+    Disks are ignored: infernet-ml lists every mount that `df` sees in a container, and those of
+    images and devices are always full.
 
-    :param resources: the answer to GET /resources, decoded, which is not trusted.
+    :param resources: the decoded answer to GET /resources, which is not trusted.
     """
     used: dict[tuple[int, str, int], int] = {}
     for gpu, reading in _gpus(resources):
@@ -26,7 +26,7 @@ def utilization(resources: Mapping[str, Any]) -> float | None:
 
 
 def _gpus(resources: Mapping[str, Any]) -> Iterator[tuple[tuple[int, str, int], int]]:
-    """Each GPU that a container tells of: its number, name and memory, and how much is in use."""
+    """Each GPU that a container lists: its number, name and memory, and how much is in use."""
     for container in resources.values():
         for capability in _objects(container, "hardware_capabilities"):
             for place, gpu in enumerate(_objects(capability, "gpu_info")):
@@ -40,7 +40,7 @@ def _gpus(resources: Mapping[str, Any]) -> Iterator[tuple[tuple[int, str, int], 
 
 
 def _objects(parent: Any, name: str) -> list[dict[str, Any]]:
-    """The objects in the list that an object has by this name; none if it has no list there."""
+    """The objects in the list that is the value of `name`; empty if that is not a list."""
     members = parent.get(name) if isinstance(parent, dict) else None
     if not isinstance(members, list):
         return []
