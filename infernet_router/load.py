@@ -46,8 +46,8 @@ difference over the variance that chance makes. A lower bound would take chance 
 one would see a change late."""
 
 _UNSEEN = 1.0
-"""The highest rate, as a multiple of the fleet's, of a node that was never seen at work: a node that
-fails every job at once has an empty queue, too."""
+"""The highest rate, as a multiple of the fleet's, of a node that was never seen at work: a node
+that fails every job at once has an empty queue, too."""
 
 _SEEN = 0.5
 """What each report that shows it at work adds to that: some nodes are ten times as fast."""
@@ -65,11 +65,11 @@ tried."""
 
 _SPEED_EXPONENT = 0.6
 """How much a node's speed counts. 1 is best for the job at hand, and delays those after it. 1/2 is
-best for all when nodes are chosen without knowing their queues (Bell and Stidham, "Individual versus
-social optimization in the allocation of customers to alternative servers", 1983: optimal static
-shares leave spare capacities in proportion to the square roots of the speeds), and remains so after
-one step of policy improvement (Krishnan, "Joining the right queue: a state-dependent decision rule",
-1990). In simulations the best value lies between the two."""
+best for all when nodes are chosen without knowing their queues (Bell and Stidham, "Individual
+versus social optimization in the allocation of customers to alternative servers", 1983: optimal
+static shares leave spare capacities in proportion to the square roots of the speeds), and the rule
+here is one step of policy improvement from there (Krishnan, "Joining the right queue: a
+state-dependent decision rule", 1990). In simulations the best value lies between the two."""
 
 _MIXTURE = 0.1
 """The share of a new job in the moving average of the weight of a node's jobs."""

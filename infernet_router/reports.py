@@ -63,8 +63,8 @@ class _Info(msgspec.Struct, frozen=True):
 
     containers: Annotated[list[Container], Meta(max_length=_MAX_CONTAINERS)]
     pending: dict[Annotated[str, Meta(max_length=_MAX_ID)], msgspec.Raw]
-    """By kind, the count as text: msgspec would accept `5.0` as an int, and spend long on a number of
-    thousands of digits."""
+    """By kind, the count as text: msgspec would accept `5.0` as an int, and take long to read a
+    number of thousands of digits."""
     version: Annotated[str, Meta(max_length=_MAX_ID)] = ""
 
 
