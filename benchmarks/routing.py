@@ -170,7 +170,8 @@ def _by_node(outcome: Outcome, seconds: int) -> list[list[int]]:
 def main() -> None:
     known = {scenario.name: scenario for scenario in SCENARIOS + MORE}
     parser = argparse.ArgumentParser(prog="benchmarks.routing", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", help=f"of {', '.join(known)}", metavar="SCENARIO")
+    names = ", ".join(known).replace("%", "%%")
+    parser.add_argument("scenarios", nargs="*", help=f"of {names}", metavar="SCENARIO")
     parser.add_argument(
         "--all", action="store_true", help="all scenarios, not just the default set"
     )

@@ -1,0 +1,81 @@
+"""Tests of the examples in the documentation: a router gives the answers that they show."""
+
+import json
+import re
+import shlex
+from http.client import HTTPConnection
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.programs import ROOT, Node, Router, until
+
+_EXAMPLE = re.compile(r"^```console\n\$ (curl .*)\n((?:.*\n)*?)```$", re.MULTILINE)
+
+
+def info(pending: int, *containers: str, **descriptions: str) -> dict[str, object]:
+    """What a node with these containers and jobs answers to GET /info."""
+    return {
+        "containers": [
+            {"id": id, "external": True, "description": descriptions.get(id, "")}
+            for id in containers
+        ],
+        "pending": {"offchain": pending, "onchain": 0},
+    }
+
+
+class ExampleTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """Start the nodes that the examples have, one of them down, and a router."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        model, about = "hf/org/name:q4", "A language model"
+        best = Node(
+            self,
+            folder,
+            knobs={
+                "info": info(0, "llm", "prover", llm=about),
+                "resources": {
+                    "llm": {"version": "0.1.0", "service_id": "llm", "compute_capability": []}
+                },
+                "models": {"llm": [model]},
+            },
+        )
+        busy = Node(
+            self, folder, knobs={"info": info(1000, "llm", llm=about), "models": {"llm": []}}
+        )
+        self.addresses = {"10.0.0.7:4000": best.address, "10.0.0.2:4000": busy.address}
+        (folder / "ips.txt").write_text(f"{best.address}\n{busy.address}\n127.0.0.1:1\n")
+        self.router = Router(self, folder, "--interval", "3600")
+        health = (200, {"status": "healthy", "up": 2, "down": 1, "unknown": 0})
+        until(lambda: self.router.get("/health") == health, "up")
+        until(lambda: len(self.router.get("/api/v1/resources")[1]) == 2, "resources")
+
+    def run_curl(self, command: str) -> tuple[str, str]:
+        """The head, if -i asks for it, and the body of what such a command prints."""
+        curl, *flags, url = shlex.split(command)
+        target = url.removeprefix("http://localhost:4000")
+        self.assertTrue(curl == "curl" and set(flags) <= {"-i"} and target[0] == "/", command)
+        client = HTTPConnection("127.0.0.1", self.router.port, timeout=60)
+        client.request("GET", target)
+        answer = client.getresponse()
+        body = answer.read().decode()
+        client.close()
+        headers = [f"{name}: {value}" for name, value in answer.getheaders()]
+        head = [f"HTTP/1.1 {answer.status} {answer.reason}", *headers] if flags else []
+        return "\n".join(head), body
+
+    def test_examples(self) -> None:
+        """Each curl command gets the headers and the body below it."""
+        pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        examples = [found for page in pages for found in _EXAMPLE.findall(page.read_text())]
+        self.assertGreater(len(examples), 10)
+        for command, shown in examples:
+            for documented, address in self.addresses.items():
+                shown = shown.replace(documented, address)
+            head, body = self.run_curl(command)
+            *shown_head, shown_body = shown.strip().split("\n") if shown else [""]
+            self.assertLessEqual({*filter(None, shown_head)}, {*head.split("\n")}, command)
+            answer = json.loads(body)
+            if shown_body:
+                self.assertEqual(answer, json.loads(shown_body), command)
