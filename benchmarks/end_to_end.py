@@ -80,7 +80,7 @@ class Side:
         self._fleet = fleet(reactor.seconds, Random(1))
         self.nodes = [Node(reactor, speed, Random(2)) for speed in speeds]
         self._fleet.replace(parse_address(_serve(reactor, node)) for node in self.nodes)
-        http = http_client(reactor, NodeConnections(reactor))
+        http = http_client(reactor, NodeConnections(reactor, most_kept=300))
         Poller(self._fleet, http, reactor, interval=3.0).startService()
         resources = Resources(self._fleet, http, reactor, Random(1))
         api = Api(self._fleet, resources, Surveyor(self._fleet, http, reactor))

@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from infernet_router import __version__
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.api import Api
-from infernet_router.connections import BadCertificates, NodeConnections, http_client
+from infernet_router.connections import NodeConnections, http_client
 from infernet_router.cors import CrossOrigin, parse_origin
 from infernet_router.descriptors import raise_limit
 from infernet_router.dns import DnsNames, dns_resolver
@@ -42,6 +42,7 @@ from infernet_router.sources import (
     HangupListener,
     Sources,
 )
+from infernet_router.tls import BadCertificates
 
 _POLLS_A_QUESTION = 10
 """Polls for each time that a node is asked for its resources, when there are many nodes."""
@@ -335,7 +336,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     weights = Weights(options["job-weight"], options["pending-weight"])
     fleet = Fleet(monotonic, Random(), weights, options["max-utilization"])
     limits = raise_limit()
-    pool = NodeConnections(reactor, limits.kept)
+    pool = NodeConnections(reactor, most_kept=limits.kept)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)
     sources = Sources(fleet)

@@ -1,7 +1,6 @@
-"""Tests of infernet_router.connections; the ones with TLS are in tests/integration."""
+"""Tests of infernet_router.connections; those over TLS are in tests/integration."""
 
 import gzip
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,11 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.asking import KEEP_ALIVE, NoAnswer, ask
-from infernet_router.connections import (
-    BadCertificates,
-    NodeConnections,
-    http_client,
-)
+from infernet_router.connections import NodeConnections, http_client
 
 
 class Socket(StringTransport):
@@ -27,7 +22,7 @@ class Socket(StringTransport):
 class HTTPClientTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.pool = NodeConnections(self.reactor)
+        self.pool = NodeConnections(self.reactor, most_kept=300)
         self.http = http_client(self.reactor, self.pool)
 
     def ask(self, url: str = "http://192.0.2.1:4000/info") -> Deferred[bytes]:
@@ -301,20 +296,3 @@ class HTTPClientTests(SynchronousTestCase):
         transport.clear()
         self.ask()
         self.assertNotIn(b"cookie", transport.value().lower())
-
-
-class CAFileTests(SynchronousTestCase):
-    def assert_bad(self, path: Path, reason: str) -> None:
-        reactor: Any = MemoryReactorClock()
-        with self.assertRaises(BadCertificates) as caught:
-            http_client(reactor, NodeConnections(reactor), path)
-        self.assertEqual(str(caught.exception), reason)
-
-    def test_bad(self) -> None:
-        """A file with no certificates is refused, with the reason."""
-        path = Path(self.mktemp())
-        self.assert_bad(path, f"cannot read {path}: No such file or directory")
-        path.write_text("no certificate")
-        self.assert_bad(path, f"{path} holds no PEM certificate")
-        path.write_bytes(b"")
-        self.assert_bad(path, f"{path} holds no PEM certificate")

@@ -138,7 +138,7 @@ class SocketTestCase(TestCase):
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
-        self.pool = NodeConnections(reactor)
+        self.pool = NodeConnections(reactor, most_kept=300)
         ca_file = Path(self.mktemp())
         PRIVATE.cert_pem.write_to_path(str(ca_file))
         self.http = http_client(reactor, self.pool, ca_file)
