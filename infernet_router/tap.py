@@ -17,15 +17,19 @@ from twisted.python import usage
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
+from infernet_router.address_file import AddressFile
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.api import Api
+from infernet_router.asked import AskedSource
 from infernet_router.connections import NodeConnections, http_client
 from infernet_router.cors import CrossOrigin, parse_origin
 from infernet_router.descriptors import raise_limit
-from infernet_router.dns import DnsNames, dns_resolver
+from infernet_router.dns import DnsWatcher, dns_resolver
 from infernet_router.explorer import ask_explorer
 from infernet_router.fleet import Fleet
 from infernet_router.freezing import Freezer
+from infernet_router.hangup import HangupListener
+from infernet_router.joining import BadSource, Sources
 from infernet_router.limiting import MAX_RATE, Clients, RateLimited, parse_proxy
 from infernet_router.load import Weights
 from infernet_router.models import Surveyor
@@ -35,13 +39,6 @@ from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
 from infernet_router.resources import Resources
 from infernet_router.serving import CannotServe, ClosableSite, Server
-from infernet_router.sources import (
-    AddressFile,
-    AskedSource,
-    BadSource,
-    HangupListener,
-    Sources,
-)
 from infernet_router.tls import BadCertificates
 
 _POLLS_A_QUESTION = 10
@@ -340,7 +337,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)
     sources = Sources(fleet)
-    names = DnsNames(sources, partial(dns_resolver, reactor, options["resolver"]), reactor)
+    names = DnsWatcher(sources, partial(dns_resolver, reactor, options["resolver"]), reactor)
     explorer = options["node-explorer"]
     try:
         ips = AddressFile(
