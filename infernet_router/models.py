@@ -36,9 +36,6 @@ _TIMEOUT = 10.0
 _FRESH = 60.0
 """Seconds for which a survey answers for its model; for as long again while another is made."""
 
-_AT_ONCE = 64
-"""Nodes that are asked at the same time, at most."""
-
 _A_MINUTE = 50
 """Surveys that are begun in a minute, at most: a node answers 60 such questions."""
 
@@ -144,13 +141,15 @@ class Surveyor(Service):
     that clients of a model that is in use do not wait. A node that comes up is asked in the next.
 
     :param http: treq's HTTPClient, or a StubTreq.
+    :param at_once: nodes that are asked at the same time, at most.
     """
 
-    def __init__(self, fleet: Fleet, http: Asker, clock: IReactorTime) -> None:
+    def __init__(self, fleet: Fleet, http: Asker, clock: IReactorTime, at_once: int = 64) -> None:
         self._fleet = fleet
         self._http = http
         self._clock = clock
-        self._slots = DeferredSemaphore(_AT_ONCE)
+        self._at_once = at_once
+        self._slots = DeferredSemaphore(at_once)
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
         """By model, those that were of use last at the end."""
@@ -197,7 +196,7 @@ class Surveyor(Service):
         asking = DeferredList(
             [
                 Deferred.fromCoroutine(self._ask(survey, path, remaining)).addErrback(_broke)
-                for _ in addresses[:_AT_ONCE]
+                for _ in addresses[: self._at_once]
             ]
         )
         self._surveys.add(asking)

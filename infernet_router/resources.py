@@ -38,9 +38,6 @@ _TICK = 0.2
 _MAX_QUESTIONS = 50
 """Nodes that are asked a second, at most, unless it is said otherwise."""
 
-_AT_ONCE = 64
-"""Nodes that are asked at the same time, at most."""
-
 _NOT_UP = 1.0
 """Seconds until it is looked again whether a node is up by now."""
 
@@ -82,6 +79,7 @@ class Resources(Service):
     :param random: spreads the turns.
     :param interval: seconds from one question to a node to the next, at least.
     :param max_questions: nodes asked a second, at most.
+    :param at_once: nodes that are asked at the same time, at most.
     """
 
     def __init__(
@@ -92,6 +90,7 @@ class Resources(Service):
         random: Random,
         interval: float = 60.0,
         max_questions: float = _MAX_QUESTIONS,
+        at_once: int = 64,
     ) -> None:
         self._fleet = fleet
         self._http = http
@@ -99,6 +98,7 @@ class Resources(Service):
         self._random = random
         self._least_interval = interval
         self._max_questions = max_questions
+        self._at_once = at_once
         self._known: tuple[NodeAddress, ...] = ()
         self._turns: dict[NodeAddress, _Turn] = {}
         self._schedule = Schedule[_Turn]()
@@ -145,7 +145,7 @@ class Resources(Service):
             self._give_turns(now)
         most = max(1.0, self._max_questions * _TICK)
         self._allowance = min(self._allowance + self._max_questions * _TICK, most)
-        while self._allowance >= 1 and len(self._questions) < _AT_ONCE:
+        while self._allowance >= 1 and len(self._questions) < self._at_once:
             turn = self._schedule.first(now)
             if turn is None:
                 break

@@ -33,7 +33,7 @@ from infernet_router.joining import BadSource, Sources
 from infernet_router.limiting import MAX_RATE, Clients, RateLimited, parse_proxy
 from infernet_router.load import Weights
 from infernet_router.models import Surveyor
-from infernet_router.names import NameResolver
+from infernet_router.names import HostnameResolver
 from infernet_router.polling import MAX_POLLS, Poller
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
@@ -329,10 +329,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     if reactor is None:
         from twisted.internet import reactor
-    reactor.installNameResolver(NameResolver(reactor))
     weights = Weights(options["job-weight"], options["pending-weight"])
     fleet = Fleet(monotonic, Random(), weights, options["max-utilization"])
     limits = raise_limit()
+    reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     pool = NodeConnections(reactor, most_kept=limits.kept)
     endpoints = options["listen"] or [f"tcp:{options['port']}"]
     router = _Router(pool)
@@ -355,8 +355,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             Random(),
             options["resources-interval"],
             options["max-polls"] / _POLLS_A_QUESTION,
+            limits.resources,
         )
-        surveyor = Surveyor(fleet, http, reactor)
+        surveyor = Surveyor(fleet, http, reactor, limits.models)
         api: Resource = Api(fleet, resources, surveyor)
         if options["rate-limit"] is not None:
             clients = Clients(options["trust-proxy"])
