@@ -104,8 +104,8 @@ class _PlainAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        if headers is not None:
-            headers.removeHeader(b"accept-encoding")
+        headers = headers or Headers()
+        headers.removeHeader(b"accept-encoding")
         asked: Deferred[IResponse] = self.agent.request(method, uri, headers, bodyProducer)
         return asked.addCallback(_make_plain)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import Factory, fields, frozen
+from attrs import Factory, asdict, frozen
 from twisted.python import usage
 
 from infernet_router import __version__
@@ -29,6 +29,15 @@ class CannotStart(SystemExit, Exception):
 
     def __init__(self, why: str) -> None:
         super().__init__("\n".join(f"infernet-router: {line}" for line in why.splitlines()))
+
+
+_MAIN = ("ips", "interval", "timeout", "max_polls")
+"""The settings that are always shown."""
+
+_HIDDEN = ("port", "listen", "ips_given")
+"""The settings that are never shown: each listening address is logged once it is known."""
+
+_UNITS = {"interval": " s", "timeout": " s", "resources_interval": " s", "rate_limit": "/min"}
 
 
 @frozen(kw_only=True)
@@ -65,21 +74,12 @@ class Settings:
     def __str__(self) -> str:
         """The main values, and those that differ from the default, on one printable line."""
         defaults = Settings()
-        shown = (
+        text = ", ".join(
             f"{name.replace('_', '-')} {_shown(value)}{_UNITS.get(name, '')}"
-            for name, value in (
-                (field.name, getattr(self, field.name)) for field in fields(Settings)
-            )
-            if name not in _NOT_SHOWN and (name in _MAIN or value != getattr(defaults, name))
+            for name, value in asdict(self, recurse=False).items()
+            if name in _MAIN or (name not in _HIDDEN and value != getattr(defaults, name))
         )
-        text = ", ".join(shown)
         return text if text.isprintable() else quoted(text)
-
-
-_MAIN = ("ips", "interval", "timeout", "max_polls")
-_NOT_SHOWN = ("port", "listen", "ips_given")
-"""Of the settings: the log has a line for each address that the router listens on."""
-_UNITS = {"interval": " s", "timeout": " s", "resources_interval": " s", "rate_limit": "/min"}
 
 
 def _shown(value: object) -> str:

@@ -69,7 +69,7 @@ class AskExplorerTests(SynchronousTestCase):
         asked = self.ask(Explorer(None))
         self.clock.advance(10)
         failed = self.failureResultOf(asked, BadSource)
-        self.assertEqual(str(failed.value), "time-out after 10 s")
+        self.assertEqual(str(failed.value), "timeout after 10 s")
 
 
 class DecodeNodesTests(SynchronousTestCase):

@@ -100,7 +100,7 @@ class RouterTests(SynchronousTestCase):
         router = self.router("--interval", "0.2", "--timeout", "3")
         until(lambda: {router.pick("llm") for _ in range(10)} == {frozen.address, other.address})
         frozen.signal(signal.SIGSTOP)
-        until(lambda: f"{frozen.address} is down: time-out after 3 s" in router.output(), "down")
+        until(lambda: f"{frozen.address} is down: timeout after 3 s" in router.output(), "down")
         self.assertEqual({router.pick("llm") for _ in range(30)}, {other.address})
         frozen.signal(signal.SIGCONT)
         until(lambda: router.pick("llm") == frozen.address, "back")
