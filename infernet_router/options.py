@@ -35,14 +35,14 @@ _MAIN = ("ips", "interval", "timeout", "max_polls")
 """The settings that are always shown."""
 
 _HIDDEN = ("port", "listen", "ips_given")
-"""The settings that are never shown: each listening address is logged once it is known."""
+"""The settings that are never shown: listening addresses have log lines of their own."""
 
 _UNITS = {"interval": " s", "timeout": " s", "resources_interval": " s", "rate_limit": "/min"}
 
 
 @frozen(kw_only=True)
 class Settings:
-    """How a router is to run; each value has its option's name, and Settings() all defaults."""
+    """A router's configuration. Fields are named like options; `Settings()` has the defaults."""
 
     port: int = 4000
     listen: tuple[str, ...] = ()
