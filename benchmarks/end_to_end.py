@@ -11,8 +11,10 @@ moments for both, 80 % of what the nodes can do. All of it runs in one process, 
 import argparse
 import platform
 from collections.abc import Iterable
+from pathlib import Path
 from random import Random
 from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -25,15 +27,13 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from benchmarks.loopback import free_port
 from benchmarks.world import Lognormal
-from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api
-from infernet_router.connections import NodeConnections, http_client
+from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, CameUp, Fleet
-from infernet_router.models import Surveyor
-from infernet_router.polling import Poller
+from infernet_router.options import Settings
 from infernet_router.reports import NodeReport
-from infernet_router.resources import Resources
+from infernet_router.tap import make_router
 from infernet_router.testing import SimulatedJob, SimulatedNode
 
 NODES = 12
@@ -78,15 +78,14 @@ class Node(SimulatedNode):
 class Side:
     """One router, and its nodes."""
 
-    def __init__(self, reactor: Any, fleet: type[Fleet], speeds: list[float]) -> None:
-        self._fleet = fleet(reactor.seconds, Random(1))
+    def __init__(self, reactor: Any, fleet: type[Fleet], speeds: list[float], ips: Path) -> None:
         self.nodes = [Node(reactor, speed, Random(2)) for speed in speeds]
-        self._fleet.replace(parse_address(_serve(reactor, node)) for node in self.nodes)
-        http = http_client(reactor, NodeConnections(reactor))
-        Poller(self._fleet, http, reactor, interval=3.0).startService()
-        resources = Resources(self._fleet, http, reactor, Random(1))
-        api = Api(self._fleet, resources, Surveyor(self._fleet, http, reactor))
-        self.api = f"http://{_serve(reactor, api)}/api/v1/ip?container=llm"
+        ips.write_text("\n".join(_serve(reactor, node) for node in self.nodes))
+        listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
+        router = make_router(Settings(ips=ips, listen=(listen,)), reactor, fleet)
+        router.privilegedStartService()
+        router.startService()
+        self.api = f"http://127.0.0.1:{port}/api/v1/ip?container=llm"
 
     def times(self, since: float) -> list[float]:
         """From submission to end, of each job submitted since then, in order."""
@@ -112,12 +111,12 @@ async def _one_job(http: HTTPClient, side: Side) -> None:
     await (await http.post(f"http://{address}/api/jobs", json=job)).content()
 
 
-async def _main(reactor: Any, seconds: float) -> None:
+async def _main(reactor: Any, seconds: float, folder: Path) -> None:
     console = Console()
     speeds = [SLOWEST * (FASTEST / SLOWEST) ** (n / (NODES - 1)) for n in range(NODES)]
     sides = {
-        "least pending": Side(reactor, LeastPending, speeds),
-        "ours": Side(reactor, Fleet, speeds),
+        "least pending": Side(reactor, LeastPending, speeds, folder / "least-pending.txt"),
+        "ours": Side(reactor, Fleet, speeds, folder / "ours.txt"),
     }
     pool = HTTPConnectionPool(reactor)
     http, random, asking = HTTPClient(Agent(reactor, pool=pool)), Random(3), []
@@ -153,7 +152,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.end_to_end", description=__doc__)
     parser.add_argument("--seconds", type=float, default=180.0, help="[default: 180]")
     seconds = parser.parse_args().seconds
-    react(lambda reactor: Deferred.fromCoroutine(_main(reactor, seconds)))
+    with TemporaryDirectory() as folder:
+        react(lambda reactor: Deferred.fromCoroutine(_main(reactor, seconds, Path(folder))))
 
 
 if __name__ == "__main__":

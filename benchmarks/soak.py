@@ -96,7 +96,7 @@ class Router:
     def port(self) -> int | None:
         """The port it serves on, once it does."""
         self.check()
-        found = re.search(r"starting on (\d+)", self._log.read_text())
+        found = re.search(r"listening on \S+:(\d+)\n", self._log.read_text())
         return int(found[1]) if found else None
 
     def hang_up(self) -> None:

@@ -1,4 +1,4 @@
-"""How a node is asked over HTTP: for the body of its answer, or the reason there is none."""
+"""Sends one HTTP request, and gives the body of the answer or the reason for the failure."""
 
 import os
 from collections.abc import Callable
@@ -21,23 +21,23 @@ from infernet_router import __version__
 from infernet_router.reports import MAX_BYTES
 
 KEEP_ALIVE = 4.5
-"""Seconds an idle connection is kept: a node closes it after 5.0 (Hypercorn's default)."""
+"""Seconds an idle connection is kept open: a node closes it after 5.0 (Hypercorn's default)."""
 
-_KEPT = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
-_CLOSED = _KEPT | {"connection": "close"}
-"""The headers of a request whose connection is kept for the next, or is not."""
+_KEEP = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
+_CLOSE = _KEEP | {"connection": "close"}
+"""Request headers: the connection is kept for the next request, or closed after the answer."""
 
-_MAX_PIECES = 1000
-"""Pieces in which an answer may come. Each takes time to read: a MiB in chunks of one byte takes
-half a second, for which everybody else waits; a network brings it in 724. With each may come a
-KiB that is not of the body, where Twisted draws the line."""
+_MAX_CHUNKS = 1000
+"""The most chunks in which a body may arrive. Each costs time: a MiB in chunks of one byte blocks
+the reactor for half a second, while a network delivers a MiB in 724 packets. Each chunk may have
+up to a KiB of chunk header, which is Twisted's limit."""
 
 
 class NoAnswer(Exception):
     """
-    A node gave no answer that can be used; the message is the reason in words.
+    A request failed; the message is the reason.
 
-    `status` is the HTTP status it answered with, if it was that.
+    `status` is the HTTP status of the answer, when that is the reason.
     """
 
     def __init__(self, reason: str, status: int | None = None) -> None:
@@ -46,7 +46,7 @@ class NoAnswer(Exception):
 
 
 class Asker(Protocol):
-    """What `ask` needs of treq: its HTTPClient and its StubTreq both have it."""
+    """The part of treq that `ask` uses; both HTTPClient and StubTreq have it."""
 
     @property
     def get(self) -> Callable[..., Deferred[Any]]: ...
@@ -62,23 +62,22 @@ def ask(
     keep: bool = False,
 ) -> Deferred[bytes]:
     """
-    GET `url`, and fire with the body of a 200.
+    GET `url`, and fire with the body of a 200 response.
 
-    The body must be there `timeout` seconds after the call, and not be longer than `most` bytes.
-    Redirects are not followed. When the time is up, there is too much, or the Deferred is
-    cancelled, the connection is closed.
+    The whole body must arrive within `timeout` seconds, and have at most `most` bytes. Redirects
+    are not followed. On a timeout, an oversized body or cancellation, the connection is closed.
 
-    :param keep: whether the next question is to be so soon that it may use the same connection.
-    :raises NoAnswer: in the Deferred, when anything else happens.
+    :param keep: whether to keep the connection open for another request soon.
+    :raises NoAnswer: in the Deferred, when the request fails.
     """
 
     def timed_out(result: object, seconds: float) -> object:
-        raise NoAnswer(f"time-out after {seconds:g} s")
+        raise NoAnswer(f"timeout after {seconds:g} s")
 
     asked: Deferred[Any] = maybeDeferred(
         http.get,
         _AsciiURL.from_text(url),
-        headers=_KEPT if keep else _CLOSED,
+        headers=_KEEP if keep else _CLOSE,
         allow_redirects=False,
         unbuffered=True,
     )
@@ -89,9 +88,9 @@ def ask(
 
 class _AsciiURL(EncodedURL):
     """
-    A URL that is in ASCII already.
+    A URL that is already ASCII.
 
-    treq has hyperlink encode it, and hyperlink 21.0 fails at IPv6 hosts.
+    treq has hyperlink encode URLs, which in hyperlink 21.0 fails for IPv6 hosts.
     """
 
     def to_uri(self) -> "_AsciiURL":
@@ -100,34 +99,34 @@ class _AsciiURL(EncodedURL):
 
 class _Body(TwistedProtocol):
     """
-    Collects the body of a response, or closes the connection when it is not wanted.
+    Collects the body of a response, or closes the connection to abandon it.
 
-    :param most: bytes it may have.
+    :param most: the most bytes a body may have.
     """
 
     def __init__(self, most: int = 0) -> None:
         self.received: Deferred[bytes] = Deferred(lambda _: self.abandon())
         self._most = most
         self._content = bytearray()
-        self._pieces = 0
+        self._chunks = 0
 
     def abandon(self) -> None:
-        """Close the connection, whatever is still to come."""
+        """Close the connection, even if the node is still sending."""
         if self.transport is not None:
             self.transport.stopProducing()  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Take a piece.
+        Add a chunk.
 
-        :raises NoAnswer: when it is too much, so that the rest of what came is not even parsed.
+        :raises NoAnswer: when a limit is exceeded, so that Twisted parses no more of the data.
         """
         self._content += data
-        self._pieces += 1
+        self._chunks += 1
         if len(self._content) > self._most:
             why = f"its answer is larger than {self._most // 1024} KiB"
-        elif self._pieces > _MAX_PIECES:
-            why = f"its answer comes in more than {_MAX_PIECES} pieces"
+        elif self._chunks > _MAX_CHUNKS:
+            why = f"its answer comes in more than {_MAX_CHUNKS} chunks"
         else:
             return
         self.abandon()
@@ -145,7 +144,7 @@ class _Body(TwistedProtocol):
 
 
 def abandon(response: IResponse) -> None:
-    """Close the connection a response comes on, instead of reading its body."""
+    """Close the connection of a response instead of reading its body."""
     body = _Body()
     body.received.addErrback(lambda _: None)
     _deliver(response, body)
@@ -153,7 +152,7 @@ def abandon(response: IResponse) -> None:
 
 
 def _body(response: IResponse, most: int) -> Deferred[bytes]:
-    """The body of a response with status 200; any other is abandoned."""
+    """The body of a 200 response; any other response is abandoned."""
     if response.code != 200:
         abandon(response)
         redirected = " (redirects are not followed)" if 300 <= response.code < 400 else ""
@@ -164,32 +163,32 @@ def _body(response: IResponse, most: int) -> Deferred[bytes]:
 
 
 def _deliver(response: IResponse, body: _Body) -> None:
-    """Deliver what came of a body by now, and what is still to come."""
-    with suppress(NoAnswer):  # which the body knows by then
+    """Deliver the body received so far, and the rest as it arrives."""
+    with suppress(NoAnswer):  # `body.received` has it
         response.deliverBody(body)
 
 
 def _give_reason(failure: Failure) -> Failure:
-    """Any failure to ask a node, as NoAnswer."""
-    return failure if failure.check(NoAnswer) else Failure(NoAnswer(_in_words(failure.value)))
+    """Turn any failure into NoAnswer."""
+    return failure if failure.check(NoAnswer) else Failure(NoAnswer(_reason(failure.value)))
 
 
-def _in_words(problem: BaseException | None, otherwise: str = "cannot ask it") -> str:
+def _reason(problem: BaseException | None, otherwise: str = "request failed") -> str:
     """
-    Why there was no answer, for an operator; free of any text a node sent.
+    Why a request failed, for an operator; without any text that the node sent.
 
-    `otherwise` is said of a problem that has no words of its own.
+    `otherwise` is the reason for exceptions not listed here.
     """
     match problem:
         case ResponseFailed() if problem.reasons:
-            # An answer ends with its connection, or with what went wrong where it was parsed.
-            return _in_words(problem.reasons[0].value, "the answer is not HTTP")
+            # The first reason is either that of the connection's end or a parser's exception.
+            return _reason(problem.reasons[0].value, "the answer is not HTTP")
         case NoAnswer():
             return str(problem)
         case error.ConnectionRefusedError():
             return "connection refused"
         case error.DNSLookupError():
-            return "the host name is not known"
+            return "unknown host name"
         case error.ConnectError(osError=int(number)):
             return f"cannot connect: {os.strerror(number)}"
         case error.ConnectionClosed():

@@ -1,16 +1,12 @@
-"""The connections to nodes: kept for reuse, bounded in what they take, verified when TLS."""
+"""Connections to nodes: kept open for reuse, with limits on what a response may contain."""
 
 import re
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import ref
 
 from attrs import frozen
-from OpenSSL import SSL, crypto
-from service_identity import VerificationError
-from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
-from service_identity.pyopenssl import extract_patterns
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
@@ -20,14 +16,8 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
-)
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import CertificateOptions, platformTrust
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -37,92 +27,73 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from infernet_router.asking import KEEP_ALIVE, NoAnswer, abandon
+from infernet_router.tls import VerifiedTLS, make_trust, verification_failure
 
 _MAX_HEAD = 8 * 1024
-"""The longest head of an answer, in bytes: as much as nginx takes from a server."""
+"""The longest response head, in bytes: the limit nginx has for upstream servers."""
 
 _MAX_HEADERS = 100
-"""Headers of an answer at most, as in Python's http.client. To read a MiB of them takes half a
+"""The most headers in a response, as in Python's http.client. Parsing a MiB of headers takes half a
 second and 20 MiB."""
 
 _MAX_READ = 2 * 1024
-"""Bytes that are read of an answer before others have their turn. Most reports are no longer, and
-to parse as many takes a millisecond at worst: in chunks of one byte. TLS comes in records of 16 KiB
-at most, each read at once: that takes three."""
+"""Bytes read from a connection before other connections get their turn. Most reports are shorter,
+and parsing this many takes a millisecond at worst, when each byte is a chunk of its own. A TLS
+record, of at most 16 KiB, is always read as a whole; parsing one takes three."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 
 _START = b"HTTP/0.0 000 "
-"""How an answer starts, with a 0 for each digit. The status may also be all of its line."""
+"""The start of a response, with a 0 for each digit. The status may also end the line."""
 
 _TO_ZERO = bytes.maketrans(b"123456789\r\n", b"000000000  ")
 
 
-class BadCertificates(Exception):
-    """A file gives no certificates to trust; the message says why."""
-
-
 class NodeConnections(HTTPConnectionPool):
     """
-    A pool that keeps idle connections, not quite as long as nodes do.
+    A pool that keeps idle connections for slightly less long than nodes do.
 
-    It keeps a few for each host and port. A node needs one, as it is asked one thing at a time;
-    but nodes with path prefixes behind one proxy share those of the proxy.
+    It keeps a few connections for each host and port. A node needs one, as it gets one request at
+    a time, but nodes with path prefixes behind one proxy share those of the proxy.
 
-    :param most_kept: connections that are kept, in all.
+    :param most_kept: how many idle connections are kept in all.
     """
 
     maxPersistentPerHost = 8
     cachedConnectionTimeout = KEEP_ALIVE  # type: ignore[assignment]
 
-    def __init__(self, reactor: Any, most_kept: int = 300) -> None:
+    def __init__(self, reactor: Any, *, most_kept: int) -> None:
         self._most_kept = most_kept
         self.open = 0
-        """Connections there are, idle or in use."""
+        """How many connections there are, idle or in use."""
         super().__init__(reactor)
 
     @property
     def persistent(self) -> bool:
-        """Whether to keep the connection on which a request is sent now."""
+        """Whether the connection of a request that is sent now is kept afterwards."""
         return self.open <= self._most_kept
 
     @persistent.setter
     def persistent(self, value: bool) -> None:
-        """Twisted sets what it was told, which counts for nothing here."""
+        """Ignore the constant that Twisted's constructor sets."""
 
 
 def http_client(reactor: Any, pool: NodeConnections, ca_file: Path | None = None) -> HTTPClient:
     """
-    A treq client for asking nodes.
+    A treq client for requests to nodes.
 
     :param ca_file: PEM certificates to trust in addition to the platform's.
-    :raises BadCertificates: when `ca_file` holds none that can be read.
+    :raises BadCertificates: when `ca_file` cannot be read or has no certificates.
     """
-    endpoints = _Endpoints(reactor, _trust(ca_file), pool)
+    endpoints = _Endpoints(reactor, make_trust(ca_file), pool)
     agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
-    return HTTPClient(_Plain(agent))
-
-
-def _trust(ca_file: Path | None) -> SSL.Context:
-    """The one TLS context of all connections, with every certificate that is trusted."""
-    context = CertificateOptions(trustRoot=platformTrust()).getContext()
-    if ca_file is not None:
-        store = context.get_cert_store()
-        assert store is not None
-        try:
-            ca_file.read_bytes()
-            store.load_locations(str(ca_file))
-        except OSError as error:
-            raise BadCertificates(f"cannot read {ca_file}: {error.strerror}") from None
-        except crypto.Error:
-            raise BadCertificates(f"{ca_file} holds no PEM certificate") from None
-    return context
+    return HTTPClient(_PlainAgent(agent))
 
 
 @implementer(IAgent)
 @frozen
-class _Plain:
-    """An agent that asks for no compression, and passes on no compressed answer and no cookies."""
+class _PlainAgent:
+    """An agent that offers no compression, refuses compressed responses and drops cookies."""
 
     agent: IAgent
 
@@ -133,17 +104,17 @@ class _Plain:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        if headers is not None:
-            headers.removeHeader(b"accept-encoding")
+        headers = headers or Headers()
+        headers.removeHeader(b"accept-encoding")
         asked: Deferred[IResponse] = self.agent.request(method, uri, headers, bodyProducer)
         return asked.addCallback(_make_plain)
 
 
 def _make_plain(response: IResponse) -> IResponse:
     """
-    Keep from treq what it would act on.
+    Remove what treq would act on.
 
-    A small answer can be huge once it is unpacked, and a cookie can be one that cannot be read.
+    A small body can be huge once it is decompressed, and a malformed cookie makes treq fail.
     """
     encodings = b",".join(response.headers.getRawHeaders(b"content-encoding", ()))
     if encodings.strip().lower() not in (b"", b"identity"):
@@ -157,7 +128,7 @@ def _make_plain(response: IResponse) -> IResponse:
 @implementer(IAgentEndpointFactory)
 @frozen
 class _Endpoints:
-    """Where an address leads: its IP address or name, over TCP, and TLS for https."""
+    """Chooses the endpoint for a URL: by IP address or host name, with TLS for https."""
 
     reactor: Any
     trust: SSL.Context
@@ -173,7 +144,7 @@ class _Endpoints:
         else:
             endpoint = HostnameEndpoint(self.reactor, host, uri.port)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(_VerifiedTLS(host, self.trust), endpoint, self.reactor)
+            endpoint = wrapClientTLS(VerifiedTLS(host, self.trust), endpoint, self.reactor)
         return _BoundedEndpoint(endpoint, self.pool)
 
 
@@ -195,10 +166,10 @@ class _BoundedEndpoint:
 
 
 class _Bounded(ProtocolWrapper):
-    """One connection; it ends when the head of an answer is none, or too long."""
+    """One connection, closed when the head of a response is malformed or too long."""
 
     _head: bytes | None = b""
-    """What there is of the head of an answer, until it is whole and passed on."""
+    """The part of a response's head received so far; None once the whole head was passed on."""
     _why: Failure | None = None
 
     def __init__(self, pool: NodeConnections, *wrapped: Any) -> None:
@@ -212,11 +183,12 @@ class _Bounded(ProtocolWrapper):
 
     @property
     def _socket(self) -> Any:
-        """The transport without TLS."""
+        """The transport below TLS."""
         over = self.transport
         return over.transport if isinstance(over, TLSMemoryBIOProtocol) else over
 
     def writeSequence(self, data: list[bytes]) -> None:
+        """Send a request; the head of its response is checked."""
         self._head = b""
         super().writeSequence(data)
 
@@ -225,7 +197,7 @@ class _Bounded(ProtocolWrapper):
             searched = max(0, len(self._head) - 2)
             data = self._head = self._head + data
             end = _HEAD_END.search(data, searched, _MAX_HEAD)
-            if why := _no_answer_starts_so(data[: len(_START)]) or _too_long(data, end):
+            if why := _bad_start(data[: len(_START)]) or _too_long(data, end):
                 self._why = Failure(NoAnswer(why))
                 self.abortConnection()
                 return
@@ -235,27 +207,27 @@ class _Bounded(ProtocolWrapper):
         super().dataReceived(data)
 
     def loseConnection(self) -> None:
-        """Close, without waiting until the node, too, says that TLS ends, which it may never do."""
+        """Close the socket too: Twisted would wait for the node's TLS close, maybe for ever."""
         super().loseConnection()
         if self._socket is not self.transport:
             self._socket.loseConnection()
 
     def stopProducing(self) -> None:
-        """No more of this answer is wanted: close at once, whatever the node still sends."""
+        """Close at once when the response is abandoned, whatever the node still sends."""
         self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._pool.open -= 1
         if reason.check(SSL.Error) and isinstance(self.transport, TLSMemoryBIOProtocol):
-            self._why = _verification_failure(self.transport.getHandle())
+            self._why = verification_failure(self.transport.getHandle())
         super().connectionLost(self._why or reason)
 
 
-def _no_answer_starts_so(start: bytes) -> str | None:
+def _bad_start(start: bytes) -> str | None:
     """
-    What is wrong with the first bytes of an answer, however few they are.
+    What is wrong with the first bytes of a response, however few; None when nothing is.
 
-    Twisted takes any number for a status, and logs each interim answer.
+    Twisted accepts any number as a status, and logs every interim response.
     """
     status = start[9:10]
     if not _START.startswith(start.translate(_TO_ZERO)) or status not in b"12345":
@@ -266,65 +238,9 @@ def _no_answer_starts_so(start: bytes) -> str | None:
 
 
 def _too_long(head: bytes, end: re.Match[bytes] | None) -> str | None:
-    """What there is too much of in a head, of which so much is there, with its end or not yet."""
+    """Which limit a head, or what has arrived of it when `end` is None, exceeds; or None."""
     if end is None:
         too_long = len(head) >= _MAX_HEAD
         return f"its headers are longer than {_MAX_HEAD // 1024} KiB" if too_long else None
     too_many = head.count(b"\n", 0, end.end()) > _MAX_HEADERS + 2
     return f"it sent more than {_MAX_HEADERS} headers" if too_many else None
-
-
-def _verification_failure(connection: SSL.Connection) -> Failure | None:
-    """Why OpenSSL does not trust the node's certificate, or None if that is not what failed."""
-    chain = connection.get_peer_cert_chain()
-    store = connection.get_context().get_cert_store()
-    if not chain or store is None:
-        return None
-    try:
-        crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
-    except crypto.X509StoreContextError as error:
-        return Failure(NoAnswer(f"the certificate is not trusted: {error.args[0]}"))
-    return None
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-@frozen
-class _VerifiedTLS:
-    """
-    TLS that verifies the node's certificate and host name.
-
-    Twisted's own (optionsForClientTLS) builds a context with all of the platform's certificates
-    for each host: 7 ms and 0.9 MB; here all connections share one. And in Twisted 26.10, it
-    takes a certificate that names no host at all to be good for every host.
-    """
-
-    host: str
-    trust: SSL.Context
-
-    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self.trust)
-        if isIPAddress(self.host) or isIPv6Address(self.host):
-            wanted: DNS_ID | IPAddress_ID = IPAddress_ID(self.host)
-        else:
-            wanted = DNS_ID(self.host)
-            connection.set_tlsext_host_name(self.host.encode("ascii"))
-        weak_protocol = ref(tlsProtocol)  # it holds the connection, which holds `verify`
-
-        def verify(_: SSL.Connection, cert: crypto.X509, error: int, depth: int, ok: int) -> bool:
-            """Whether a certificate of the chain is good: trusted, and the node's for this host."""
-            if not ok or depth > 0:
-                return bool(ok)
-            try:
-                verify_service_identity(extract_patterns(cert), [wanted], [])
-            except VerificationError:
-                why = "the certificate is not for this host"
-            except Exception:  # what reads it may raise anything
-                why = "the certificate has no valid subjectAltName"
-            else:
-                return True
-            if (protocol := weak_protocol()) is not None:
-                protocol.failVerification(Failure(NoAnswer(why)))
-            return False
-
-        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
-        return connection

@@ -25,7 +25,8 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 from zope.interface import provider
 
-from infernet_router.tap import Options, makeService
+from infernet_router.options import Settings
+from infernet_router.tap import make_router
 from infernet_router.testing import SimulatedNode
 
 _PORT = 4000
@@ -87,10 +88,9 @@ class Demo:
         self._serve(["classifier", "prover"], speed=0.5, slots=2)
         ips = self._folder / "ips.txt"
         ips.write_text("".join(f"{place.address}\n" for place in self.places))
-        options = Options(environ={})
         port = self.api.partition("127.0.0.1:")[2].partition("/")[0]
-        options.parseOptions(["--ips", str(ips), "--listen", f"tcp:{port}:interface=127.0.0.1"])
-        self._router = makeService(options, self._reactor)
+        settings = Settings(ips=ips, listen=(f"tcp:{port}:interface=127.0.0.1",))
+        self._router = make_router(settings, self._reactor)
         self._router.privilegedStartService()
         self._router.startService()
         while not all(place.node.polls for place in self.places):

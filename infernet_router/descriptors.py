@@ -1,4 +1,4 @@
-"""Descriptors: how many connections the process may have, and how many of them for what."""
+"""Raises the descriptor limit, and divides the descriptors between clients and nodes."""
 
 import contextlib
 import resource
@@ -6,60 +6,73 @@ import resource
 from attrs import frozen
 from twisted.logger import Logger
 
-_OTHERS = 256
-"""Descriptors for all else: files, listening, name look-ups in 200 threads, questions to DNS."""
-
-_QUESTIONS = 130
-"""Connections to nodes for what else they are asked: 64 for resources, 64 for models, and more."""
-
 _MOST_POLLS = 1000
-"""Nodes asked for a report at the same time, at most: one that hangs is for a whole time-out."""
+"""The most concurrent polls. A node that hangs takes one for the whole timeout."""
 
 _MOST_KEPT = 300
-"""Idle connections to nodes, at most. Each saves a new one, but is gone over in each collection of
-garbage: with 1000 of them, fewer requests are answered than with none."""
+"""The most idle connections to nodes. Each saves a new connection, but costs time in every garbage
+collection: with 1000, fewer requests are answered than with none."""
 
 _MOST_CLIENTS = 10_000
-"""Connections of clients, at most; each takes about 10 KiB."""
+"""The most connections of clients; each takes about 10 KiB."""
+
+_RESOURCES = 64
+_MODELS = 64
+
+_LOOKUPS = 200
+"""Many, as a dead name server blocks a thread for seconds."""
+
+_MORE = 2
+"""Connections for other requests, such as to the Node Explorer."""
+
+_OTHERS = _LOOKUPS + 56
+"""Descriptors for everything else: host name lookups, DNS queries, files, listening sockets."""
 
 log = Logger()
 
 
 @frozen
 class Limits:
-    """How many connections there may be."""
+    """How many connections and lookups there may be at the same time, by purpose."""
 
     polls: int
-    """Nodes that are asked for a report at the same time."""
+    """Nodes being polled."""
     kept: int
-    """Connections to nodes that are kept for the next poll."""
+    """Idle connections kept for the next poll."""
     clients: int
     """Connections of clients."""
+    resources: int = _RESOURCES
+    """Nodes being asked for their resources."""
+    models: int = _MODELS
+    """Nodes being asked about a model."""
+    lookups: int = _LOOKUPS
+    """Host names being looked up."""
 
     @property
     def nodes(self) -> int:
-        """Connections to nodes."""
-        return self.polls + self.kept + _QUESTIONS
+        """All connections to nodes."""
+        return self.polls + self.kept + self.resources + self.models + _MORE
 
 
 def limits_of(descriptors: int) -> Limits:
     """
-    Share descriptors out, so that neither nodes nor clients can take those of the other.
+    Divide descriptors, so that neither nodes nor clients can use up those of the other.
 
-    Where there are few, nodes get half of those that are for connections.
+    When there are few, nodes get half of the descriptors that are for connections.
     """
     connections = descriptors - min(_OTHERS, descriptors // 4)
-    for_polls = max(connections // 2 - _QUESTIONS, 2)
+    requests = _RESOURCES + _MODELS + _MORE
+    for_polls = max(connections // 2 - requests, 2)
     polls = min(_MOST_POLLS, for_polls // 2)
     kept = min(_MOST_KEPT, for_polls - polls)
-    clients = min(_MOST_CLIENTS, max(connections - polls - kept - _QUESTIONS, 1))
-    return Limits(polls, kept, clients)
+    clients = min(_MOST_CLIENTS, max(connections - polls - kept - requests, 1))
+    return Limits(polls=polls, kept=kept, clients=clients)
 
 
 def raise_limit() -> Limits:
-    """Let the process have as many descriptors as it may, and say in the log what they come to."""
+    """Raise the process's descriptor limit as far as allowed, and log the resulting limits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # some systems forbid what they say is allowed
+    with contextlib.suppress(OSError, ValueError):  # some systems refuse their own hard limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = limits_of(raised)

@@ -1,4 +1,4 @@
-"""DNS names as sources: the addresses in their records, asked for again as their TTL says."""
+"""DNS names as sources: the addresses in their records, looked up again when their TTL expires."""
 
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -17,30 +17,31 @@ from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerErr
 from twisted.python.log import callWithContext
 
 from infernet_router.addresses import BadAddress, DnsName, NodeAddress, parse_address
+from infernet_router.asked import Answer, AskedSource
+from infernet_router.joining import BadSource, Sources
 from infernet_router.quoting import quoted
-from infernet_router.sources import Answer, AskedSource, BadSource, Sources
 
 _LOOKUPS = {dns.A: "lookupAddress", dns.AAAA: "lookupIPV6Address", dns.SRV: "lookupService"}
-"""The method of Twisted's IResolver for each kind of record."""
+"""By record type, the method of Twisted's IResolver that looks it up."""
 
 _SHORTEST, _LONGEST = 5, 300
-"""Seconds for which records are good at least and at most, whatever their TTL is."""
+"""The limits, in seconds, of the time between two lookups of a name, whatever the TTL is."""
 
-_PATIENCE = (1, 2, 4)
-"""Seconds that each name server has for a reply, in the first, second and third attempt."""
+_TIMEOUTS = (1, 2, 4)
+"""Seconds to wait for each name server's reply in the first, second and third attempt."""
 
 _SILENT = {"log_format": ""}
-"""A logging context in which nothing is logged: an event without text makes no line."""
+"""A logging context in which nothing is logged, as an event without text is not printed."""
 
 LookUp = Callable[[str, str], Deferred[Any]]
-"""Calls a method of an IResolver, named first, for a DNS name."""
+"""Calls a method of an IResolver, given first, for a DNS name."""
 
 
-class DnsNames(MultiService):
+class DnsWatcher(MultiService):
     """
-    The sources that are DNS names: those watched now, each asked for when it is due.
+    Keeps the addresses behind DNS names up to date; each name is a source.
 
-    :param make_resolver: gives a Twisted IResolver; called once there is a name to ask for.
+    :param make_resolver: returns a Twisted IResolver; called for the first lookup.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class DnsNames(MultiService):
         self._watched: dict[DnsName, AskedSource] = {}
 
     def watch(self, names: Iterable[DnsName]) -> None:
-        """Make these the names that are watched."""
+        """Watch these names, and no others any longer."""
         wanted = dict.fromkeys(names)
         for name in [name for name in self._watched if name not in wanted]:
             self._watched.pop(name).disownServiceParent()
@@ -69,48 +70,49 @@ class DnsNames(MultiService):
     def _look_up(self, method: str, name: str) -> Any:
         if self._resolver is None:
             self._resolver = self._make_resolver()
-        return getattr(self._resolver, method)(name, _PATIENCE)
+        return getattr(self._resolver, method)(name, _TIMEOUTS)
 
 
 class _Records:
     """
-    The records of one name.
+    The DNS records of one name.
 
-    Those of a kind that cannot be had are taken to be as they were, if another kind can be had:
-    there are name servers that never answer when asked for AAAA.
+    When the lookup of one record type fails and another succeeds, the failed one keeps its last
+    result: some name servers never answer AAAA queries.
     """
 
     def __init__(self, name: DnsName, look_up: LookUp) -> None:
         self._name = name
         self._look_up = look_up
-        self._kinds = (dns.SRV,) if name.port is None else (dns.A, dns.AAAA)
+        self._types = (dns.SRV,) if name.port is None else (dns.A, dns.AAAA)
         self._found: dict[int, list[NodeAddress]] = {}
-        """By kind of record, the addresses found last."""
+        """By record type, the addresses found last."""
 
     async def ask(self) -> Answer:
         """
         The addresses in the name's records.
 
-        :raises BadSource: when none is found. Even if the name is said not to exist, this is no
-            reason to forget its nodes: whether they are up, their polls tell.
+        :raises BadSource: when there are none, even if the name is said not to exist. The nodes
+            found before then stay, and polls tell which of them are up.
         """
         lookups = [
-            maybeDeferred(self._look_up, _LOOKUPS[kind], self._name.name) for kind in self._kinds
+            maybeDeferred(self._look_up, _LOOKUPS[rrtype], self._name.name)
+            for rrtype in self._types
         ]
         results: Any = await DeferredList(lookups, consumeErrors=True)
         found: dict[int, list[NodeAddress]] = {}
         flaws: list[str] = []
         ttls: list[int] = []
-        for kind, (answered, result) in zip(self._kinds, results, strict=True):
+        for rrtype, (answered, result) in zip(self._types, results, strict=True):
             if answered:
                 records = result[0]
-                found[kind], bad = self._read(kind, records)
+                found[rrtype], bad = self._read(rrtype, records)
                 flaws += bad
                 ttls += [record.ttl for record in records]
             elif result.check(DNSNameError):
-                found[kind] = []
+                found[rrtype] = []
             else:
-                flaws.append(f"{_in_words(result.value)} when asked for {_name(kind)} records")
+                flaws.append(f"{_reason(result.value)} when asked for {_name(rrtype)} records")
         if not any(found.values()):
             raise BadSource(
                 "; ".join(flaws) or f"it has no {' or '.join(map(_name, found))} record"
@@ -123,22 +125,22 @@ class _Records:
         )
 
     def _read(
-        self, kind: int, records: Iterable[dns.RRHeader]
+        self, rrtype: int, records: Iterable[dns.RRHeader]
     ) -> tuple[list[NodeAddress], list[str]]:
-        """The addresses in the records of a kind, and what is wrong with those that have none."""
+        """The addresses in the records of a type, and what is wrong with the other records."""
         addresses, bad = [], []
         for record in records:
-            if record.type != kind:
-                continue  # the name is an alias, and this says of which
+            if record.type != rrtype:
+                continue  # a CNAME record, when the name is an alias
             text = self._address(record.payload)
             try:
                 addresses.append(parse_address(text))
             except BadAddress as error:
-                bad.append(f"its record {quoted(text)} is no address: {error}")
+                bad.append(f"its record {quoted(text)} is not an address: {error}")
         return addresses, bad
 
     def _address(self, record: Any) -> str:
-        """The address that a record stands for."""
+        """The address in a record."""
         match record:
             case dns.Record_A():
                 return f"{record.dottedQuad()}:{self._name.port}"
@@ -149,13 +151,13 @@ class _Records:
                 return f"{target}:{record.port}"
 
 
-def _name(kind: int) -> str:
-    """How a kind of record is called."""
-    return str(dns.QUERY_TYPES[kind])
+def _name(rrtype: int) -> str:
+    """The name of a record type."""
+    return str(dns.QUERY_TYPES[rrtype])
 
 
-def _in_words(problem: BaseException) -> str:
-    """Why there was no answer, for an operator."""
+def _reason(problem: BaseException) -> str:
+    """Why a lookup failed, for an operator."""
     match problem:
         case NoReply():
             return "no name server replied"
@@ -169,10 +171,9 @@ def _in_words(problem: BaseException) -> str:
 
 def dns_resolver(reactor: Any, server: tuple[str, int] | None) -> Resolver:
     """
-    A resolver that asks a name server, given by IP address and port, or those of the system.
+    A resolver that asks one name server, given by IP address and port, or the system's.
 
-    The system's are those in /etc/resolv.conf; its search domains and /etc/hosts count for
-    nothing.
+    The system's are those in /etc/resolv.conf; its search domains and /etc/hosts are ignored.
     """
     quiet = _QuietReactor(reactor)
     if server is None:
@@ -181,7 +182,7 @@ def dns_resolver(reactor: Any, server: tuple[str, int] | None) -> Resolver:
 
 
 class _QuietReactor:
-    """A reactor that does not log when a UDP port is opened and closed, as each question does."""
+    """A reactor whose UDP ports, one for each query, open and close without a line in the log."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

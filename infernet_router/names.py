@@ -1,4 +1,4 @@
-"""Host names: looked up as the system does it, in threads that hold up nobody else."""
+"""Looks up host names with the system's resolver, in threads of its own."""
 
 from functools import partial
 from socket import AF_INET6, SOCK_STREAM, getaddrinfo
@@ -20,16 +20,13 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-_THREADS = 200
-"""Names that can be looked up at once: many, since a dead name server holds each for seconds."""
-
 log = Logger()
 
 
 @implementer(IHostResolution)
 @define
 class _Lookup:
-    """One question for the addresses of a name."""
+    """One request to look up a host name."""
 
     name: str
     receiver: IResolutionReceiver | None
@@ -39,19 +36,20 @@ class _Lookup:
 
 
 @implementer(IHostnameResolver)
-class NameResolver:
+class HostnameResolver:
     """
-    Looks host names up with getaddrinfo, and so by /etc/hosts, search domains and all.
+    Looks up host names with getaddrinfo, which reads /etc/hosts and knows search domains.
 
-    A name is looked up by one thread at a time, however often it is asked for meanwhile; the
-    reactor's own resolver has ten threads, which ten names of a dead name server hold up.
-    Nothing waits for the threads at the end of the process.
+    Concurrent requests for one name share one thread. The reactor's own resolver has ten threads,
+    which ten names of a dead name server block. The process can exit while lookups are running.
+
+    :param threads: how many names can be looked up at the same time.
     """
 
-    def __init__(self, reactor: IReactorThreads) -> None:
+    def __init__(self, reactor: IReactorThreads, *, threads: int) -> None:
         self._reactor = reactor
         self._waiting: dict[str, list[tuple[_Lookup, int]]] = {}
-        self._threads = ThreadPool(0, _THREADS, "names")
+        self._threads = ThreadPool(0, threads, "names")
         self._threads.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._threads.start()
 
@@ -63,7 +61,7 @@ class NameResolver:
         addressTypes: object = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Tell the receiver every address of a name; none when there is none."""
+        """Give the receiver every address of a name; none when the lookup fails."""
         lookup = _Lookup(hostName, resolutionReceiver)
         resolutionReceiver.resolutionBegan(lookup)
         waiting = self._waiting.setdefault(hostName, [])
@@ -72,15 +70,15 @@ class NameResolver:
             found: Deferred[list[Any]] = maybeDeferred(
                 deferToThreadPool, self._reactor, self._threads, _addresses, hostName
             )
-            found.addErrback(self._not_looked_up).addCallback(self._tell, hostName)
+            found.addErrback(self._no_thread).addCallback(self._found, hostName)
         return lookup
 
-    def _not_looked_up(self, failure: Failure) -> list[Any]:
-        """No addresses, when no thread can be started: the name can be asked for again."""
-        log.warn("cannot look names up: {reason}", reason=failure.value)
+    def _no_thread(self, failure: Failure) -> list[Any]:
+        """Give no addresses when no thread can be started; a later request tries again."""
+        log.warn("cannot look up host names: {reason}", reason=failure.value)
         return []
 
-    def _tell(self, addresses: list[Any], name: str) -> None:
+    def _found(self, addresses: list[Any], name: str) -> None:
         for lookup, port in self._waiting.pop(name):
             if lookup.receiver is None:
                 continue
@@ -91,7 +89,7 @@ class NameResolver:
 
 
 def _addresses(name: str) -> list[tuple[int, str]]:
-    """The families and IP addresses of a name, in the system's order; none if it is not known."""
+    """The address families and IP addresses of a name, in the system's order; or none."""
     try:
         found = getaddrinfo(name, None, type=SOCK_STREAM)
     except (OSError, UnicodeError):

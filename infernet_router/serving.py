@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from infernet_router.channel import Channel
+from infernet_router.listening import LoggedEndpoint
 from infernet_router.quoting import quoted
 
 _LINGER = 0.1
@@ -136,11 +137,13 @@ class Server(MultiService):
         self._endpoints = tuple(endpoints)
         for endpoint in self._endpoints:
             try:
-                self.addService(service(endpoint, site, reactor))
+                listener = service(endpoint, site, reactor)
             except Exception as error:  # each kind of endpoint raises what it likes
                 unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
                 why = "systemd passed no such socket" if unknown else error
                 raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+            listener.endpoint = LoggedEndpoint(listener.endpoint)
+            self.addService(listener)
 
     def privilegedStartService(self) -> None:
         """

@@ -20,7 +20,7 @@ from infernet_router.reports import MAX_BYTES
 
 
 class Fixed(Resource):
-    """A node with one answer."""
+    """A node that always gives the same answer."""
 
     isLeaf = True
 
@@ -30,7 +30,7 @@ class Fixed(Resource):
         self._body = body
         self._ends = ends
         self.lost: list[Failure] = []
-        """Why requests ended before they were answered."""
+        """Why requests ended before their answer."""
 
     def render(self, request: Request) -> bytes | int:
         request.notifyFinish().addErrback(self.lost.append)
@@ -42,7 +42,7 @@ class Fixed(Resource):
 
 
 class Failing:
-    """A treq whose requests all fail, with what it is given."""
+    """A treq whose requests all fail with the same exception."""
 
     def __init__(self, problem: BaseException, *, at_once: bool = False) -> None:
         self._problem = problem
@@ -64,20 +64,20 @@ class AskTests(SynchronousTestCase):
         return ask(http, url, self.clock, 3.0)
 
     def assert_none(self, http: Any, reason: str, status: int | None = None) -> None:
-        """There is no answer, for this reason."""
+        """The request fails for this reason."""
         problem = self.failureResultOf(self.ask(http), NoAnswer).value
         self.assertEqual((str(problem), problem.status), (reason, status))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_answer(self) -> None:
-        """A 200 gives its body."""
+        """A 200 response gives its body."""
         for body in (b"", b"x" * MAX_BYTES):
             answered = self.ask(StubTreq(Fixed(200, body)))
             self.assertEqual(self.successResultOf(answered), body)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_too_large(self) -> None:
-        """A body may be as large as the asker says; a byte more is refused, and not waited for."""
+        """A body that exceeds its limit by a byte is refused at once."""
         for size, ends in ((1025, True), (1025, False), (5000, False)):
             node = Fixed(200, b"x" * size, ends=ends)
             http: Any = StubTreq(node)
@@ -92,13 +92,13 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_hosts(self) -> None:
-        """IPv6 hosts and encoded paths are asked as they are."""
+        """IPv6 hosts and encoded paths work."""
         for url in ("http://[2001:db8::1]:4000/info", "http://node.invalid/%C3%A4/info"):
             answered = self.ask(StubTreq(Fixed(200, b"{}")), url)
             self.assertEqual(self.successResultOf(answered), b"{}")
 
     def test_status(self) -> None:
-        """Any other status is no answer, and what follows it is not waited for."""
+        """Any other status fails at once, without waiting for the body."""
         for status in (201, 204, 404, 429, 500, 503):
             self.assert_none(StubTreq(Fixed(status, b"x")), f"HTTP {status}", status)
         endless = Fixed(503, b"x", ends=False)
@@ -108,11 +108,11 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(len(endless.lost), 1)
 
     def test_redirect(self) -> None:
-        """A redirect is not followed, and said to be one."""
+        """A redirect is not followed, and the reason says so."""
         self.assert_none(StubTreq(Fixed(302, b"")), "HTTP 302 (redirects are not followed)", 302)
 
-    def test_time_out(self) -> None:
-        """The time-out covers headers and body, and closes the connection."""
+    def test_timeout(self) -> None:
+        """The timeout covers headers and body, and closes the connection."""
         for node in (Fixed(200, b"", ends=False), Fixed(200, b"{", ends=False)):
             http: Any = StubTreq(node)
             answered = self.ask(http)
@@ -120,12 +120,12 @@ class AskTests(SynchronousTestCase):
             self.assertNoResult(answered)
             self.clock.advance(0.2)
             problem = self.failureResultOf(answered, NoAnswer).value
-            self.assertEqual(str(problem), "time-out after 3 s")
+            self.assertEqual(str(problem), "timeout after 3 s")
             http.flush()
             self.assertEqual(len(node.lost), 1)
 
     def test_cancel(self) -> None:
-        """A question that is cancelled ends at once, and closes the connection."""
+        """Cancelling ends the request at once, and closes the connection."""
         node = Fixed(200, b"{", ends=False)
         http: Any = StubTreq(node)
         answered = self.ask(http)
@@ -136,11 +136,11 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reasons(self) -> None:
-        """Why there is no answer is said in words, free of what the node sent."""
+        """Every failure has a reason in plain words, without any text that the node sent."""
         closed = "it closed the connection before the answer was complete"
         for problem, reason in (
             (error.ConnectionRefusedError(), "connection refused"),
-            (error.DNSLookupError("node.invalid"), "the host name is not known"),
+            (error.DNSLookupError("node.invalid"), "unknown host name"),
             (
                 error.ConnectError(osError=errno.ENETUNREACH),
                 "cannot connect: Network is unreachable",
@@ -161,8 +161,8 @@ class AskTests(SynchronousTestCase):
                 ResponseFailed([Failure(ValueError("<b>"))]),
                 "the answer is not HTTP (ValueError)",
             ),
-            (ResponseFailed([]), "cannot ask it (ResponseFailed)"),
-            (ValueError("<b>"), "cannot ask it (ValueError)"),
+            (ResponseFailed([]), "request failed (ResponseFailed)"),
+            (ValueError("<b>"), "request failed (ValueError)"),
         ):
             self.assert_none(Failing(problem), reason)
             self.assert_none(Failing(problem, at_once=True), reason)

@@ -1,7 +1,6 @@
-"""Tests of infernet_router.connections; the ones with TLS are in tests/integration."""
+"""Tests of infernet_router.connections; those over TLS are in tests/integration."""
 
 import gzip
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,36 +11,32 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.asking import KEEP_ALIVE, NoAnswer, ask
-from infernet_router.connections import (
-    BadCertificates,
-    NodeConnections,
-    http_client,
-)
+from infernet_router.connections import NodeConnections, http_client
 
 
 class Socket(StringTransport):
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Whether to send what there is at once."""
+        """Do nothing."""
 
 
 class HTTPClientTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.pool = NodeConnections(self.reactor)
+        self.pool = NodeConnections(self.reactor, most_kept=300)
         self.http = http_client(self.reactor, self.pool)
 
     def ask(self, url: str = "http://192.0.2.1:4000/info") -> Deferred[bytes]:
         return ask(self.http, url, self.reactor, 3.0, keep=True)
 
     def connected(self, number: int = -1) -> tuple[Any, Any]:
-        """The connection of this number, or the last: its protocol and its transport."""
+        """The protocol and transport of one connection, by default the last."""
         _, _, factory, *_ = self.reactor.tcpClients[number]
         protocol, transport = factory.buildProtocol(None), Socket()
         protocol.makeConnection(transport)
         return protocol, transport
 
     def assert_refused(self, reason: str, *sent: bytes) -> None:
-        """An answer is refused for this reason, and its connection closed."""
+        """An answer of these bytes is refused for this reason, and its connection closed."""
         answered = self.ask()
         protocol, transport = self.connected()
         for data in sent:
@@ -52,7 +47,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(str(self.failureResultOf(answered, NoAnswer).value), reason)
 
     def test_where(self) -> None:
-        """An IP address is connected to as it is, on its port or the scheme's."""
+        """IP addresses are connected to on the given port, or the default one of the scheme."""
         for url, where in (
             ("http://192.0.2.1:4000/info", ("192.0.2.1", 4000)),
             ("http://192.0.2.1/info", ("192.0.2.1", 80)),
@@ -63,7 +58,7 @@ class HTTPClientTests(SynchronousTestCase):
             self.assertEqual(self.reactor.tcpClients[-1][:2], where)
 
     def test_answer(self) -> None:
-        """An answer's body is passed on; the next question takes the same connection."""
+        """The body of an answer is returned; the next request uses the same connection."""
         answered = self.ask()
         protocol, transport = self.connected()
         for _ in range(2):
@@ -74,14 +69,14 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(transport.value().count(b"GET /info HTTP/1.1"), 3)
 
     def test_in_turn(self) -> None:
-        """Of a long answer, little is read at a time; with TLS, too."""
+        """Little is read from a connection at a time, also with TLS."""
         for url in ("http://192.0.2.1/info", "https://192.0.2.1/info"):
             self.ask(url)
             _, transport = self.connected()
             self.assertEqual(transport.bufferSize, 2048)
 
     def test_shared_host(self) -> None:
-        """Nodes behind one proxy keep a connection each, but no more than eight."""
+        """Nodes behind one proxy share at most eight kept connections."""
         urls = [f"http://192.0.2.1/{number}/info" for number in range(9)]
         connections: list[tuple[Any, Any]] = []
         for _ in range(2):
@@ -96,7 +91,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(len(connections), 10)
 
     def test_kept(self) -> None:
-        """An idle connection is closed before the node closes it."""
+        """An idle connection is closed before the node would close it."""
         answered = self.ask()
         protocol, transport = self.connected()
         protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
@@ -108,7 +103,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertLess(KEEP_ALIVE, 5.0)
 
     def test_not_kept(self) -> None:
-        """A connection is closed at once when the next question is not soon, or too many are."""
+        """A connection is closed after the answer if it need not be kept, or too many are."""
         whole = b"HTTP/1.1 200\r\ncontent-length: 2\r\n%s\r\n{}"
         asked = [ask(self.http, "http://192.0.2.1/info", self.reactor, 3.0)]
         protocol, transport = self.connected()
@@ -130,12 +125,12 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(body) for body in asked], [b"{}"] * 4)
 
     def test_asks_for_no_compression(self) -> None:
-        """No content encoding is offered."""
+        """Requests offer no content encoding."""
         self.ask()
         self.assertNotIn(b"encoding", self.connected()[1].value().lower())
 
     def test_compressed(self) -> None:
-        """A compressed answer is refused, not unpacked."""
+        """A compressed answer is refused without being decompressed."""
         bomb = gzip.compress(bytes(10_000_000))
         for encoding in (b"gzip", b"GZIP", b"br", b"identity\r\ncontent-encoding: gzip"):
             self.assert_refused(
@@ -146,7 +141,7 @@ class HTTPClientTests(SynchronousTestCase):
             )
 
     def test_identity(self) -> None:
-        """An answer that says it is not compressed is as good as one that does not say."""
+        """An answer with the content encoding identity is accepted."""
         answered = self.ask()
         self.connected()[0].dataReceived(
             b"HTTP/1.1 200\r\ncontent-encoding: Identity\r\ncontent-length: 2\r\n\r\n{}"
@@ -154,7 +149,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answered), b"{}")
 
     def test_interim(self) -> None:
-        """An interim answer is refused at its first bytes, however they come; none is logged."""
+        """An interim answer is refused at its first bytes, and not logged."""
         interim = b"HTTP/1.1 100 Continue\r\n\r\n" * 5000
         reason = "it sent an interim answer (1xx), which was not asked for"
         with capturedLogs() as logged:
@@ -164,7 +159,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(logged, [])
 
     def test_later_interim(self) -> None:
-        """A kept connection ends, too, when the next answer on it is an interim one."""
+        """An interim answer on a kept connection closes it too."""
         first = self.ask()
         protocol, transport = self.connected()
         protocol.dataReceived(b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}")
@@ -174,7 +169,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertTrue(transport.disconnecting)
 
     def test_status_line(self) -> None:
-        """What starts as no answer does, or with a status that there is not, is not HTTP."""
+        """A malformed status line or an invalid status is refused as not HTTP."""
         for start in (
             b"<html>",
             b"\r\n",
@@ -194,7 +189,7 @@ class HTTPClientTests(SynchronousTestCase):
             self.assert_refused("the answer is not HTTP", *(bytes([byte]) for byte in start))
 
     def test_statuses(self) -> None:
-        """A status line may have a phrase, an empty one or none, and may come in pieces."""
+        """A status line may have a reason phrase, an empty one or none, and may be split."""
         for line in (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 \r\n", b"HTTP/1.1 200\n"):
             answered = self.ask(f"http://192.0.2.1:{4000 + len(line)}/info")
             protocol, _ = self.connected()
@@ -203,7 +198,7 @@ class HTTPClientTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(answered), b"{}")
 
     def test_too_much(self) -> None:
-        """A body that goes on and on ends the connection, whatever says where it ends."""
+        """An oversized body closes the connection, whatever its framing."""
         for headers in (
             b"",
             b"content-length: 2000000000\r\n",
@@ -216,26 +211,26 @@ class HTTPClientTests(SynchronousTestCase):
             )
 
     def test_not_wanted(self) -> None:
-        """What comes with a status that is no answer is not read."""
+        """The body of an error response is not read."""
         for headers in (b"", b"content-length: 9999\r\n", b"transfer-encoding: chunked\r\n"):
             start = b"HTTP/1.1 500\r\n" + headers + b"\r\n"
             self.assert_refused("HTTP 500", start + b"7\r\nnothing\r\n" * 99)
 
-    def test_pieces(self) -> None:
+    def test_chunks(self) -> None:
         """An answer in very small chunks is refused before all of them are read."""
         start = b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n"
-        reason = "its answer comes in more than 1000 pieces"
+        reason = "its answer comes in more than 1000 chunks"
         self.assert_refused(reason, start + b"1\r\nx\r\n" * 1001)
         answered = self.ask()
         self.connected()[0].dataReceived(start + b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
         self.assertEqual(self.successResultOf(answered), b"x" * 1000)
 
     def test_framing(self) -> None:
-        """What comes around a body is bounded, too: it ends for its pieces, or is no HTTP."""
+        """Chunk headers and trailers are bounded too: by the number of chunks, or by Twisted."""
         start = b"HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n"
         no_http = "the answer is not HTTP (_MalformedChunkedDataError)"
         for more, reason in (
-            (b"1;" + b"y" * 998 + b"\r\nx\r\n", "its answer comes in more than 1000 pieces"),
+            (b"1;" + b"y" * 998 + b"\r\nx\r\n", "its answer comes in more than 1000 chunks"),
             (b"1;" + b"y" * 9998, no_http),
             (b"0\r\n" + b"x: y\r\n" * 10_000, no_http),
             (b"0\r\n" + b"y" * 10_000, no_http),
@@ -243,7 +238,7 @@ class HTTPClientTests(SynchronousTestCase):
             self.assert_refused(reason, start, *[more * 64] * 20)
 
     def test_long_head(self) -> None:
-        """A head of more than 8 KiB is refused, be it one line or many, however it comes."""
+        """A head of more than 8 KiB is refused, in one line or many, however it is split."""
         reason = "its headers are longer than 8 KiB"
         for start, more in (
             (b"HTTP/1.1 200 ", b"y"),
@@ -256,7 +251,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assert_refused(reason, b"HTTP/1.1 200\r\n" + b"x: y\r\n" * 2000 + b"\r\n")
 
     def test_longest_head(self) -> None:
-        """A head may be nearly so long, its lines may end either way, and it may come in bytes."""
+        """A head of almost 8 KiB is accepted, with CRLF or LF, even byte by byte."""
         for end in (b"\r\n", b"\n"):
             answered = self.ask()
             protocol, _ = self.connected()
@@ -267,7 +262,7 @@ class HTTPClientTests(SynchronousTestCase):
             self.pool.closeCachedConnections()
 
     def test_many_headers(self) -> None:
-        """A hundred headers are read, one more is refused before any is."""
+        """A hundred headers are accepted; with one more, the answer is refused unparsed."""
         for count in (100, 101):
             head = b"HTTP/1.1 200\r\ncontent-length: 2\r\n" + b"x:\r\n" * (count - 1) + b"\r\n"
             if count == 100:
@@ -279,7 +274,7 @@ class HTTPClientTests(SynchronousTestCase):
                 self.assert_refused("it sent more than 100 headers", head + b"{}")
 
     def test_many_answers(self) -> None:
-        """The bound is for one answer: a connection may carry any number of them."""
+        """The limits are for each answer: a connection may carry any number of answers."""
         answered = self.ask()
         protocol, _ = self.connected()
         body = b"x" * 100_000
@@ -290,7 +285,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(len(self.reactor.tcpClients), 1)
 
     def test_cookies(self) -> None:
-        """A node's cookies are not kept, nor even read."""
+        """A node's cookies are neither kept nor parsed."""
         answered = self.ask()
         protocol, transport = self.connected()
         protocol.dataReceived(
@@ -301,20 +296,3 @@ class HTTPClientTests(SynchronousTestCase):
         transport.clear()
         self.ask()
         self.assertNotIn(b"cookie", transport.value().lower())
-
-
-class CAFileTests(SynchronousTestCase):
-    def assert_bad(self, path: Path, reason: str) -> None:
-        reactor: Any = MemoryReactorClock()
-        with self.assertRaises(BadCertificates) as caught:
-            http_client(reactor, NodeConnections(reactor), path)
-        self.assertEqual(str(caught.exception), reason)
-
-    def test_bad(self) -> None:
-        """A file with no certificates is refused, with the reason."""
-        path = Path(self.mktemp())
-        self.assert_bad(path, f"cannot read {path}: No such file or directory")
-        path.write_text("no certificate")
-        self.assert_bad(path, f"{path} holds no PEM certificate")
-        path.write_bytes(b"")
-        self.assert_bad(path, f"{path} holds no PEM certificate")

@@ -13,12 +13,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.addresses import parse_address
+from infernet_router.asked import Answer
 from infernet_router.explorer import ask_explorer, decode_nodes
-from infernet_router.sources import Answer, BadSource
+from infernet_router.joining import BadSource
 
 
 class Explorer(Resource):
-    """A Node Explorer with one answer, or none."""
+    """A Node Explorer that always answers with `body`, or never when that is None."""
 
     isLeaf = True
 
@@ -43,7 +44,7 @@ class AskExplorerTests(SynchronousTestCase):
         return Deferred.fromCoroutine(ask_explorer(http, parse_address(url), self.clock))
 
     def test_asked(self) -> None:
-        """It is asked for the nodes of the last hour, under its URL, and anew after a minute."""
+        """It requests the nodes of the last hour; the answer is valid for a minute."""
         explorer = Explorer(b'{"data":[{"ip":"192.0.2.1"}]}')
         for url in ("https://explorer.invalid", "https://explorer.invalid/a/"):
             answer = self.successResultOf(self.ask(explorer, url))
@@ -58,7 +59,7 @@ class AskExplorerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_answer(self) -> None:
-        """Why it gave no answer is said in words."""
+        """A failed request raises the reason."""
         for explorer, reason in (
             (Explorer(b"<b>", 503), "HTTP 503"),
             (Explorer(b" " * (1024 * 1024 + 1)), "its answer is larger than 1024 KiB"),
@@ -68,12 +69,12 @@ class AskExplorerTests(SynchronousTestCase):
         asked = self.ask(Explorer(None))
         self.clock.advance(10)
         failed = self.failureResultOf(asked, BadSource)
-        self.assertEqual(str(failed.value), "time-out after 10 s")
+        self.assertEqual(str(failed.value), "timeout after 10 s")
 
 
 class DecodeNodesTests(SynchronousTestCase):
     def test_good(self) -> None:
-        """Ports are 4000 unless they are given, IPv6 addresses get brackets."""
+        """The port defaults to 4000, and IPv6 addresses get brackets."""
         answer = decode_nodes(
             b'{"data": [{"ip": "192.0.2.1", "port": 80, "id": 7}, {"ip": "192.0.2.2"},'
             b' {"ip": "192.0.2.3", "port": null}, {"ip": "2001:DB8::1"},'
@@ -92,7 +93,7 @@ class DecodeNodesTests(SynchronousTestCase):
         self.assertEqual(answer.flaw, "")
 
     def test_bad_entries(self) -> None:
-        """An entry that is bad is passed over, and said why."""
+        """A malformed entry is skipped, and the reason is given."""
         for entry, reason in (
             ("null", "Expected `object`, got `null`"),
             ('"192.0.2.2"', "Expected `object`, got `str`"),
@@ -113,27 +114,27 @@ class DecodeNodesTests(SynchronousTestCase):
         ):
             answer = decode_nodes(b'{"data": [%s, {"ip": "192.0.2.1"}]}' % entry.encode())
             self.assertEqual(answer.addresses, (parse_address("192.0.2.1:4000"),), entry)
-            self.assertIn("1 of 2 entries name no node, such as ", answer.flaw)
+            self.assertIn("1 of 2 entries are malformed, such as ", answer.flaw)
             self.assertIn(reason, answer.flaw, entry)
 
     def test_bad(self) -> None:
-        """What is no list of nodes, or has none that is good, is refused."""
+        """An answer that is malformed or has no valid entry is refused."""
         for body, reason in (
-            (b"", "it sent no list of nodes"),
-            (b"<html>", "it sent no list of nodes"),
+            (b"", "its list of nodes is malformed"),
+            (b"<html>", "its list of nodes is malformed"),
             (
                 b'{"data": [{"ip": "a\\n\\u202eb"}]}',
-                r"""entries name no node, such as '{"ip": "a\\n""",
+                r"""entries are malformed, such as '{"ip": "a\\n""",
             ),
             (b"[]", "Expected `object`, got `array`"),
             (b"{}", "missing required field `data`"),
             (b'{"data": {}}', "Expected `array`, got `object`"),
             (b'{"data": [%s]}' % b",".join([b"1"] * 100_001), "length <= 100000"),
-            (b'{"data": [{"ip": "\xff"}]}', "1 of 1 entries name no node, such as"),
-            (b'{"data": ' + b"[" * 100_000, "it sent no list of nodes"),
-            (b'{"data": [{"ip": "192.0.2.1"}, "\\ud800"]}', "it sent no list of nodes"),
-            (b'{"data": []}', "it names no node"),
-            (b'{"data": [1, 2]}', "2 of 2 entries name no node, such as '1': Expected `object`"),
+            (b'{"data": [{"ip": "\xff"}]}', "1 of 1 entries are malformed, such as"),
+            (b'{"data": ' + b"[" * 100_000, "its list of nodes is malformed"),
+            (b'{"data": [{"ip": "192.0.2.1"}, "\\ud800"]}', "its list of nodes is malformed"),
+            (b'{"data": []}', "it lists no nodes"),
+            (b'{"data": [1, 2]}', "2 of 2 entries are malformed, such as '1': Expected `object`"),
         ):
             with self.assertRaises(BadSource, msg=body[:40]) as caught:
                 decode_nodes(body)
@@ -143,7 +144,7 @@ class DecodeNodesTests(SynchronousTestCase):
                         lambda inner: st.lists(inner) | st.dictionaries(
                             st.sampled_from(["data", "ip", "port"]), inner)))  # fmt: skip
     def test_any_json(self, content: object) -> None:
-        """Any JSON names some nodes, or is refused; what is wrong is said on one line."""
+        """Any JSON gives nodes or is refused, and the reason is one printable line."""
         try:
             answer = decode_nodes(msgspec.json.encode(content))
         except BadSource as error:

@@ -11,12 +11,12 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from infernet_router import names
-from infernet_router.names import NameResolver
+from infernet_router.names import HostnameResolver
 
 
 @implementer(IResolutionReceiver)
 class Receiver:
-    """Collects the addresses of one name; `done` fires with them."""
+    """Collects the addresses of one name, then fires `done` with them."""
 
     def __init__(self, done: Any) -> None:
         self.addresses: list[Any] = []
@@ -32,12 +32,12 @@ class Receiver:
         self._done.callback(self.addresses)
 
 
-class NameResolverTests(TestCase):
+class HostnameResolverTests(TestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
 
-        self.resolver = NameResolver(reactor)  # type: ignore[arg-type]
+        self.resolver = HostnameResolver(reactor, threads=10)  # type: ignore[arg-type]
         self.deferred: Any = Deferred
 
     def look_up(self, name: str, port: int) -> tuple[Receiver, Any]:
@@ -47,7 +47,7 @@ class NameResolverTests(TestCase):
         return receiver, done
 
     async def test_found(self) -> None:
-        """A name the system knows gives its addresses, each with the port asked for."""
+        """A known name gives its addresses, each with the requested port."""
         _, first = self.look_up("localhost", 80)
         _, second = self.look_up("localhost", 81)
         addresses = await first
@@ -57,7 +57,7 @@ class NameResolverTests(TestCase):
         self.assertEqual({address.port for address in await second}, {81})
 
     async def test_not_found(self) -> None:
-        """A name that is not known, or is none, gives no addresses."""
+        """An unknown or invalid name gives no addresses."""
         for problem in (gaierror(EAI_NONAME, "Name or service not known"), UnicodeError()):
 
             def getaddrinfo(*_: object, problem: Exception = problem, **__: object) -> Any:
@@ -68,7 +68,7 @@ class NameResolverTests(TestCase):
             self.assertEqual(await done, [])
 
     async def test_no_thread(self) -> None:
-        """A name that cannot be looked up for want of a thread can be asked for again."""
+        """When no thread can be started, the lookup gives no addresses, and a later one works."""
 
         def start(thread: Thread) -> None:
             raise RuntimeError("can't start new thread")
@@ -80,7 +80,7 @@ class NameResolverTests(TestCase):
         self.assertTrue(await done)
 
     async def test_cancelled(self) -> None:
-        """One who does not want to know any more is not told."""
+        """A cancelled lookup gets no addresses; another one for the same name does."""
         cancelled, told = self.look_up("localhost", 80)
         _, other = self.look_up("localhost", 80)
         cancelled.lookup.cancel()

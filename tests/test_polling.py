@@ -393,7 +393,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["llm"]), B)
         self.assertEqual(len(self.lines), 1)
         self.pass_time(0.2)
-        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: time-out after 2 s"])
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: timeout after 2 s"])
         self.pass_time(10)
         self.assertGreaterEqual(self.nodes[B].polls, 4)
 
@@ -401,7 +401,7 @@ class PollerTests(SynchronousTestCase):
         """The time-out covers the body too."""
         self.start([A], http=StubTreq(Endless()))
         self.pass_time(3.1)
-        self.assertEqual(self.lines, ["warn: 192.0.2.1:4000 is down: time-out after 3 s"])
+        self.assertEqual(self.lines, ["warn: 192.0.2.1:4000 is down: timeout after 3 s"])
 
     def test_one_poll_at_a_time(self) -> None:
         """A slow node is not asked again while it has a question to answer."""

@@ -235,7 +235,7 @@ class ResourcesTests(SynchronousTestCase):
         self.pass_time(0.2)
         self.assertEqual(
             self.lines,
-            ["warn: 192.0.2.1:4000 does not say what its resources are: time-out after 10 s"],
+            ["warn: 192.0.2.1:4000 does not say what its resources are: timeout after 10 s"],
         )
         self.assertEqual(self.nodes.waiting, [])
 

@@ -225,10 +225,10 @@ def _trusted(authority: trustme.CA) -> trustme.LeafCert:
 
 NOT_HTTP = "the answer is not HTTP"
 BAD_CHUNKS = f"{NOT_HTTP} (_MalformedChunkedDataError)"
-LATE = f"time-out after {TIMEOUT} s"
+LATE = f"timeout after {TIMEOUT} s"
 LONG_HEAD = "its headers are longer than 8 KiB"
 TOO_LARGE = "its answer is larger than 128 KiB"
-TINY = "its answer comes in more than 1000 pieces"
+TINY = "its answer comes in more than 1000 chunks"
 CUT = "it closed the connection before the answer was complete"
 NOT_JSON = "the report is not JSON: JSON is malformed: "
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"

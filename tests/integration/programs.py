@@ -32,6 +32,9 @@ def _has_ipv6() -> bool:
 IPV6 = _has_ipv6()
 """Whether this machine has ::1."""
 
+LISTENING = r"listening on \S+:(\d+)\n"
+"""A line of the log for a TCP port that the router listens on."""
+
 Value = TypeVar("Value")
 
 
@@ -185,8 +188,7 @@ class Router(Program):
     @property
     def port(self) -> int:
         """The TCP port it listens on, once it does."""
-        line = until(lambda: self.output().partition("starting on ")[2], "listening")
-        return int(line.split()[0])
+        return int(until(lambda: re.findall(LISTENING, self.output()), "listening")[0])
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
         """The status and decoded body of its answer."""

@@ -34,7 +34,7 @@ class FewDescriptorsTests(SynchronousTestCase):
             nonlocal most
             self.assertEqual(router.pick("llm"), node.address)
             most = max(most, router.descriptors())
-            return router.output().count(" is down: time-out after 1 s") == HANGING
+            return router.output().count(" is down: timeout after 1 s") == HANGING
 
         until(all_down, "the end of all that hang")
         self.assertIn(

@@ -13,7 +13,7 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import Node, Router, limited_twistd, until
+from tests.integration.programs import LISTENING, Node, Router, limited_twistd, until
 
 Connect = Callable[[], socket.socket]
 
@@ -135,7 +135,7 @@ class HostileClientTests(SynchronousTestCase):
             *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"),
             **variables,
         )
-        plain, encrypted = re.findall(r"starting on (\d+)", router.output())
+        plain, encrypted = re.findall(LISTENING, router.output())
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 

@@ -63,7 +63,7 @@ class LimitingTests(SynchronousTestCase):
         router = self.router(
             *("--rate-limit", "1", "--trust-proxy", "unix", "--listen", "unix:r.sock")
         )
-        until(lambda: "starting on " in router.output(), "listening")
+        until(lambda: "listening on " in router.output(), "listening")
         statuses = []
         for client in ("198.51.100.1", "198.51.100.2", "198.51.100.1"):
             with socket.socket(socket.AF_UNIX) as peer:

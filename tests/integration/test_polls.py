@@ -138,7 +138,7 @@ class SocketTestCase(TestCase):
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
-        self.pool = NodeConnections(reactor)
+        self.pool = NodeConnections(reactor, most_kept=300)
         ca_file = Path(self.mktemp())
         PRIVATE.cert_pem.write_to_path(str(ca_file))
         self.http = http_client(reactor, self.pool, ca_file)
@@ -312,11 +312,11 @@ class AnswerTests(SocketTestCase):
             )
 
     async def test_hangs(self) -> None:
-        """An answer that does not come, wholly or in part, ends with the time-out."""
+        """An answer that does not come, wholly or in part, ends with the timeout."""
         for answer in (b"", b"HTTP/1.1 200 \r\nx: y", b"HTTP/1.1 200 \r\n\r\n{"):
             node = RawFactory(self.reactor, answer)
             url = f"http://{self.serve(node)}/info"
-            self.assertEqual(await self.why(url, 0.2), "time-out after 0.2 s")
+            self.assertEqual(await self.why(url, 0.2), "timeout after 0.2 s")
             await self.closed(node)
 
     async def test_endless(self) -> None:

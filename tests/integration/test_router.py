@@ -100,7 +100,7 @@ class RouterTests(SynchronousTestCase):
         router = self.router("--interval", "0.2", "--timeout", "3")
         until(lambda: {router.pick("llm") for _ in range(10)} == {frozen.address, other.address})
         frozen.signal(signal.SIGSTOP)
-        until(lambda: f"{frozen.address} is down: time-out after 3 s" in router.output(), "down")
+        until(lambda: f"{frozen.address} is down: timeout after 3 s" in router.output(), "down")
         self.assertEqual({router.pick("llm") for _ in range(30)}, {other.address})
         frozen.signal(signal.SIGCONT)
         until(lambda: router.pick("llm") == frozen.address, "back")
@@ -180,7 +180,7 @@ class RouterTests(SynchronousTestCase):
             self, self.folder, TWISTD, "-n", "--pidfile=", "infernet-router",
             variables={"PORT": str(ports[0])},
         )  # fmt: skip
-        until(lambda: f"starting on {ports[0]}\n" in by_variable.output(), "listening")
+        until(lambda: f"listening on 0.0.0.0:{ports[0]}\n" in by_variable.output(), "listening")
         by_flag = self.router("--port", str(ports[1]), PORT=str(ports[0]))
         self.assertEqual(by_flag.port, ports[1])
 
@@ -198,7 +198,7 @@ class RouterTests(SynchronousTestCase):
             *("--listen", "unix:router.sock"),
             *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"),
         )
-        pattern = r"starting on ['\"]?([^\s'\"]+)"
+        pattern = r"listening on (?:\[::1\]:|127\.0\.0\.1:)?(\S+)\n"
         until(lambda: len(re.findall(pattern, router.output())) == 3, "listening")
         six, unix, tls = re.findall(pattern, router.output())
         context = create_default_context()
@@ -233,7 +233,7 @@ class RouterTests(SynchronousTestCase):
                 variables={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "router"},
                 files=[opened.fileno()],
             )
-        until(lambda: f"starting on {port}\n" in router.output(), "listening")
+        until(lambda: f"listening on 127.0.0.1:{port}\n" in router.output(), "listening")
         client = HTTPConnection("127.0.0.1", port)
         client.request("GET", "/api/v1/ip")
         self.assertEqual(client.getresponse().status, 400)

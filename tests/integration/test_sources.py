@@ -1,4 +1,4 @@
-"""Tests of a router started by twistd whose nodes change: in files, at a Node Explorer, in DNS."""
+"""Tests of a router started by twistd whose sources change: a file, a Node Explorer, DNS."""
 
 import json
 import signal
@@ -26,7 +26,7 @@ reactor: Any = installed_reactor
 
 
 class Explorer(ThreadingHTTPServer):
-    """A Node Explorer: it names some nodes by port, or fails while it is not told which."""
+    """A Node Explorer that lists the nodes on `ports`, and answers 500 while there are none."""
 
     def __init__(self, test: SynchronousTestCase) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
@@ -67,22 +67,22 @@ class SourcesTests(SynchronousTestCase):
         return Router(self, self.folder, *flags, variables=variables)
 
     def replace(self, path: Path, text: str) -> None:
-        """Put a file in the place of another."""
+        """Replace a file atomically."""
         (self.folder / "new").write_text(text)
         (self.folder / "new").replace(path)
 
     def assert_picks(self, router: Router, *addresses: str) -> None:
-        """Soon these are the nodes that are handed out."""
+        """Soon, these and only these nodes are handed out."""
         until(
             lambda: {router.pick("llm") for _ in range(20)} == set(addresses),
-            f"that {addresses} are handed out",
+            f"handing out {addresses}",
         )
 
     def assert_clean(self, router: Program) -> None:
         self.assertNotRegex(router.output(), TROUBLE)
 
     def test_file(self) -> None:
-        """A file is followed through every kind of change; a node that stays is not asked anew."""
+        """Every kind of change to the file is seen; a node that stays keeps its state."""
         self.ips.write_text(f"{self.first}\n")
         router = self.router()
         self.assert_picks(router, self.first)
@@ -91,7 +91,7 @@ class SourcesTests(SynchronousTestCase):
         self.assert_picks(router, self.first, self.second)
         self.replace(self.ips, f"{self.second}\n")
         removed = f"{self.ips}: 0 added, 1 removed, 1 in all"
-        until(lambda: removed in router.output(), "that a node is removed")
+        until(lambda: removed in router.output(), "the removal of a node")
         self.assertEqual({router.pick("llm") for _ in range(20)}, {self.second})
         for folder, address in (("..1", self.second), ("..2", self.first)):
             (self.folder / folder).mkdir()
@@ -106,26 +106,26 @@ class SourcesTests(SynchronousTestCase):
         self.assert_clean(router)
 
     def test_bad_file(self) -> None:
-        """A file that is bad, and one that vanished, keep the nodes, and are told once."""
+        """When the file becomes bad or missing, the nodes stay and one line is logged."""
         self.ips.write_text(f"{self.first}\n")
         router = self.router()
         self.assert_picks(router, self.first)
         self.ips.write_text(f"{self.second}\nftp://x\n")
         bad = f"{self.ips}, line 2: 'ftp://x': the scheme must be http or https, not 'ftp'"
-        until(lambda: bad in router.output(), "that it is told to be bad")
+        until(lambda: bad in router.output(), "a log line about the bad file")
         self.assert_picks(router, self.first)
         self.ips.unlink()
-        missing = f"1 stay: there is no {self.ips}: "
-        until(lambda: missing in router.output(), "that it is told to be missing")
+        missing = f"keeping 1: there is no {self.ips}: "
+        until(lambda: missing in router.output(), "a log line about the missing file")
         self.assert_picks(router, self.first)
         self.ips.write_text(f"{self.second}\n")
         self.assert_picks(router, self.second)
-        for line in (bad, missing, f"{self.ips} is good again"):
+        for line in (bad, missing, f"{self.ips} works again"):
             self.assertEqual(router.output().count(line), 1, line)
         self.assert_clean(router)
 
     def test_hangup(self) -> None:
-        """SIGHUP makes it read the file, and SIGTERM still ends it."""
+        """SIGHUP makes the router read the file; SIGTERM still ends the router."""
         self.ips.write_text(f"{self.first}\n")
         router = self.router()
         self.assert_picks(router, self.first)
@@ -138,18 +138,18 @@ class SourcesTests(SynchronousTestCase):
         self.assert_clean(router)
 
     def test_explorer(self) -> None:
-        """A Node Explorer names nodes, alone or in addition to a file that appears later."""
+        """The nodes of a Node Explorer are used, alone or with a file that is created later."""
         explorer = Explorer(self)
         router = self.router(API_URL=explorer.url)
-        failed = f"cannot renew the addresses of {explorer.url}, 0 stay: HTTP 500"
-        until(lambda: failed in router.output(), "that it is told to fail")
+        failed = f"cannot update the addresses of {explorer.url}, keeping 0: HTTP 500"
+        until(lambda: failed in router.output(), "a log line about the failure")
         self.assertEqual(
             router.get("/api/v1/ip?container=llm"), (503, {"error": "no node is known"})
         )
         explorer.ports = [self.nodes[0].port]
         self.assert_picks(router, self.first)
         self.assertEqual(set(explorer.asked), {"/api/nodes?minutes_past=60"})
-        for line in (failed, f"{explorer.url} is good again"):
+        for line in (failed, f"{explorer.url} works again"):
             self.assertEqual(router.output().count(line), 1, line)
         self.ips.write_text(f"{self.first}\n{self.second}\n")
         self.assert_picks(router, self.first, self.second)
@@ -157,17 +157,17 @@ class SourcesTests(SynchronousTestCase):
         self.assert_clean(router)
 
     def test_no_source(self) -> None:
-        """A file that is named must exist, whatever else names nodes."""
+        """A file given with --ips must exist, even if there is another source."""
         router = self.router("--ips", "ips.txt", "--node-explorer", "http://127.0.0.1:1")
         self.assertEqual(router.ended(), 1)
         self.assertIn("infernet-router: there is no ips.txt: copy", router.output())
 
     def write_zone(self, **records: dict[str, list[list[object]]]) -> None:
-        """Have these records, by kind and name."""
+        """Make the name server serve these records, by type and name."""
         self.replace(self.folder / "zone", json.dumps(records))
 
     def name_server(self) -> tuple[Program, int]:
-        """A name server, and the port it listens on."""
+        """A running name server, and the port it listens on."""
         program = str(Path(__file__).with_name("name_server.py"))
         server = Program(
             self,
@@ -178,7 +178,7 @@ class SourcesTests(SynchronousTestCase):
         return server, int(until(lambda: server.output().endswith("\n") and server.output()))
 
     def test_dns(self) -> None:
-        """DNS names stand for what their records say, now and later, and not if there is none."""
+        """The nodes follow the DNS records of a name, and stay while no records are found."""
         ports = [node.port for node in self.nodes]
         service = "_infernet._tcp.nodes.invalid"
         targets: list[list[list[object]]] = [[[0, 0, port, "localhost"]] for port in ports]
@@ -193,13 +193,13 @@ class SourcesTests(SynchronousTestCase):
         self.write_zone(A=hosts, SRV={service: targets[0]})
         self.assert_picks(router, self.first, f"localhost:{ports[0]}")
         self.write_zone(A={}, SRV={service: targets[0]})
-        nothing = f"cannot renew the addresses of {first}, 1 stay: it has no A or AAAA record"
-        until(lambda: nothing in router.output(), "that the name is told to be gone")
+        nothing = f"cannot update the addresses of {first}, keeping 1: it has no A or AAAA record"
+        until(lambda: nothing in router.output(), "a log line about the missing records")
         self.write_zone(A={"nodes.invalid": many}, SRV={})
         until(lambda: f"{first}: 64 added, 1 removed" in router.output(), "an answer over TCP")
         server.kill()
-        silent = f"{first}, 64 stay: no name server replied when asked for A records"
-        until(lambda: silent in router.output(), "that no name server is told to reply")
+        silent = f"{first}, keeping 64: no name server replied when asked for A records"
+        until(lambda: silent in router.output(), "a log line about the silent name server")
         self.ips.write_text(f"{self.second}\n")
         self.assert_picks(router, self.second)
         self.assertIn(f"{first}: dropped, 64 removed", router.output())
@@ -211,7 +211,7 @@ class SourcesTests(SynchronousTestCase):
 
 class ResolverTests(TestCase):
     async def test_quiet(self) -> None:
-        """A name server is asked without a word in the log: it is asked every few seconds."""
+        """DNS queries leave nothing in the log, as there may be one every few seconds."""
         zone = Path(self.mktemp())
         zone.write_text(json.dumps({"A": {"nodes.invalid": [["192.0.2.1"]]}}))
         server = DNSDatagramProtocol(DNSServerFactory(clients=[Zone(zone)]))
@@ -227,6 +227,6 @@ class ResolverTests(TestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         answers, _, _ = await resolver.lookupAddress("nodes.invalid", (10,))
-        await deferLater(reactor, 0)  # the port it was asked from is closed by then
+        await deferLater(reactor, 0)  # by then, the port of the query is closed
         self.assertEqual(answers[0].payload.dottedQuad(), "192.0.2.1")
         self.assertEqual([line for line in lines if line], [])

@@ -1,0 +1,277 @@
+"""Tests of infernet_router.options."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+from attrs import asdict
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.addresses import parse_address
+from infernet_router.options import CannotStart, Options, Settings
+
+PORT = "must be a whole number from 1 to 65535, not"
+SECONDS = "must be a number of seconds from 0.1 to 86400, not"
+
+
+def parsed(*flags: str, **environ: str) -> Settings:
+    options = Options(environ)
+    options.parseOptions(list(flags))
+    return options.settings
+
+
+class OptionsTests(SynchronousTestCase):
+    def assert_bad(self, reason: str, *flags: str, **environ: str) -> None:
+        """These options are refused with this reason, in one line, which makes the exit code 1."""
+        with self.assertRaises(CannotStart) as caught:
+            parsed(*flags, **environ)
+        self.assertEqual(caught.exception.code, f"infernet-router: {reason}")
+
+    def test_defaults(self) -> None:
+        """Without options, the settings are the documented defaults."""
+        settings = parsed()
+        self.assertEqual(settings, Settings())
+        self.assertEqual(
+            asdict(settings),
+            {
+                "port": 4000,
+                "listen": (),
+                "ips": Path("ips.txt"),
+                "ips_given": False,
+                "node_explorer": None,
+                "resolver": None,
+                "interval": 3.0,
+                "timeout": 3.0,
+                "max_polls": 500,
+                "resources_interval": 60.0,
+                "max_utilization": 1.0,
+                "ca_file": None,
+                "rate_limit": None,
+                "job_weight": {},
+                "pending_weight": {},
+                "trust_proxy": (),
+                "cors_origin": (),
+            },
+        )
+
+    def test_precedence(self) -> None:
+        """A flag beats its variable, which beats the default; an empty variable is ignored."""
+        self.assertEqual(parsed(PORT="5000", REFRESH_INTERVAL="9.5").port, 5000)
+        self.assertEqual(parsed(PORT="5000", REFRESH_INTERVAL="9.5").interval, 9.5)
+        self.assertEqual(parsed("--port", "6000", PORT="5000").port, 6000)
+        self.assertEqual(parsed("--port=6000", PORT="nonsense").port, 6000)
+        self.assertEqual(parsed(PORT="", REFRESH_INTERVAL="").port, 4000)
+
+    def test_bad_flags(self) -> None:
+        """An invalid value is refused; the message names the option and the valid values."""
+        for text in ("0", "65536", "70000", "-1", "4000.0", "text", "", "\u0664"):
+            self.assert_bad(f"--port {PORT} {text!r}", f"--port={text}")
+        for text in ("0", "0.05", "nan", "inf", "-3", "86401", "1_0", "\u0664", "text", ""):
+            self.assert_bad(f"--interval {SECONDS} {text!r}", f"--interval={text}")
+            self.assert_bad(f"--timeout {SECONDS} {text!r}", f"--timeout={text}")
+            self.assert_bad(
+                f"--resources-interval {SECONDS} {text!r}", f"--resources-interval={text}"
+            )
+        for text in ("1.01", "90", "90%", "-0.1", "nan", "inf", "0_1", ""):
+            self.assert_bad(
+                f"--max-utilization must be a share from 0 to 1, not {text!r}",
+                f"--max-utilization={text}",
+            )
+        self.assert_bad("--ips must be the path of a file, not ''", "--ips", "")
+        self.assert_bad("--ca-file must be the path of a file, not 'a\\x00'", "--ca-file=a\0")
+
+    def test_ips(self) -> None:
+        """--ips names the file, which is then required, even if it has the default name."""
+        settings = parsed("--ips", "ips.txt")
+        self.assertEqual((settings.ips, settings.ips_given), (Path("ips.txt"), True))
+
+    def test_node_explorer(self) -> None:
+        """--node-explorer or API_URL takes a URL; the message names the one that is invalid."""
+        for options in (
+            parsed("--node-explorer", "https://explorer.invalid/a/"),
+            parsed(API_URL="https://explorer.invalid/a/"),
+            parsed("--node-explorer", "https://explorer.invalid/a", API_URL="nonsense://"),
+        ):
+            self.assertEqual(options.node_explorer, parse_address("https://explorer.invalid/a"))
+        self.assertIsNone(parsed(API_URL="").node_explorer)
+        problem = (
+            "must be an http:// or https:// URL (the scheme must be http or https, not 'ftp'), not"
+            " 'ftp://explorer.invalid'"
+        )
+        self.assert_bad(f"API_URL {problem}", API_URL="ftp://explorer.invalid")
+        self.assert_bad(f"--node-explorer {problem}", "--node-explorer=ftp://explorer.invalid")
+
+    def test_resolver(self) -> None:
+        """--resolver takes an IP address, and a port that defaults to 53."""
+        for text, server in (
+            ("192.0.2.1", ("192.0.2.1", 53)),
+            ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+            ("[2001:db8::1]", ("2001:db8::1", 53)),
+            ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+        ):
+            self.assertEqual(parsed("--resolver", text).resolver, server)
+        for text in ("dns.invalid", "192.0.2.1:0", "192.0.2.1:x", "192.0.2.1:65536", "::1", "",
+                     "192.0.2.1/24", "u@192.0.2.1", "192.0.2.1:53\n", "[192.0.2.1"):  # fmt: skip
+            self.assert_bad(
+                "--resolver must be the IP address of a name server, or that and a port, not"
+                f" {text!r}",
+                f"--resolver={text}",
+            )
+
+    def test_bad_variables(self) -> None:
+        """An invalid variable is refused; the message names it."""
+        self.assert_bad(f"PORT {PORT} '70000'", PORT="70000")
+        self.assert_bad(f"REFRESH_INTERVAL {SECONDS} 'nan'", REFRESH_INTERVAL="nan")
+        self.assert_bad(f"REFRESH_INTERVAL {SECONDS} '0'", REFRESH_INTERVAL="0")
+        self.assert_bad(f"--interval {SECONDS} '0'", "--interval=0", REFRESH_INTERVAL="0")
+
+    def test_unknown(self) -> None:
+        """Unknown options and arguments are refused."""
+        help = "see twistd infernet-router --help"
+        self.assert_bad(f"option --prt not recognized; {help}", "--prt", "4000")
+        self.assert_bad(f"option --port requires argument; {help}", "--port")
+        self.assert_bad(f"Wrong number of arguments.; {help}", "4000")
+
+    def test_listen(self) -> None:
+        """--listen excludes --port, and beats the variable PORT."""
+        options = parsed("--listen", "tcp6:4000", "--listen", "unix:/run/router", PORT="5000")
+        self.assertEqual(options.listen, ("tcp6:4000", "unix:/run/router"))
+        self.assert_bad(
+            "--port and --listen: give one of them", "--port", "4000", "--listen", "tcp6:4000"
+        )
+        self.assertEqual(parsed("--listen", "tcp6:4000", PORT="x").listen, ("tcp6:4000",))
+
+    def test_max_polls(self) -> None:
+        """--max-polls takes a whole number of at least one."""
+        self.assertEqual(parsed("--max-polls", "1000").max_polls, 1000)
+        for text in ("0", "1.5", "10001", ""):
+            self.assert_bad(
+                f"--max-polls must be a whole number from 1 to 10000, not {text!r}",
+                f"--max-polls={text}",
+            )
+
+    def test_rate_limit(self) -> None:
+        """The rate limit is a flag or a variable; an empty variable means no limit."""
+        self.assertEqual(parsed("--rate-limit", "60").rate_limit, 60)
+        self.assertEqual(parsed(RATELIMIT_REQS_PER_MIN="60").rate_limit, 60)
+        self.assertEqual(parsed("--rate-limit=6", RATELIMIT_REQS_PER_MIN="60").rate_limit, 6)
+        self.assertIsNone(parsed(RATELIMIT_REQS_PER_MIN="").rate_limit)
+        must = "must be a whole number from 1 to 1000000, not"
+        for text in ("0", "-1", "1.5", "1000001", "ten", ""):
+            self.assert_bad(f"--rate-limit {must} {text!r}", f"--rate-limit={text}")
+        self.assert_bad(f"RATELIMIT_REQS_PER_MIN {must} '0'", RATELIMIT_REQS_PER_MIN="0")
+
+    def test_trust_proxy(self) -> None:
+        """--trust-proxy takes networks, addresses and unix; anything else is refused."""
+        options = parsed("--trust-proxy", "10.0.0.0/8", "--trust-proxy=::1", "--trust-proxy=unix")
+        networks = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
+        self.assertEqual(options.trust_proxy, (*networks, "unix"))
+        self.assert_bad(
+            "--trust-proxy must be unix, an IP address, or a network such as 10.0.0.0/8,"
+            " not '10.0.0.0/33'",
+            "--trust-proxy=10.0.0.0/33",
+        )
+
+    def test_cors_origin(self) -> None:
+        """--cors-origin takes origins, normalised as in browsers; anything else is refused."""
+        options = parsed("--cors-origin", "https://App.invalid:443/", "--cors-origin=*")
+        self.assertEqual(options.cors_origin, ("https://app.invalid", "*"))
+        self.assert_bad(
+            "--cors-origin must be *, or an origin such as https://app.example.org:8443,"
+            " not 'app.invalid'",
+            "--cors-origin=app.invalid",
+        )
+
+    def test_weights(self) -> None:
+        """Weights are read by name; a container id may have any characters."""
+        options = parsed(
+            "--job-weight", "llm=4", "--job-weight=a=b=0.5", "--pending-weight=onchain=2"
+        )
+        self.assertEqual(options.job_weight, {"llm": 4.0, "a=b": 0.5})
+        self.assertEqual(options.pending_weight, {"onchain": 2.0})
+
+    def test_bad_weights(self) -> None:
+        """A weight without a name, with an invalid number, or given twice is refused."""
+        shape = "must be CONTAINER=WEIGHT"
+        for text in ("llm", "=3", ""):
+            self.assert_bad(f"--job-weight {shape}, not {text!r}", f"--job-weight={text}")
+        for text in ("llm=", "llm=0", "llm=-1", "llm=x", "llm=nan", "llm=1001", "llm=1_0"):
+            self.assert_bad(
+                f"--job-weight {shape}, where WEIGHT is a number from 0.01 to 1000, not {text!r}",
+                f"--job-weight={text}",
+            )
+        self.assert_bad(
+            "--job-weight names 'llm' twice", "--job-weight=llm=1", "--job-weight=llm=2"
+        )
+        shape = "must be offchain=WEIGHT or onchain=WEIGHT"
+        self.assert_bad(f"--pending-weight {shape}, not 'llm=2'", "--pending-weight=llm=2")
+        self.assert_bad(
+            f"--pending-weight {shape}, where WEIGHT is a number from 0 to 1000, not 'onchain=-1'",
+            "--pending-weight=onchain=-1",
+        )
+
+    def test_help(self) -> None:
+        """The help lists every option with its default and its variable."""
+        words = " ".join(str(Options({})).split())
+        for part in (
+            "--port= TCP port to serve on, all IPv4 interfaces; environment variable PORT"
+            " [default: 4000]",
+            "its next, 0.1 to 86400; environment variable REFRESH_INTERVAL [default: 3]",
+            "--listen=",
+            "answer to a poll, 0.1 to 86400 [default: 3]",
+            "--resources-interval=",
+            "--max-polls=",
+            "to the next, 0.1 to 86400 [default: 60]",
+            "[default: ips.txt]",
+            "--max-utilization= share of its GPU memory in use, 0 to 1,",
+            "can do the job; 1 for no limit [default: 1]",
+            "--ca-file=",
+            "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, default 1;",
+            "--rate-limit= requests a minute that each client address may make to each path,",
+            "there is no limit; environment variable RATELIMIT_REQS_PER_MIN",
+            "--trust-proxy= believe X-Forwarded-For from this IP address, network, or unix",
+            "--cors-origin= allow pages of this origin, such as https://app.example.org, or *",
+            "--pending-weight= cost of a pending job of one kind, such as onchain=0 to 1000,",
+        ):
+            self.assertIn(part, words)
+
+    def test_version(self) -> None:
+        """--version exits with code 0."""
+        with self.assertRaises(SystemExit) as caught:
+            parsed("--version")
+        self.assertEqual(caught.exception.code, 0)
+
+
+class SettingsTests(SynchronousTestCase):
+    def test_endpoints(self) -> None:
+        """The router serves on the port, or instead on the endpoints of --listen."""
+        self.assertEqual(parsed("--port", "5000").endpoints, ("tcp:5000",))
+        self.assertEqual(parsed("--listen", "tcp6:1").endpoints, ("tcp6:1",))
+
+    def test_default_text(self) -> None:
+        """By default, only the main settings are shown."""
+        self.assertEqual(str(Settings()), "ips ips.txt, interval 3 s, timeout 3 s, max-polls 500")
+
+    def test_text(self) -> None:
+        """Settings that differ from the default are shown, but not where the router listens."""
+        settings = parsed(
+            *("--listen", "ssl:443:privateKey=key.pem", "--ips=a.txt", "--interval=0.5"),
+            *("--max-utilization=0.9", "--rate-limit=60", "--ca-file=ca.pem"),
+            *("--resources-interval=9", "--resolver", "[2001:db8::1]"),
+            *("--node-explorer", "https://explorer.invalid/a/"),
+            *("--job-weight=llm=4", "--job-weight=a=0.5", "--pending-weight=onchain=2"),
+            *("--trust-proxy=unix", "--trust-proxy=10.0.0.0/8", "--cors-origin=*"),
+        )
+        self.assertEqual(
+            str(settings),
+            "ips a.txt, node-explorer https://explorer.invalid/a, resolver [2001:db8::1]:53,"
+            " interval 0.5 s, timeout 3 s, max-polls 500, resources-interval 9 s,"
+            " max-utilization 0.9, ca-file ca.pem, rate-limit 60/min, job-weight llm=4 a=0.5,"
+            " pending-weight onchain=2, trust-proxy unix 10.0.0.0/8, cors-origin *",
+        )
+        self.assertIn("resolver 192.0.2.1:5353,", str(parsed("--resolver=192.0.2.1:5353")))
+
+    def test_printable(self) -> None:
+        """The text is one printable line, whatever the settings are."""
+        text = str(parsed("--ips", "a\nb", "--job-weight", "\udcff=2"))
+        self.assertTrue(text.isprintable())
+        self.assertIn(r"ips a\nb, ", text)
