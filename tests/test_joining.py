@@ -78,9 +78,8 @@ class SourcesTests(SourceTestCase):
     def test_unchanged(self) -> None:
         """The same addresses again, in any order, change nothing."""
         self.sources.named("a", addresses("192.0.2.1", "192.0.2.2"))
-        before = self.fleet.addresses
         self.sources.named("a", addresses("192.0.2.2", "192.0.2.1"))
-        self.assertIs(self.fleet.addresses, before)
+        self.assert_fleet("192.0.2.1", "192.0.2.2")
         self.assert_logged("info: a: 2 added, 0 removed, 2 in all")
 
     def test_text(self) -> None:
