@@ -2,9 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from http import HTTPStatus
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import cast
 
@@ -12,41 +10,25 @@ import msgspec
 from attrs import asdict
 from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request
-from werkzeug.exceptions import BadHost, HTTPException
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet import Among, Fleet, NoNode, RunningContainer
-from infernet_router.models import CannotSurvey, Surveyor
+from infernet_router.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.errors import RETRY_SOON, HTTPError
+from infernet_router.fleet import Among, Fleet, RunningContainer
+from infernet_router.models import Surveyor
 from infernet_router.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
-from infernet_router.pieces import LENGTH, in_pieces, send
 from infernet_router.query import BadRequest, Query
-from infernet_router.quoting import quoted
 from infernet_router.resources import Resources
-
-_RETRY_AFTER = b"1"
-"""Seconds after which an answer may differ: a node that is down is asked again after one."""
-
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
-"""Twisted has no words for 429."""
 
 _USUAL = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
 """What is asked most by far: it waits for nothing, unlike a question that names a model."""
 
 _HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
 """The usual Host; whether another is one is left to Klein."""
-
-_JSON, _NO_STORE = [b"application/json"], [b"no-store"]
-
-log = Logger()
-
-
-class _Unhealthy(Exception):
-    """The router is of no use now; the message says why."""
 
 
 class Api(Resource):
@@ -70,28 +52,35 @@ class Api(Resource):
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
-        """Route a request; one whose method, host or path cannot be read is refused here."""
+        """Answer a request; whatever is raised on the way is answered as a JSON error."""
+        try:
+            return self._route(request)
+        except Exception:
+            return answer_failure(request, Failure())
+
+    def _route(self, request: Request) -> bytes | int:
+        """
+        Call the route of a request, directly or through Klein.
+
+        :raises HTTPError: when Klein could not read the method, the Host or the path.
+        """
         host = request.getHeader(b"host")
         if host is None:  # in HTTP/1.0; Klein wants one, and a unix socket has no name for it
             host = b"localhost"
             request.requestHeaders.setRawHeaders(b"host", [host])
         if _USUAL.fullmatch(request.uri) and request.method == b"GET" and _HOST.fullmatch(host):
-            # Klein takes longer to route it than all else takes together. Errors are left to it.
-            with suppress(Exception):
-                return cast(bytes, self._ip(request))
+            # Klein takes longer to route it than all else takes together.
+            return cast(bytes, self._ip(request))
         if request.method != request.method.upper():  # Klein would take get for GET
-            return error_body(request, 501, "there is no such method")
+            raise HTTPError(501, "there is no such method")
         path = request.postpath or []
         try:
             b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:
-            return error_body(request, 400, "The request line or Host is not UTF-8")
+            raise HTTPError(400, "The request line or Host is not UTF-8") from None
         while len(path) > 1 and not path[0]:
             del path[0]
-        try:
-            return cast(int, self._routes.render(request))
-        except BadHost:
-            return error_body(request, 400, "The Host is not a host name")
+        return cast(int, self._routes.render(request))
 
     @app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes | Deferred[bytes]:
@@ -100,10 +89,10 @@ class Api(Resource):
         query = Query(request.uri)
         containers = _asked(query)
 
-        def answer(among: Among | None) -> bytes:
-            return _answer(request, {"ip": str(choose(containers, among))})
+        def answer_among(among: Among | None) -> bytes:
+            return answer(request, {"ip": str(choose(containers, among))})
 
-        return self._among(query, containers, answer)
+        return self._among(query, containers, answer_among)
 
     @app.route("/api/v1/ips", methods=["GET"])
     def _ips(self, request: Request) -> bytes | Deferred[bytes]:
@@ -113,12 +102,12 @@ class Api(Resource):
         count = query.whole_number("n", DEFAULT_N, MAX_N)
         offset = query.whole_number("offset", 0, MAX_OFFSET)
 
-        def answer(among: Among | None) -> bytes:
+        def answer_among(among: Among | None) -> bytes:
             assign = request.method != b"HEAD"
             best = self._fleet.rank(containers, count, offset, among, assign=assign)
-            return _answer(request, [str(address) for address in best])
+            return answer(request, [str(address) for address in best])
 
-        return self._among(query, containers, answer)
+        return self._among(query, containers, answer_among)
 
     @app.route("/api/v1/containers", methods=["GET"])
     def _containers(self, request: Request) -> bytes | Deferred[bytes]:
@@ -131,7 +120,7 @@ class Api(Resource):
                 before, following = b",", container.id + "\0"
             yield b"[]" if before == b"[" else b"]"
 
-        return _send_parts(request, parts())
+        return answer_chunks(request, parts())
 
     @app.route("/api/v1/resources", methods=["GET"])
     def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
@@ -156,22 +145,22 @@ class Api(Resource):
                     before = b","
             yield b"{}" if before == b"{" else b"}"
 
-        return _send_parts(request, parts())
+        return answer_chunks(request, parts())
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
         """Whether the router is of use: a node is up, and it is not about to end."""
         if getattr(request.site, "closing", False):
-            raise _Unhealthy("the router is shutting down")
+            raise HTTPError(503, "the router is shutting down", RETRY_SOON)
         states = self._fleet.states
         if not states.up:
-            raise _Unhealthy(self._fleet.why_none_up())
-        return _answer(request, {"status": "healthy", **asdict(states)})
+            raise HTTPError(503, self._fleet.why_none_up(), RETRY_SOON)
+        return answer(request, {"status": "healthy", **asdict(states)})
 
     @app.route("/openapi.json", methods=["GET"])
     def _openapi(self, request: Request) -> bytes:
         """What all of this is, for programs."""
-        return _send(request, 200, DESCRIPTION)
+        return answer_encoded(request, DESCRIPTION)
 
     def _among(
         self, query: Query, containers: list[str], answer: Callable[[Among | None], bytes]
@@ -187,30 +176,9 @@ class Api(Resource):
         surveyed = self._surveyor.survey(model)
         return surveyed.addCallback(lambda survey: answer(survey.among(containers)))
 
-    @app.handle_errors(BadRequest)
-    def _bad_request(self, request: IRequest, failure: Failure) -> bytes:
-        return error_body(request, 400, str(failure.value))
-
-    @app.handle_errors(NoNode, CannotSurvey, _Unhealthy)
-    def _not_now(self, request: IRequest, failure: Failure) -> bytes:
-        request.setHeader(b"retry-after", _RETRY_AFTER)
-        return error_body(request, 503, str(failure.value))
-
-    @app.handle_errors(HTTPException)
-    def _not_routed(self, request: IRequest, failure: Failure) -> bytes:
-        """No route has this path (404) or method (405)."""
-        error = cast(HTTPException, failure.value)
-        for name, value in error.get_headers():
-            if name == "Allow":
-                request.setHeader("allow", value)
-        path = quoted(request.path.decode("ascii", "replace"))
-        what = f"no such path: {path}" if error.code == 404 else f"{path}: {error.name.lower()}"
-        return error_body(request, error.code or 500, what)
-
     @app.handle_errors(Exception)
-    def _broken(self, request: IRequest, failure: Failure) -> bytes:
-        log.failure("no answer to a request", failure)
-        return error_body(request, 500, "internal error")
+    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        return answer_failure(request, failure)
 
 
 PATHS = frozenset(rule.rule.encode() for rule in Api.app.url_map.iter_rules())
@@ -231,38 +199,3 @@ def _first(running: Sequence[RunningContainer], id: str) -> RunningContainer | N
     """The first of these containers that has this id or a later one."""
     at = bisect_left(running, id, key=attrgetter("id"))
     return running[at] if at < len(running) else None
-
-
-def _answer(request: IRequest, content: object) -> bytes:
-    """The body of a JSON answer."""
-    return _send(request, 200, msgspec.json.encode(content))
-
-
-def error_body(request: IRequest, status: int, error: str) -> bytes:
-    """The body of a JSON answer that says what is wrong."""
-    return _send(request, status, msgspec.json.encode({"error": error}))
-
-
-def _send(request: IRequest, status: int, body: bytes) -> bytes:
-    """Set status and headers of a JSON answer; gives its body, which HEAD does without."""
-    if status != 200:
-        request.setResponseCode(status, _PHRASES[status])
-    _describe(request)
-    request.responseHeaders.setRawHeaders(b"content-length", [b"%d" % len(body)])
-    return b"" if request.method == b"HEAD" else body
-
-
-def _send_parts(request: Request, parts: Iterable[bytes]) -> bytes | Deferred[bytes]:
-    """The body of a JSON answer that may be long: then it is made as its client reads it."""
-    pieces = in_pieces(parts)
-    first = next(pieces)
-    if len(first) <= LENGTH:
-        return _send(request, 200, first)
-    _describe(request)
-    return b"" if request.method == b"HEAD" else send(request, first, pieces)
-
-
-def _describe(request: IRequest) -> None:
-    """Set the headers of every JSON answer."""
-    request.responseHeaders.setRawHeaders(b"content-type", _JSON)
-    request.responseHeaders.setRawHeaders(b"cache-control", _NO_STORE)

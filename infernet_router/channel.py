@@ -1,17 +1,16 @@
 """Channel: one client's connection, whose requests are answered one after another, or refused."""
 
 from functools import cached_property
-from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, datetimeToString
 
-from infernet_router.heads import MAX_HEAD, Refused, head_length
+from infernet_router.errors import RETRY_SOON, HTTPError
+from infernet_router.heads import MAX_HEAD, head_length
 
 if TYPE_CHECKING:
     from infernet_router.serving import ClosableSite
@@ -28,8 +27,8 @@ _END_TIME = 2.0
 _MOST_DRAINED = 1024 * 1024
 """Bytes that are read and dropped after a refusal, before the client has to wait."""
 
-_TOO_SLOW = Refused(408, f"the head took longer than {_HEAD_TIME:g} seconds")
-_TOO_MANY = Refused(503, "there are too many connections")
+_TOO_SLOW = HTTPError(408, f"the head took longer than {_HEAD_TIME:g} seconds")
+_TOO_MANY = HTTPError(503, "there are too many connections", RETRY_SOON)
 
 
 class Channel(HTTPChannel):
@@ -119,7 +118,7 @@ class Channel(HTTPChannel):
             return
         try:
             length = head_length(self._received)
-        except Refused as refusal:
+        except HTTPError as refusal:
             self._refuse(refusal)
             return
         if length and self._turned_away:
@@ -180,7 +179,7 @@ class Channel(HTTPChannel):
             self._end(_IDLE_TIME)
         self.transport.loseConnection()
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: HTTPError) -> None:
         """
         Answer with an error and end the connection.
 
@@ -188,7 +187,7 @@ class Channel(HTTPChannel):
         client. So it is half closed, and what still comes is dropped. TLS waits for the other side
         by itself.
         """
-        self.transport.write(_answer(refusal, self._received.startswith(b"HEAD ")))
+        self.transport.write(_response(refusal, to_head=self._received.startswith(b"HEAD ")))
         self._end(_END_TIME)
         if self.isSecure():
             self.transport.loseConnection()
@@ -231,19 +230,13 @@ class Channel(HTTPChannel):
             self.transport.loseConnection()
 
 
-def _answer(refusal: Refused, to_head: bool) -> bytes:
-    """The answer that refuses a request; HEAD has it without its body."""
-    status = HTTPStatus(refusal.status)
-    body = msgspec.json.encode({"error": str(refusal)})
+def _response(error: HTTPError, *, to_head: bool) -> bytes:
+    """The last response on a connection; one to HEAD is without a body."""
     lines = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Date: {datetimeToString().decode('ascii')}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Cache-Control: no-store",
-        "Connection: close",
+        b"HTTP/1.1 %d %b" % (error.status, error.phrase),
+        b"Date: " + datetimeToString(),
+        *(b"%b: %b" % header for header in error.headers.items()),
+        b"Connection: close",
     ]
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        lines.append("Retry-After: 1")
-    head = "\r\n".join((*lines, "", "")).encode("ascii")
-    return head if to_head else head + body
+    head = b"\r\n".join((*lines, b"", b""))
+    return head if to_head else head + error.body

@@ -3,6 +3,8 @@
 import re
 from typing import cast
 
+from infernet_router.errors import HTTPError
+
 MAX_HEAD = 16 * 1024
 """Bytes of a head, its request line included: what Twisted takes."""
 
@@ -28,18 +30,6 @@ _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _UNPRINTABLE = re.compile(rb"[^ -~]")
 
 
-class Refused(Exception):
-    """
-    A request that is not answered as one, after which its connection ends.
-
-    :param status: HTTP's for the reason.
-    """
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
-
-
 def head_length(received: bytes) -> int:
     """
     Bytes of the head that was received, up to the empty line at its end; 0 while that is to come.
@@ -47,7 +37,7 @@ def head_length(received: bytes) -> int:
     Twisted refuses none that is let through here. Nothing that was received is in any reason.
 
     :param received: all that came since the last request.
-    :raises Refused: as soon as it cannot become the head of a request without a body.
+    :raises HTTPError: as soon as it cannot become the head of a request without a body.
     """
     line = _REQUEST_LINE.match(received)
     if not line or line.end() > MAX_HEAD:
@@ -59,15 +49,15 @@ def head_length(received: bytes) -> int:
         return 0
     length = fields_end + 2
     if length > MAX_HEAD:
-        raise Refused(431, f"the head is larger than {MAX_HEAD // 1024} KiB")
+        raise HTTPError(431, f"the head is larger than {MAX_HEAD // 1024} KiB")
     fields = received[line.end() - 1 : fields_end].lower()
     if b"\ncontent-length:" in fields or b"\ntransfer-encoding:" in fields:
         _check_no_body(fields)
     hosts = fields.count(b"\nhost:")
     if hosts != 1 and (hosts or line[1] == b"1"):
-        raise Refused(400, "Host is given more than once" if hosts else "there is no Host")
+        raise HTTPError(400, "Host is given more than once" if hosts else "there is no Host")
     if hosts and not _HOST.search(fields):
-        raise Refused(400, "Host is not a host name")
+        raise HTTPError(400, "Host is not a host name")
     return length
 
 
@@ -75,53 +65,53 @@ def _check_line(received: bytes) -> None:
     """
     See whether a request line can still come of this.
 
-    :raises Refused: when it cannot.
+    :raises HTTPError: when it cannot.
     """
     line, newline, _ = received.removeprefix(b"\r\n").partition(b"\n")
     method = cast(re.Match[bytes], _METHOD.match(line))[0]
     if len(method) > _LONGEST_METHOD:
-        raise Refused(501, "there is no such method")
+        raise HTTPError(501, "there is no such method")
     if len(line) + 3 > MAX_HEAD:
-        raise Refused(414, f"the request line is larger than {MAX_HEAD // 1024} KiB")
+        raise HTTPError(414, f"the request line is larger than {MAX_HEAD // 1024} KiB")
     text = line.removesuffix(b"\r")
     if text and (not method or text[len(method) : len(method) + 1] not in (b"", b" ")):
-        raise Refused(400, "the method is none")
+        raise HTTPError(400, "the method is none")
     if _UNPRINTABLE.search(text):
-        raise Refused(400, "the request line has characters that are not printable ASCII")
+        raise HTTPError(400, "the request line has characters that are not printable ASCII")
     if not newline:
         return
     parts = text.split(b" ")
     if text == line or len(parts) != 3 or not _VERSION.fullmatch(parts[2]):
-        raise Refused(400, "the request line is not METHOD /PATH HTTP/1.1 and CR LF")
+        raise HTTPError(400, "the request line is not METHOD /PATH HTTP/1.1 and CR LF")
     if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
-        raise Refused(505, "the version of HTTP must be 1.1 or 1.0")
-    raise Refused(400, "what is asked for is no path")
+        raise HTTPError(505, "the version of HTTP must be 1.1 or 1.0")
+    raise HTTPError(400, "what is asked for is no path")
 
 
 def _check_rest(received: bytes, start: int, end: int) -> None:
     """
     See whether a head can still come of this, which has good fields from `start` to `end`.
 
-    :raises Refused: when it cannot.
+    :raises HTTPError: when it cannot.
     """
     if b"\n" in received[end:]:
         if received.count(b"\n", start, end) == _MAX_FIELDS:
-            raise Refused(431, f"there are more than {_MAX_FIELDS} header fields")
-        raise Refused(400, "a header field is not NAME: VALUE and CR LF")
+            raise HTTPError(431, f"there are more than {_MAX_FIELDS} header fields")
+        raise HTTPError(400, "a header field is not NAME: VALUE and CR LF")
     if len(received) > MAX_HEAD:
-        raise Refused(431, f"the head is larger than {MAX_HEAD // 1024} KiB")
+        raise HTTPError(431, f"the head is larger than {MAX_HEAD // 1024} KiB")
 
 
 def _check_no_body(fields: bytes) -> None:
     """
     See whether the one field that tells of a body says that there is none.
 
-    :raises Refused: when it does not.
+    :raises HTTPError: when it does not.
     """
     lengths = _LENGTH.findall(fields)
     if b"\ntransfer-encoding:" not in fields:
         if len(lengths) > 1 or not lengths[0].isdigit():
-            raise Refused(400, "Content-Length is not one whole number")
+            raise HTTPError(400, "Content-Length is not one whole number")
         if lengths[0] == b"0":
             return
-    raise Refused(413, "a request must not have a body")
+    raise HTTPError(413, "a request must not have a body")

@@ -10,7 +10,9 @@ from pyrate_limiter import GCRA, Duration, Rate, RateItem, StateBucket
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from infernet_router.api import PATHS, error_body
+from infernet_router.answers import answer_error
+from infernet_router.api import PATHS
+from infernet_router.errors import HTTPError
 
 MAX_RATE = 1_000_000
 """The highest limit, in requests a minute: more than the router can answer."""
@@ -130,8 +132,8 @@ class RateLimited(Resource):
         wait = 0 if path == _UNLIMITED else self._count(request, path if path in PATHS else b"")
         if not wait:
             return cast(int, self._api.render(request))
-        request.setHeader(b"retry-after", b"%d" % wait)
-        return error_body(request, 429, self._refusal)
+        headers = {b"Retry-After": b"%d" % wait}
+        return answer_error(request, HTTPError(429, self._refusal, headers))
 
     def _count(self, request: Request, path: bytes) -> int:
         """Count a request; gives the seconds until one is answered, 0 when this one is."""

@@ -52,8 +52,23 @@ class Nodes(Resource):
 
 
 class BrokenFleet(Fleet):
+    """A fleet with a bug."""
+
+    picks = 0
+
     def pick(self, *arguments: object, **options: object) -> Any:
+        self.picks += 1
         raise ZeroDivisionError("a bug")
+
+
+class CountingFleet(Fleet):
+    """A fleet that counts how often it is asked for a node."""
+
+    picks = 0
+
+    def pick(self, *arguments: Any, **options: Any) -> NodeAddress:
+        self.picks += 1
+        return super().pick(*arguments, **options)
 
 
 class ApiTestCase(SynchronousTestCase):
@@ -243,10 +258,21 @@ class IpTests(ApiTestCase):
         channel.connectionLost(None)
 
     def test_bug(self) -> None:
-        """A bug of ours is a 500 in JSON that tells nothing, and is in the log."""
-        self.http = self.serve(BrokenFleet(self.clock.seconds, Random(1)))
-        self.assert_error("/api/v1/ip?container=llm", 500, "internal error")
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        """An unexpected exception is logged once, and is a 500 without details."""
+        for path in ("/api/v1/ip?container=llm", "/api/v1/ip?container=%6Clm"):
+            fleet = BrokenFleet(self.clock.seconds, Random(1))
+            self.http = self.serve(fleet)
+            self.assert_error(path, 500, "internal error")
+            self.assertEqual(fleet.picks, 1)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_once(self) -> None:
+        """The fleet is asked once for each request, also when it has no node for it."""
+        fleet = CountingFleet(self.clock.seconds, Random(1))
+        self.http = self.serve(fleet)
+        self.assert_error("/api/v1/ip?container=llm", 503, "no node is known")
+        self.assert_error("/api/v1/ip?container=%6Clm", 503, "no node is known")
+        self.assertEqual(fleet.picks, 2)
 
 
 class ListTests(ApiTestCase):

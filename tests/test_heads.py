@@ -8,7 +8,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel, HTTPFactory, Request
 
-from infernet_router.heads import MAX_HEAD, Refused, head_length
+from infernet_router.errors import HTTPError
+from infernet_router.heads import MAX_HEAD, head_length
 
 LINE = b"GET /api/v1/ip?container=llm HTTP/1.1\r\n"
 HOST = b"Host: r.invalid\r\n"
@@ -127,7 +128,7 @@ class HeadLengthTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """What cannot become a request is refused, as soon as it cannot, with a status for it."""
         for status, why, received in BAD:
-            with self.assertRaises(Refused, msg=received[:80]) as caught:
+            with self.assertRaises(HTTPError, msg=received[:80]) as caught:
                 head_length(received)
             self.assertEqual(caught.exception.status, status, received[:80])
             self.assertIn(why, str(caught.exception), received[:80])
@@ -156,7 +157,7 @@ class HeadLengthTests(SynchronousTestCase):
         for received in (rest, LINE + HOST + rest, LINE + HOST + rest + b"\r\n\r\n"):
             try:
                 length = head_length(received)
-            except Refused as refusal:
+            except HTTPError as refusal:
                 self.assertIn(refusal.status, (400, 413, 414, 431, 501, 505))
                 continue
             if length:

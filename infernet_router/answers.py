@@ -1,0 +1,84 @@
+"""Answers a request with JSON: what a route returns, or the error for what it raises."""
+
+from collections.abc import Iterable
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
+
+from infernet_router.errors import JSON_HEADERS, RETRY_SOON, HTTPError
+from infernet_router.fleet import NoNode
+from infernet_router.models import CannotSurvey
+from infernet_router.pieces import LENGTH, in_pieces, send
+from infernet_router.query import BadRequest
+from infernet_router.quoting import quoted
+
+log = Logger()
+
+
+def answer(request: IRequest, content: object) -> bytes:
+    """Set the headers of a JSON response; returns the body to send, empty for HEAD."""
+    return answer_encoded(request, msgspec.json.encode(content))
+
+
+def answer_encoded(request: IRequest, body: bytes) -> bytes:
+    """Do the same for content that is encoded already."""
+    _set_headers(request)
+    request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+    return b"" if request.method == b"HEAD" else body
+
+
+def answer_chunks(request: Request, chunks: Iterable[bytes]) -> bytes | Deferred[bytes]:
+    """Do the same for a body in chunks; a long one is made and sent as its client reads it."""
+    pieces = in_pieces(chunks)
+    first = next(pieces)
+    if len(first) <= LENGTH:
+        return answer_encoded(request, first)
+    _set_headers(request)
+    return b"" if request.method == b"HEAD" else send(request, first, pieces)
+
+
+def answer_error(request: IRequest, error: HTTPError) -> bytes:
+    """Set the status and headers of an error; returns the body to send, empty for HEAD."""
+    request.setResponseCode(error.status, error.phrase)
+    for name, value in error.headers.items():
+        request.setHeader(name, value)
+    return b"" if request.method == b"HEAD" else error.body
+
+
+def answer_failure(request: IRequest, failure: Failure) -> bytes:
+    """Do the same for what a route raised: an unexpected exception is logged, and is a 500."""
+    return answer_error(request, _http_error(request, failure))
+
+
+def _http_error(request: IRequest, failure: Failure) -> HTTPError:
+    match failure.value:
+        case HTTPError() as error:
+            return error
+        case BadRequest() as error:
+            return HTTPError(400, str(error))
+        case NoNode() | CannotSurvey() as error:
+            return HTTPError(503, str(error), RETRY_SOON)
+        case BadHost():
+            return HTTPError(400, "The Host is not a host name")
+        case NotFound():
+            return HTTPError(404, f"no such path: {_path(request)}")
+        case MethodNotAllowed(valid_methods=methods):
+            allowed = {b"Allow": ", ".join(sorted(methods or ())).encode("ascii")}
+            return HTTPError(405, f"{_path(request)}: method not allowed", allowed)
+        case _:
+            log.failure("no answer to a request", failure)
+            return HTTPError(500, "internal error")
+
+
+def _path(request: IRequest) -> str:
+    return quoted(request.path.decode("ascii", "replace"))
+
+
+def _set_headers(request: IRequest) -> None:
+    for name, value in JSON_HEADERS.items():
+        request.responseHeaders.setRawHeaders(name, [value])
