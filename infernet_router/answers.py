@@ -1,6 +1,7 @@
 """Answers a request with JSON: what a route returns, or the error for what it raises."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
 from infernet_router.errors import JSON_HEADERS, RETRY_SOON, HTTPError
 from infernet_router.fleet import NoNode
 from infernet_router.models import CannotSurvey
-from infernet_router.pieces import LENGTH, in_pieces, send
+from infernet_router.pieces import BUFFER_SIZE, joined, send
 from infernet_router.query import BadRequest
 from infernet_router.quoting import quoted
 
@@ -25,21 +26,31 @@ def answer(request: IRequest, content: object) -> bytes:
     return answer_encoded(request, msgspec.json.encode(content))
 
 
-def answer_encoded(request: IRequest, body: bytes) -> bytes:
-    """Do the same for content that is encoded already."""
-    _set_headers(request)
-    request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
-    return b"" if request.method == b"HEAD" else body
+def answer_encoded(request: IRequest, content: bytes) -> bytes:
+    """Do the same for content that is JSON already."""
+    return _answer_whole(request, content + b"\n")
 
 
 def answer_chunks(request: Request, chunks: Iterable[bytes]) -> bytes | Deferred[bytes]:
-    """Do the same for a body in chunks; a long one is made and sent as its client reads it."""
-    pieces = in_pieces(chunks)
-    first = next(pieces)
-    if len(first) <= LENGTH:
-        return answer_encoded(request, first)
+    """Do the same for JSON in chunks; a long response is made while its client reads it."""
+    chunks = joined(chain(chunks, (b"\n",)))
+    first = next(chunks)
+    if len(first) <= BUFFER_SIZE:  # joined chunks are longer, except for the last
+        return _answer_whole(request, first)
     _set_headers(request)
-    return b"" if request.method == b"HEAD" else send(request, first, pieces)
+    return b"" if request.method == b"HEAD" else send(request, _prepend([first], chunks))
+
+
+def _prepend(first: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Put one chunk before others, and keep no reference to it, as chain() would."""
+    yield first.pop()
+    yield from chunks
+
+
+def _answer_whole(request: IRequest, body: bytes) -> bytes:
+    _set_headers(request)
+    request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+    return b"" if request.method == b"HEAD" else body
 
 
 def answer_error(request: IRequest, error: HTTPError) -> bytes:

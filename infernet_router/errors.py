@@ -14,7 +14,7 @@ RETRY_SOON = {b"Retry-After": b"1"}
 
 class HTTPError(Exception):
     """
-    A request is answered with an error, whose body is `{"error": message}`.
+    A request is answered with an error, whose body is `{"error": message}` and a newline.
 
     :param status: the status code.
     :param headers: headers besides those of every JSON response.
@@ -26,6 +26,6 @@ class HTTPError(Exception):
         super().__init__(message)
         self.status = status
         self.phrase = HTTPStatus(status).phrase.encode("ascii")
-        self.body = msgspec.json.encode({"error": message})
+        self.body = msgspec.json.encode({"error": message}) + b"\n"
         length = {b"Content-Length": b"%d" % len(self.body)}
         self.headers = {**JSON_HEADERS, **length, **(headers or {})}

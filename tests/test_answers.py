@@ -42,10 +42,11 @@ class AnswerTests(SynchronousTestCase):
     def assert_answered(
         self, answer: Callable[[Request], Any], status: int, content: object, **headers: str
     ) -> None:
-        """GET has this status, content and headers; HEAD has the same, and no body."""
+        """GET has this status, content, a newline and headers; HEAD has the same, and no body."""
         root = Answering(answer)
         whole, empty = (ask(root, "/a%0a", method=method) for method in ("GET", "HEAD"))
         self.assertEqual((whole.status, json.loads(whole.body)), (status, content))
+        self.assertTrue(whole.body.endswith(b"\n"), whole.body)
         self.assertEqual((empty.status, empty.body), (status, b""))
         headers["content-type"] = "application/json"
         headers["cache-control"] = "no-store"
@@ -57,7 +58,7 @@ class AnswerTests(SynchronousTestCase):
     def test_content(self) -> None:
         """Content is answered as JSON."""
         self.assert_answered(partial(answer, content=["ä"]), 200, ["ä"])
-        self.assert_answered(partial(answer_encoded, body=b"[1]"), 200, [1])
+        self.assert_answered(partial(answer_encoded, content=b"[1]"), 200, [1])
 
     def test_short_chunks(self) -> None:
         """A body in chunks that is short is answered whole, with its length."""

@@ -20,7 +20,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.fleet import Fleet
 from infernet_router.models import Surveyor
-from infernet_router.pieces import LENGTH
+from infernet_router.pieces import BUFFER_SIZE
 from infernet_router.resources import Resources
 from infernet_router.serving import ClosableSite
 from infernet_router.testing import SimulatedNode
@@ -95,7 +95,7 @@ class ApiTestCase(SynchronousTestCase):
         return StubTreq(self.api)
 
     def ask(self, path: str, method: str = "GET", host: str = "r.invalid") -> Any:
-        """The response to a request, its body decoded as JSON."""
+        """The response to a request, its body decoded as JSON; it ends with a newline."""
         response = self.successResultOf(
             self.http.request(method, f"http://r.invalid{path}", headers={"host": host})
         )
@@ -103,6 +103,7 @@ class ApiTestCase(SynchronousTestCase):
         self.assertEqual(response.headers.getRawHeaders("content-type"), ["application/json"])
         self.assertEqual(response.headers.getRawHeaders("cache-control"), ["no-store"])
         self.assertEqual(response.length, len(body))
+        self.assertEqual(body[-1:], b"" if method == "HEAD" else b"\n")
         response.decoded = json.loads(body) if body else None
         return response
 
@@ -122,13 +123,14 @@ class ApiTestCase(SynchronousTestCase):
             meanwhile()
             before = len(socket.value())
             channel.resumeProducing()
-            self.assertLess(len(socket.value()) - before, 2 * LENGTH)
+            self.assertLess(len(socket.value()) - before, 2 * BUFFER_SIZE)
         head, body = socket.value().split(b"\r\n\r\n")
         headers = head.lower().splitlines()
         self.assertEqual(headers[0], b"http/1.0 200 ok")
         self.assertIn(b"content-type: application/json", headers)
         self.assertIn(b"cache-control: no-store", headers)
         self.assertNotIn(b"content-length", head.lower())
+        self.assertTrue(body.endswith(b"\n"))
         return json.loads(body)
 
     def assert_error(self, path: str, status: int, error: str, method: str = "GET") -> Any:
@@ -215,7 +217,7 @@ class IpTests(ApiTestCase):
         channel, socket = self.connect()
         channel.dataReceived(b"get /api/v1/ip?container=llm HTTP/1.1\r\nHost: r.invalid\r\n\r\n")
         self.assertTrue(socket.value().startswith(b"HTTP/1.1 501 Not Implemented\r\n"))
-        self.assertTrue(socket.value().endswith(b'{"error":"there is no such method"}'))
+        self.assertTrue(socket.value().endswith(b'{"error":"there is no such method"}\n'))
 
     def test_other_method(self) -> None:
         """Any other method is 405, and says which are allowed."""

@@ -15,13 +15,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import directlyProvides
 
-from infernet_router.pieces import LENGTH, send
+from infernet_router.pieces import BUFFER_SIZE, send
 from infernet_router.serving import ClosableSite
 
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 SLOW = GET.replace(b"/", b"/slow", 1)
 LONG = GET.replace(b"/", b"/long", 1)
-PIECE = b"x" * (LENGTH + 1)
+PIECE = b"x" * (BUFFER_SIZE + 1)
 
 
 class Answering(Resource):
@@ -40,7 +40,7 @@ class Answering(Resource):
             self.waiting.append(request)
             return NOT_DONE_YET
         if request.path == b"/long":
-            sent = send(request, PIECE, iter([PIECE] * 2))
+            sent = send(request, [PIECE] * 3)
             sent.addCallback(lambda _: request.finish())
             return NOT_DONE_YET
         return b"answer"
@@ -60,7 +60,7 @@ class Socket(StringTransport):
     def write(self, data: bytes) -> None:
         """What is longer than a buffer is not read until somebody says so."""
         super().write(data)
-        if len(data) > LENGTH and self.producer is not None:
+        if len(data) > BUFFER_SIZE and self.producer is not None:
             self.producer.pauseProducing()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -101,12 +101,13 @@ class ChannelTestCase(SynchronousTestCase):
         self.reactor.pump([0.25] * round(seconds / 0.25))
 
     def assert_refused(self, status: int, socket: Socket | None = None) -> str:
-        """The last answer refuses, in JSON, and is complete; gives what it says."""
+        """The last response is a complete JSON error with this status; returns its message."""
         head, _, body = (socket or self.socket).value().rpartition(b"\r\n\r\n")
         line, *fields = head[head.rindex(b"HTTP/1.1 ") :].decode("ascii").split("\r\n")
         self.assertTrue(line.startswith(f"HTTP/1.1 {status} "), line)
         headers = dict(field.split(": ") for field in fields)
         self.assertEqual(headers["Content-Type"], "application/json")
+        self.assertTrue(body.endswith(b"}\n"), body)
         self.assertEqual(headers["Content-Length"], str(len(body)))
         self.assertEqual(headers["Cache-Control"], "no-store")
         self.assertEqual(headers["Connection"], "close")

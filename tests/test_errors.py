@@ -9,9 +9,10 @@ from infernet_router.errors import RETRY_SOON, HTTPError
 
 class HTTPErrorTests(SynchronousTestCase):
     def test_body(self) -> None:
-        """The body is JSON with the message, however odd, and headers describe it."""
+        """The body is JSON with the message, however odd, on one line; headers describe it."""
         error = HTTPError(429, 'too "many"\n→')
         self.assertEqual(json.loads(error.body), {"error": 'too "many"\n→'})
+        self.assertEqual(error.body.find(b"\n"), len(error.body) - 1)
         self.assertEqual(
             error.headers,
             {

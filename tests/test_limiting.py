@@ -184,6 +184,7 @@ class RateLimitedTests(SynchronousTestCase):
         self.assertEqual(answer.headers.get_all("content-type"), ["application/json"])
         self.assertEqual(answer.headers.get_all("cache-control"), ["no-store"])
         self.assertEqual(answer.headers.get_all("content-length"), [str(len(answer.body))])
+        self.assertTrue(answer.body.endswith(b"}\n"))
         self.assertEqual(answer.headers.get_all("retry-after"), ["30"])
 
     def test_head(self) -> None:
