@@ -2,18 +2,15 @@
 
 from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, datetimeToString
 
 from infernet_router.errors import RETRY_SOON, HTTPError
 from infernet_router.heads import MAX_HEAD, head_length
-
-if TYPE_CHECKING:
-    from infernet_router.serving import ClosableSite
 
 _HEAD_TIME = 15.0
 """Seconds that a head may take from its first byte to its last, and a client to begin its first."""
@@ -31,6 +28,24 @@ _TOO_SLOW = HTTPError(408, f"the head took longer than {_HEAD_TIME:g} seconds")
 _TOO_MANY = HTTPError(503, "there are too many connections", RETRY_SOON)
 
 
+class ChannelSite(Protocol):
+    """
+    What a channel needs of the site that it belongs to.
+
+    :ivar reactor: times the connection.
+    :ivar closing: whether a connection ends with its next response.
+    """
+
+    reactor: IReactorTime
+    closing: bool
+
+    def opened(self, channel: "Channel") -> bool:
+        """A client connected; returns whether it is over the limit, to be answered 503."""
+
+    def lost(self, channel: "Channel") -> None:
+        """The connection of a client ended."""
+
+
 class Channel(HTTPChannel):
     """
     One client's connection.
@@ -40,7 +55,7 @@ class Channel(HTTPChannel):
     trickle in for ever.
     """
 
-    factory: "ClosableSite"
+    factory: ChannelSite
     transport: Any
     _received = b""
     _due = inf

@@ -15,7 +15,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from infernet_router.channel import Channel
+from infernet_router.channel import Channel, ChannelSite
 from infernet_router.quoting import quoted
 
 _LINGER = 0.1
@@ -46,7 +46,7 @@ class _Closed(Protocol):
         self.transport.abortConnection()
 
 
-class ClosableSite(Site):
+class ClosableSite(Site, ChannelSite):
     """
     A site that can be closed, for so many clients at the same time.
 
