@@ -99,8 +99,8 @@ class Api(Resource):
         """The best nodes for one job, best first: the first is handed out, but not to HEAD."""
         query = Query(request.uri)
         containers = _asked(query)
-        count = query.whole_number("n", DEFAULT_N, MAX_N)
-        offset = query.whole_number("offset", 0, MAX_OFFSET)
+        count = query.whole_number("n", default=DEFAULT_N, most=MAX_N)
+        offset = query.whole_number("offset", default=0, most=MAX_OFFSET)
 
         def answer_among(among: Among | None) -> bytes:
             assign = request.method != b"HEAD"
@@ -125,7 +125,7 @@ class Api(Resource):
     @app.route("/api/v1/resources", methods=["GET"])
     def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
         """What nodes say of themselves, or, of a model, whether they support it."""
-        model = Query(request.uri).text("model_id", MAX_MODEL)
+        model = Query(request.uri).text("model_id", longest=MAX_MODEL)
         if model is None:
             return self._by_node(request, self._resources.said)
         surveyed = self._surveyor.survey(model)
@@ -170,7 +170,7 @@ class Api(Resource):
 
         No node is asked when none can do the job, whatever the model.
         """
-        model = query.text("model_id", MAX_MODEL)
+        model = query.text("model_id", longest=MAX_MODEL)
         if model is None or not self._fleet.can(containers):
             return answer(None)
         surveyed = self._surveyor.survey(model)

@@ -114,6 +114,7 @@ class RateLimited(Resource):
         limit: int,
         clients: Clients,
         seconds: Callable[[], float],
+        *,
         counted: int = 50_000,
     ) -> None:
         super().__init__()

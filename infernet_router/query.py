@@ -39,7 +39,7 @@ class Query:
         except UnicodeDecodeError:
             raise BadRequest(f"{name} is not UTF-8") from None
 
-    def text(self, name: str, longest: int) -> str | None:
+    def text(self, name: str, *, longest: int) -> str | None:
         """The value of the one field with this name, up to so many characters; None without it."""
         texts = self.texts(name)
         if not texts:
@@ -52,7 +52,7 @@ class Query:
             raise BadRequest(f"{name} has more than {longest} characters")
         return texts[0]
 
-    def whole_number(self, name: str, default: int, most: int) -> int:
+    def whole_number(self, name: str, *, default: int, most: int) -> int:
         """The value of the one field with this name, from 0 to `most`; the default without it."""
         texts = self.texts(name)
         if not texts:

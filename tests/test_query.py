@@ -14,7 +14,7 @@ class QueryTests(SynchronousTestCase):
     def assert_bad(self, reason: str, query: str, name: str = "") -> None:
         """A query, or the number 0 to 1000 of this name in it, is refused with this reason."""
         with self.assertRaises(BadRequest) as caught:
-            self.query(query).whole_number(name, 3, 1000)
+            self.query(query).whole_number(name, default=3, most=1000)
         self.assertEqual(str(caught.exception), reason)
 
     def test_texts(self) -> None:
@@ -30,8 +30,8 @@ class QueryTests(SynchronousTestCase):
 
     def test_text(self) -> None:
         """A field that may be there once is refused when it is there twice, empty, or too long."""
-        self.assertIsNone(self.query("x").text("a", 3))
-        self.assertEqual(self.query("a=/:+&x").text("a", 3), "/: ")
+        self.assertIsNone(self.query("x").text("a", longest=3))
+        self.assertEqual(self.query("a=/:+&x").text("a", longest=3), "/: ")
         for query, reason in (
             ("a", "a is empty"),
             ("a=", "a is empty"),
@@ -39,14 +39,14 @@ class QueryTests(SynchronousTestCase):
             ("a=1234", "a has more than 3 characters"),
         ):
             with self.assertRaises(BadRequest) as caught:
-                self.query(query).text("a", 3)
+                self.query(query).text("a", longest=3)
             self.assertEqual(str(caught.exception), reason)
 
     def test_whole_number(self) -> None:
         """A number is written in digits, once, and within its bounds."""
         for text, number in (("0", 0), ("00", 0), ("007", 7), ("1000", 1000), ("%31", 1)):
-            self.assertEqual(self.query(f"n={text}").whole_number("n", 3, 1000), number)
-        self.assertEqual(self.query("m=1").whole_number("n", 3, 1000), 3)
+            self.assertEqual(self.query(f"n={text}").whole_number("n", default=3, most=1000), number)
+        self.assertEqual(self.query("m=1").whole_number("n", default=3, most=1000), 3)
         for text in ("", "-1", "+1", "1.0", "1e2", "abc", "1001", "9" * 9000, "%D9%A4", "1_0"):
             self.assert_bad("n must be one whole number from 0 to 1000", f"n={text}", "n")
         for query in ("n", "n=1&n=1", "n=&n=1"):
@@ -64,7 +64,7 @@ class QueryTests(SynchronousTestCase):
         try:
             read = Query(b"/?" + query)
             read.texts("a")
-            read.text("b", 3)
-            read.whole_number("c", 3, 1000)
+            read.text("b", longest=3)
+            read.whole_number("c", default=3, most=1000)
         except BadRequest:
             pass
