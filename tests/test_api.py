@@ -194,7 +194,7 @@ class IpTests(ApiTestCase):
         self.assertEqual(self.ask(f"/api/v1/ip?{many}").code, 200)
         for more in ("container=llm", "x", ""):
             self.assert_error(
-                f"/api/v1/ip?{many}&{more}", 400, "the query has more than 100 fields"
+                f"/api/v1/ip?{many}&{more}", 400, "the query has more than 100 parameters"
             )
 
     def test_no_node(self) -> None:
