@@ -1,4 +1,4 @@
-"""Answers a request with JSON: what a route returns, or the error for what it raises."""
+"""Turns what a route returns or raises into a JSON response."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -22,17 +22,21 @@ log = Logger()
 
 
 def answer(request: IRequest, content: object) -> bytes:
-    """Set the headers of a JSON response; returns the body to send, empty for HEAD."""
+    """Answer 200 with this content as JSON; returns the body to send, empty for HEAD."""
     return answer_encoded(request, msgspec.json.encode(content))
 
 
 def answer_encoded(request: IRequest, content: bytes) -> bytes:
-    """Do the same for content that is JSON already."""
+    """Answer 200 with content that is JSON already; returns the body to send."""
     return _answer_whole(request, content + b"\n")
 
 
 def answer_chunks(request: Request, chunks: Iterable[bytes]) -> bytes | Deferred[bytes]:
-    """Do the same for JSON in chunks; a long response is made while its client reads it."""
+    """
+    Answer 200 with JSON in chunks of any size; returns the body to send.
+
+    A long response is sent while its client reads it, and has no Content-Length.
+    """
     chunks = joined(chain(chunks, (b"\n",)))
     first = next(chunks)
     if len(first) <= BUFFER_SIZE:  # joined chunks are longer, except for the last
@@ -42,7 +46,7 @@ def answer_chunks(request: Request, chunks: Iterable[bytes]) -> bytes | Deferred
 
 
 def _prepend(first: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Put one chunk before others, and keep no reference to it, as chain() would."""
+    """Put one chunk before others; unlike chain(), keep no reference to it."""
     yield first.pop()
     yield from chunks
 
@@ -54,7 +58,7 @@ def _answer_whole(request: IRequest, body: bytes) -> bytes:
 
 
 def answer_error(request: IRequest, error: HTTPError) -> bytes:
-    """Set the status and headers of an error; returns the body to send, empty for HEAD."""
+    """Answer with an error; returns the body to send, empty for HEAD."""
     request.setResponseCode(error.status, error.phrase)
     for name, value in error.headers.items():
         request.setHeader(name, value)
@@ -62,7 +66,7 @@ def answer_error(request: IRequest, error: HTTPError) -> bytes:
 
 
 def answer_failure(request: IRequest, failure: Failure) -> bytes:
-    """Do the same for what a route raised: an unexpected exception is logged, and is a 500."""
+    """Answer with the error for what a route raised: 500, and a logged failure, if unexpected."""
     return answer_error(request, _http_error(request, failure))
 
 
@@ -75,14 +79,14 @@ def _http_error(request: IRequest, failure: Failure) -> HTTPError:
         case NoNode() | CannotSurvey() as error:
             return HTTPError(503, str(error), RETRY_SOON)
         case BadHost():
-            return HTTPError(400, "The Host is not a host name")
+            return HTTPError(400, "Host is not a host name")
         case NotFound():
             return HTTPError(404, f"no such path: {_path(request)}")
         case MethodNotAllowed(valid_methods=methods):
             allowed = {b"Allow": ", ".join(sorted(methods or ())).encode("ascii")}
             return HTTPError(405, f"{_path(request)}: method not allowed", allowed)
         case _:
-            log.failure("no answer to a request", failure)
+            log.failure("a request failed", failure)
             return HTTPError(500, "internal error")
 
 

@@ -1,4 +1,4 @@
-"""The public HTTP API: Klein routes from a query through the fleet to JSON."""
+"""The routes of the HTTP API, each from a query through the fleet to an answer."""
 
 import re
 from bisect import bisect_left
@@ -24,20 +24,20 @@ from infernet_router.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MA
 from infernet_router.query import BadRequest, Query
 from infernet_router.resources import Resources
 
-_USUAL = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
-"""What is asked most by far: it waits for nothing, unlike a question that names a model."""
+_USUAL_TARGET = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
+"""The usual request target: it has no model_id, so its answer waits for no node."""
 
-_HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
-"""The usual Host; whether another is one is left to Klein."""
+_USUAL_HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
+"""The usual Host; Klein validates any other."""
 
 
 class Api(Resource):
     """
-    The root resource: every route, and JSON for every error.
+    The root resource, with all routes; every error is JSON.
 
-    :param fleet: knows which node to use.
-    :param resources: what nodes say of themselves.
-    :param surveyor: asks nodes about a model.
+    :param fleet: picks the nodes.
+    :param resources: the resources that nodes reported.
+    :param surveyor: asks nodes whether they support a model.
     """
 
     isLeaf = True
@@ -52,7 +52,7 @@ class Api(Resource):
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
-        """Answer a request; whatever is raised on the way is answered as a JSON error."""
+        """Answer a request; an exception is answered as a JSON error."""
         try:
             return self._route(request)
         except Exception:
@@ -60,34 +60,35 @@ class Api(Resource):
 
     def _route(self, request: Request) -> bytes | int:
         """
-        Call the route of a request, directly or through Klein.
+        Call the route of a request: directly if it is a usual one, or through Klein.
 
-        :raises HTTPError: when Klein could not read the method, the Host or the path.
+        :raises HTTPError: when Klein would misread the method, the Host or the path.
         """
         host = request.getHeader(b"host")
-        if host is None:  # in HTTP/1.0; Klein wants one, and a unix socket has no name for it
+        if host is None:  # HTTP/1.0 allows that; Klein needs one, and a unix socket has none
             host = b"localhost"
             request.requestHeaders.setRawHeaders(b"host", [host])
-        if _USUAL.fullmatch(request.uri) and request.method == b"GET" and _HOST.fullmatch(host):
-            # Klein takes longer to route it than all else takes together.
+        is_usual = _USUAL_TARGET.fullmatch(request.uri) and _USUAL_HOST.fullmatch(host)
+        if is_usual and request.method == b"GET":
+            # Routing by Klein would take longer than everything else together.
             return cast(bytes, self._ip(request))
-        if request.method != request.method.upper():  # Klein would take get for GET
+        if request.method != request.method.upper():  # Klein would treat get as GET
             raise HTTPError(501, "there is no such method")
         path = request.postpath or []
         try:
             b"/".join((request.method, host, *path)).decode()
         except UnicodeDecodeError:
-            raise HTTPError(400, "The request line or Host is not UTF-8") from None
+            raise HTTPError(400, "the request line or Host is not UTF-8") from None
         while len(path) > 1 and not path[0]:
             del path[0]
         return cast(int, self._routes.render(request))
 
     @app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes | Deferred[bytes]:
-        """The node to use for one job. HEAD answers alike, but hands out nothing."""
+        """The node to use for one job. GET assigns the job to it, HEAD does not."""
         choose = self._fleet.peek if request.method == b"HEAD" else self._fleet.pick
         query = Query(request.uri)
-        containers = _asked(query)
+        containers = _containers_of(query)
 
         def answer_among(among: Among | None) -> bytes:
             return answer(request, {"ip": str(choose(containers, among))})
@@ -96,9 +97,9 @@ class Api(Resource):
 
     @app.route("/api/v1/ips", methods=["GET"])
     def _ips(self, request: Request) -> bytes | Deferred[bytes]:
-        """The best nodes for one job, best first: the first is handed out, but not to HEAD."""
+        """The best nodes for one job. GET assigns the job to the first of them, HEAD does not."""
         query = Query(request.uri)
-        containers = _asked(query)
+        containers = _containers_of(query)
         count = query.whole_number("n", default=DEFAULT_N, most=MAX_N)
         offset = query.whole_number("offset", default=0, most=MAX_OFFSET)
 
@@ -111,20 +112,21 @@ class Api(Resource):
 
     @app.route("/api/v1/containers", methods=["GET"])
     def _containers(self, request: Request) -> bytes | Deferred[bytes]:
-        """What runs on how many of the nodes that are up, as it is when it is sent."""
+        """The containers that run, and on how many nodes that are up, read while they are sent."""
 
-        def parts() -> Iterator[bytes]:
-            before, following = b"[", ""
-            while container := _first(self._fleet.running, following):
-                yield before + msgspec.json.encode(container)
-                before, following = b",", container.id + "\0"
-            yield b"[]" if before == b"[" else b"]"
+        def chunks() -> Iterator[bytes]:
+            yield b"["
+            separator, following = b"", ""
+            while container := _first_from(self._fleet.running, following):
+                yield separator + msgspec.json.encode(container)
+                separator, following = b",", container.id + "\0"
+            yield b"]"
 
-        return answer_chunks(request, parts())
+        return answer_chunks(request, chunks())
 
     @app.route("/api/v1/resources", methods=["GET"])
     def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
-        """What nodes say of themselves, or, of a model, whether they support it."""
+        """The resources that nodes reported or, with model_id, whether they support that model."""
         model = Query(request.uri).text("model_id", longest=MAX_MODEL)
         if model is None:
             return self._by_node(request, self._resources.said)
@@ -132,24 +134,25 @@ class Api(Resource):
         return surveyed.addCallback(lambda survey: self._by_node(request, survey.answers.get))
 
     def _by_node(
-        self, request: Request, said: Callable[[NodeAddress], msgspec.Raw | None]
+        self, request: Request, report_of: Callable[[NodeAddress], msgspec.Raw | None]
     ) -> bytes | Deferred[bytes]:
-        """Answer with what each node that is up says, as it is when it is sent."""
+        """Answer with what each node that is up reported, read while it is sent."""
 
-        def parts() -> Iterator[bytes]:
-            before = b"{"
+        def chunks() -> Iterator[bytes]:
+            yield b"{"
+            separator = b""
             for address in self._fleet.addresses:
-                of_one = said(address) if self._fleet.is_up(address) else None
-                if of_one is not None:
-                    yield b"%s%s:%s" % (before, msgspec.json.encode(str(address)), of_one)
-                    before = b","
-            yield b"{}" if before == b"{" else b"}"
+                reported = report_of(address) if self._fleet.is_up(address) else None
+                if reported is not None:
+                    yield b"%s%s:%s" % (separator, msgspec.json.encode(str(address)), reported)
+                    separator = b","
+            yield b"}"
 
-        return answer_chunks(request, parts())
+        return answer_chunks(request, chunks())
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
-        """Whether the router is of use: a node is up, and it is not about to end."""
+        """Health check: healthy while a node is up and the router is not shutting down."""
         if getattr(request.site, "closing", False):
             raise HTTPError(503, "the router is shutting down", RETRY_SOON)
         states = self._fleet.states
@@ -159,22 +162,24 @@ class Api(Resource):
 
     @app.route("/openapi.json", methods=["GET"])
     def _openapi(self, request: Request) -> bytes:
-        """What all of this is, for programs."""
+        """This API in OpenAPI."""
         return answer_encoded(request, DESCRIPTION)
 
     def _among(
-        self, query: Query, containers: list[str], answer: Callable[[Among | None], bytes]
+        self, query: Query, containers: list[str], answer_among: Callable[[Among | None], bytes]
     ) -> bytes | Deferred[bytes]:
         """
-        Answer, given the nodes that support the model the query names, if it names one.
+        Answer with the nodes that support the model_id of the query, if it has one.
 
-        No node is asked when none can do the job, whatever the model.
+        Nodes are asked about the model only if one of them runs the containers.
+
+        :param answer_among: is given the nodes that support the model, None without a model_id.
         """
         model = query.text("model_id", longest=MAX_MODEL)
         if model is None or not self._fleet.can(containers):
-            return answer(None)
+            return answer_among(None)
         surveyed = self._surveyor.survey(model)
-        return surveyed.addCallback(lambda survey: answer(survey.among(containers)))
+        return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
 
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
@@ -182,11 +187,11 @@ class Api(Resource):
 
 
 PATHS = frozenset(rule.rule.encode() for rule in Api.app.url_map.iter_rules())
-"""Every path that has a route."""
+"""All paths that have a route."""
 
 
-def _asked(query: Query) -> list[str]:
-    """The containers a request names, at least one."""
+def _containers_of(query: Query) -> list[str]:
+    """The containers that a request names: at least one, each with a name."""
     containers = query.texts("container")
     if not containers:
         raise BadRequest("No containers specified")
@@ -195,7 +200,7 @@ def _asked(query: Query) -> list[str]:
     return containers
 
 
-def _first(running: Sequence[RunningContainer], id: str) -> RunningContainer | None:
-    """The first of these containers that has this id or a later one."""
+def _first_from(running: Sequence[RunningContainer], id: str) -> RunningContainer | None:
+    """The first of these sorted containers whose id is not before this one."""
     at = bisect_left(running, id, key=attrgetter("id"))
     return running[at] if at < len(running) else None

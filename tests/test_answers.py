@@ -79,7 +79,7 @@ class AnswerTests(SynchronousTestCase):
             (BadRequest("n is bad"), 400, "n is bad", {}),
             (NoNode("no node"), 503, "no node", unavailable),
             (CannotSurvey("too many"), 503, "too many", unavailable),
-            (BadHost(), 400, "The Host is not a host name", {}),
+            (BadHost(), 400, "Host is not a host name", {}),
             (NotFound(), 404, f"no such path: {path}", {}),
             (
                 MethodNotAllowed(["HEAD", "GET"]),
