@@ -289,7 +289,7 @@ class RefusalTests(ChannelTestCase):
     def test_garbage(self) -> None:
         """What is no request is refused, and nothing after it is interpreted."""
         self.send(b"\x16\x03\x01" + GET, GET)
-        self.assertEqual(self.assert_refused(400), "the method is none")
+        self.assertEqual(self.assert_refused(400), "malformed method")
         self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
         self.assertEqual(self.resource.asked, [])
 
