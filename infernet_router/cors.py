@@ -1,4 +1,4 @@
-"""CORS: the pages of which other origins may use the API in a browser."""
+"""CORS: tells browsers which other origins may use the API."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -9,19 +9,19 @@ from twisted.web.server import NOT_DONE_YET, Request
 from infernet_router.addresses import BadAddress, parse_address
 
 ANY = "*"
-"""In place of an origin, every one."""
+"""Stands for every origin."""
 
 _MAX_AGE = b"7200"
-"""Seconds a browser need not ask again, the most that Chromium takes."""
+"""Seconds that a browser may cache a preflight; Chromium caches it no longer."""
 
 
 def parse_origin(text: str) -> str:
     """
-    Read an origin, http or https, and give it as browsers write it, or ANY.
+    Parse an http or https origin, or ANY; returns it in the form that browsers send.
 
-    `null` is none: it is the origin of every page that hides its own.
+    `null` is refused: every page that hides its origin sends it.
 
-    :raises ValueError: when it is no origin; the message says what it must be.
+    :raises ValueError: when it is malformed; the message says what it must be.
     """
     if text == ANY:
         return ANY
@@ -36,12 +36,12 @@ def parse_origin(text: str) -> str:
 
 class CrossOrigin(Resource):
     """
-    The API, for pages of other origins too: https://fetch.spec.whatwg.org/#http-cors-protocol.
+    The API, open to pages of other origins: https://fetch.spec.whatwg.org/#http-cors-protocol.
 
-    Every answer, errors included, says whether the page that asked may read it. Preflights, with
-    which browsers ask first, are answered here, for every path.
+    CORS restricts browsers only. Every response, errors included, says whether the page that sent
+    the request may read it. Preflight requests are answered here, for every path.
 
-    :param origins: as parse_origin gives them.
+    :param origins: the allowed origins, as parse_origin returns them.
     """
 
     isLeaf = True
@@ -53,7 +53,7 @@ class CrossOrigin(Resource):
         self._any = ANY.encode("ascii") in self._origins
 
     def render(self, request: Request) -> bytes | int:
-        """Say what the page may do, and pass the request on if it is no preflight."""
+        """Set the CORS headers; answer a preflight, and pass any other request on."""
         preflight = request.method == b"OPTIONS" and request.requestHeaders.hasHeader(
             b"access-control-request-method"
         )
@@ -73,7 +73,7 @@ class CrossOrigin(Resource):
         return NOT_DONE_YET
 
     def _allowed(self, request: Request) -> bytes | None:
-        """Which origin to allow: all, the one that asks, or none."""
+        """The origin to allow: any, the one that sent the request, or None."""
         if self._any:
             return b"*"
         request.setHeader(b"vary", b"Origin")

@@ -1,4 +1,4 @@
-"""The rate limit: how often a client may ask, and which client it is that a proxy asks for."""
+"""Limits the requests a minute of each client, and finds the client behind trusted proxies."""
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -10,24 +10,26 @@ from pyrate_limiter import GCRA, Duration, Rate, RateItem, StateBucket
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from infernet_router.api import PATHS, error_body
+from infernet_router.answers import answer_error
+from infernet_router.api import PATHS
+from infernet_router.errors import HTTPError
 
 MAX_RATE = 1_000_000
 """The highest limit, in requests a minute: more than the router can answer."""
 
 _UNLIMITED = b"/health"
-"""Orchestrators ask it, many from one address, and would take a limit for an illness."""
+"""Orchestrators, often behind one address, would mistake a 429 for an unhealthy router."""
 
 Address = IPv4Address | IPv6Address
 Proxy = IPv4Network | IPv6Network | Literal["unix"]
-"""Where a trusted proxy connects from; `unix` is every peer on a unix socket."""
+"""Where a trusted proxy connects from; `unix` means all peers on unix sockets."""
 
 
 def parse_proxy(text: str) -> Proxy:
     """
-    Read where a trusted proxy connects from.
+    Parse where a trusted proxy connects from.
 
-    :raises ValueError: when it is no network; the message says what it must be.
+    :raises ValueError: when `text` is neither a network nor `unix`; the message says so.
     """
     if text == "unix":
         return "unix"
@@ -42,9 +44,9 @@ def parse_proxy(text: str) -> Proxy:
 
 class Clients:
     """
-    Tells which client a request comes from.
+    Finds the client that a request comes from.
 
-    :param proxies: those whose X-Forwarded-For is believed.
+    :param proxies: the proxies whose X-Forwarded-For is trusted.
     """
 
     def __init__(self, proxies: Collection[Proxy] = ()) -> None:
@@ -53,11 +55,11 @@ class Clients:
 
     def address(self, request: Request) -> Address | None:
         """
-        The address nearest to the router that is no trusted proxy's; None on a unix socket.
+        The address of the client; None for a peer on a unix socket.
 
-        Each proxy appends the address that asked it to X-Forwarded-For, and what stands before
-        that is only what this one claims. So it is read from its end, while what is read is a
-        trusted proxy's. The last address before one that cannot be read counts.
+        Each proxy appends the address of its own client to X-Forwarded-For; anyone may have made
+        up the entries before. So the header is read from its end, up to the first address that is
+        not a trusted proxy's. When an entry is malformed, the address read before it is returned.
         """
         host: str | None = getattr(request.getClientAddress(), "host", None)
         client = None if host is None else _parse(host)
@@ -80,9 +82,9 @@ class Clients:
 
 def _parse(text: str) -> Address:
     """
-    An IP address; one that is IPv4 in IPv6 is IPv4.
+    Parse an IP address; an IPv4-mapped IPv6 address becomes an IPv4 address.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when it is malformed.
     """
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
@@ -90,18 +92,20 @@ def _parse(text: str) -> Address:
 
 class RateLimited(Resource):
     """
-    The API, for so many requests a minute from each client to each path.
+    The API, limited to so many requests a minute from each client to each path.
 
-    A client may ask `limit` times at once, and once more whenever a `limit`th of a minute has
-    passed; requests that are refused cost nothing. All paths without a route count as one. An IPv6
-    client is a network of 64 bits, the least that a site gets (RFC 6177), or else whoever has one
-    would have 2^64 times the limit. All clients on unix sockets are one.
+    A client may send `limit` requests at once, and one more whenever a `limit`th of a minute has
+    passed. Requests over the limit get 429 and do not count. All paths without a route count as
+    one path. An IPv6 client is a /64 network, the smallest that a site is given (RFC 6177): its
+    owner would otherwise have 2^64 addresses, each with a limit of its own. All clients on unix
+    sockets count as one client.
 
     :param limit: requests a minute.
-    :param seconds: the time in seconds, which never goes back.
-    :param counted: pairs of client and path that are counted at the same time, each in 700 bytes.
-        For a new one, that which asked longest ago is forgotten, and so what it used up. Whoever
-        has enough addresses to gain by that may ask 50,000 times a minute without it.
+    :param seconds: the monotonic time, in seconds.
+    :param counted: the most pairs of client and path that are counted at the same time, 700 bytes
+        each. A new pair replaces the one that was seen least recently, and resets its count. To
+        evade the limit that way takes more than 50,000 addresses, which could send 50,000 times
+        the limit anyway.
     """
 
     isLeaf = True
@@ -112,6 +116,7 @@ class RateLimited(Resource):
         limit: int,
         clients: Clients,
         seconds: Callable[[], float],
+        *,
         counted: int = 50_000,
     ) -> None:
         super().__init__()
@@ -125,16 +130,16 @@ class RateLimited(Resource):
         )
 
     def render(self, request: Request) -> bytes | int:
-        """Pass a request on, or refuse it with 429 and the seconds after which it is answered."""
+        """Pass a request on, or answer 429 with the seconds to wait in Retry-After."""
         path = b"/" + b"/".join(request.postpath or ()).lstrip(b"/")
         wait = 0 if path == _UNLIMITED else self._count(request, path if path in PATHS else b"")
         if not wait:
             return cast(int, self._api.render(request))
-        request.setHeader(b"retry-after", b"%d" % wait)
-        return error_body(request, 429, self._refusal)
+        headers = {b"Retry-After": b"%d" % wait}
+        return answer_error(request, HTTPError(429, self._refusal, headers))
 
     def _count(self, request: Request, path: bytes) -> int:
-        """Count a request; gives the seconds until one is answered, 0 when this one is."""
+        """Count a request; returns the seconds to wait, 0 when it is within the limit."""
         address = self._clients.address(request)
         bucket = self._bucket(address and address.packed[:8], path)
         item = RateItem("", int(self._seconds() * 1000))

@@ -1,5 +1,6 @@
-"""The description of the API for programs: an OpenAPI 3.1 document."""
+"""Describes the API for programs, in an OpenAPI 3.1 document."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,13 +8,13 @@ import msgspec
 from infernet_router import __version__
 
 MAX_N = 1000
-"""The most nodes that are listed in one answer."""
+"""The most nodes in one response."""
 
 DEFAULT_N = 3
-"""The nodes that are listed if nobody says how many."""
+"""How many nodes are listed by default."""
 
 MAX_OFFSET = 1_000_000
-"""The most nodes that are passed over: more than any fleet has."""
+"""The most nodes to skip: more than any fleet has."""
 
 MAX_MODEL = 500
 """The longest model id, in characters."""
@@ -28,13 +29,13 @@ def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def _later(description: str) -> dict[str, Any]:
-    """A response that says what is wrong now, and when to ask again."""
+def _retry_later(description: str) -> dict[str, Any]:
+    """An error response that says when to try again."""
     return {
         **_json(description, _REASON),
         "headers": {
             "Retry-After": {
-                "description": "seconds after which the answer may be another",
+                "description": "seconds to wait before the next try",
                 "schema": {"type": "integer", "minimum": 1},
                 "required": True,
             }
@@ -43,7 +44,7 @@ def _later(description: str) -> dict[str, Any]:
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an object that has all of these and nothing else."""
+    """The schema of an object with exactly these properties, all required."""
     return {
         "type": "object",
         "properties": properties,
@@ -53,95 +54,100 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by(names: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an object that has names of one kind."""
+    """The schema of an object whose names are all of one kind."""
     return {"type": "object", "description": f"by {names}", "additionalProperties": values}
 
 
-def _route(
+def _path(
     summary: str,
+    *,
     description: str,
-    answer: dict[str, Any],
-    *parameters: dict[str, Any],
+    response: dict[str, Any],
+    parameters: Sequence[dict[str, Any]] = (),
     unavailable: str | None = None,
     limited: bool = True,
 ) -> dict[str, Any]:
-    """A path, and what GET and HEAD do there."""
-    responses = {"200": answer}
+    """
+    The operations of a path: GET, and HEAD without a body.
+
+    :param response: the response of status 200.
+    :param unavailable: what a 503 says, if there is one.
+    :param limited: whether the rate limit applies.
+    """
+    responses = {"200": response}
     if parameters:
         responses["400"] = _ERROR
     if limited:
-        responses["429"] = _later(
-            "the client asks more often than the operator of the router lets it"
-        )
+        responses["429"] = _retry_later("the client is over its rate limit")
     if unavailable:
-        responses["503"] = _later(unavailable)
-    said = {"summary": summary, "description": description, "parameters": list(parameters)}
+        responses["503"] = _retry_later(unavailable)
+    common = {"summary": summary, "description": description, "parameters": list(parameters)}
     without_body = {
         status: {key: value for key, value in response.items() if key != "content"}
         for status, response in responses.items()
     }
     return {
-        "get": {**said, "responses": responses},
-        "head": {**said, "summary": f"{summary}, without a body", "responses": without_body},
+        "get": {**common, "responses": responses},
+        "head": {**common, "summary": f"{summary}, without a body", "responses": without_body},
     }
 
 
 _COUNT = {"type": "integer", "minimum": 0}
-_REASON = _object(error={"type": "string", "description": "what is wrong"})
-_ERROR = _json("the request cannot be answered", _REASON)
+_REASON = _object(error={"type": "string", "description": "why the request failed"})
+_ERROR = _json("the request is invalid", _REASON)
 _ADDRESS = {
     "type": "string",
     "minLength": 1,
-    "description": "a node's address as its operator wrote it; http:// goes before one that has no"
-    " scheme",
+    "description": "a node's address as the operator wrote it; without a scheme, it means http://",
     "examples": ["10.0.0.7:4000", "https://node.example.org"],
 }
 _CONTAINER = _parameter(
     "container",
-    "a container the node must run; once for each that the job needs",
+    "a container that the job needs; repeated for each further one",
     {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 90},
     required=True,
     example=["llm"],
 )
 _MODEL = _parameter(
     "model_id",
-    "a model that one of the containers must be known to support",
+    "a model that at least one of the containers must support",
     {"type": "string", "minLength": 1, "maxLength": MAX_MODEL},
 )
 
 _PATHS = {
-    "/api/v1/ip": _route(
+    "/api/v1/ip": _path(
         "The node to use for one job",
-        "The best node to use now. GET counts the job as assigned to it, HEAD does not.",
-        _json("the node", _object(ip=_ADDRESS)),
-        _CONTAINER,
-        _MODEL,
+        description="The best node now. GET counts the job as assigned to it, HEAD does not.",
+        response=_json("the node", _object(ip=_ADDRESS)),
+        parameters=(_CONTAINER, _MODEL),
         unavailable="why no node can do the job",
     ),
-    "/api/v1/ips": _route(
+    "/api/v1/ips": _path(
         "The best nodes for one job",
-        "The best nodes to use now, best first, those over --max-utilization after all others; none"
-        " if no node can do the job. GET counts the job"
-        " as assigned to the first, HEAD does not.",
-        _json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N}),
-        _CONTAINER,
-        _MODEL,
-        _parameter(
-            "n",
-            "how many nodes, at most",
-            {"type": "integer", "minimum": 0, "maximum": MAX_N, "default": DEFAULT_N},
-        ),
-        _parameter(
-            "offset",
-            "how many better nodes to leave out",
-            {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+        description="The best nodes now, best first; those over --max-utilization come last. The"
+        " list is empty when no node can do the job. GET counts the job as assigned to the first"
+        " node, HEAD does not.",
+        response=_json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N}),
+        parameters=(
+            _CONTAINER,
+            _MODEL,
+            _parameter(
+                "n",
+                "the most nodes to list",
+                {"type": "integer", "minimum": 0, "maximum": MAX_N, "default": DEFAULT_N},
+            ),
+            _parameter(
+                "offset",
+                "how many of the best nodes to skip",
+                {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+            ),
         ),
         unavailable="why nodes cannot be asked about the model",
     ),
-    "/api/v1/containers": _route(
-        "What runs where",
-        "Every container that nodes which are up run, sorted by id.",
-        _json(
+    "/api/v1/containers": _path(
+        "The containers that run",
+        description="All containers that run on nodes that are up, sorted by id.",
+        response=_json(
             "the containers",
             {
                 "type": "array",
@@ -153,27 +159,31 @@ _PATHS = {
             },
         ),
     ),
-    "/api/v1/resources": _route(
-        "What containers say of themselves",
-        "What the containers of each node that is up said of themselves, within the last minutes."
-        " With a model_id, whether they support this model, as they say now or said within the"
-        " last minutes; nodes that take more than 2 seconds are left out.",
-        _json("what they say", _by("address", _by("container", {"type": "object"}))),
-        _parameter("model_id", "a model to ask about", _MODEL["schema"]),
+    "/api/v1/resources": _path(
+        "The resources of the nodes that are up",
+        description="What each container reported about its hardware and models within the last"
+        " minutes. With model_id, whether each container supports that model; nodes that take"
+        " longer than 2 seconds to answer are left out.",
+        response=_json(
+            "what the containers reported", _by("address", _by("container", {"type": "object"}))
+        ),
+        parameters=(_parameter("model_id", "a model to ask about", _MODEL["schema"]),),
         unavailable="why nodes cannot be asked about the model",
     ),
-    "/health": _route(
-        "Whether the router is of use",
-        "Healthy while at least one node is up and the router is not about to end.",
-        _json(
-            "it is healthy; how many nodes are in which state",
+    "/health": _path(
+        "Health check",
+        description="Healthy while at least one node is up and the router is not shutting down.",
+        response=_json(
+            "healthy, with the number of nodes in each state",
             _object(status={"const": "healthy"}, up=_COUNT, down=_COUNT, unknown=_COUNT),
         ),
-        unavailable="why it is not",
+        unavailable="why it is not healthy",
         limited=False,
     ),
-    "/openapi.json": _route(
-        "This document", "The API in OpenAPI 3.1.", _json("the document", {"type": "object"})
+    "/openapi.json": _path(
+        "This document",
+        description="The API in OpenAPI 3.1.",
+        response=_json("the document", {"type": "object"}),
     ),
 }
 
@@ -189,4 +199,4 @@ DESCRIPTION = msgspec.json.encode(
         "paths": _PATHS,
     }
 )
-"""The document, in JSON."""
+"""The document, as JSON."""

@@ -1,4 +1,4 @@
-"""Pieces: sends an answer of any length as its client reads it."""
+"""Streams a long response: the next chunk is made when the client has read the one before."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,75 +7,77 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
 from zope.interface import implementer
 
-LENGTH = 64 * 1024
-"""Bytes after which a transport wants no more for now. All pieces but the last are longer."""
+BUFFER_SIZE = 64 * 1024
+"""Bytes in a transport's buffer above which the transport pauses its producer."""
 
 
-def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Join parts of an answer to pieces that are worth sending; none is kept when it is taken."""
-    joined: list[bytes] = []
-    length = 0
-    for part in parts:
-        joined.append(part)
-        length += len(part)
-        del part  # or it would be kept while the client reads
-        if length > LENGTH:
-            yield _taken(joined)
-            length = 0
-    if length:
-        yield _taken(joined)
+def joined(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """
+    Join chunks of any size into chunks that are each longer than BUFFER_SIZE, but for the last.
+
+    Nothing is yielded when there is not a byte. No reference is kept to a yielded chunk.
+    """
+    waiting: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        del chunk  # this name would keep it while the client reads
+        if size > BUFFER_SIZE:
+            yield _take(waiting)
+            size = 0
+    if size:
+        yield _take(waiting)
 
 
-def _taken(parts: list[bytes]) -> bytes:
-    """Join these parts, and leave none."""
-    whole = b"".join(parts)
-    parts.clear()
+def _take(chunks: list[bytes]) -> bytes:
+    """Join these chunks, and empty their list."""
+    whole = b"".join(chunks)
+    chunks.clear()
     return whole
 
 
-def send(request: Request, first: bytes, others: Iterator[bytes]) -> Deferred[bytes]:
+def send(request: Request, chunks: Iterable[bytes]) -> Deferred[bytes]:
     """
-    Send pieces, of which none is made before the client has read those before it.
+    Send chunks of any size until their iterator ends.
 
-    So what clients do not read takes little memory, however long it is.
+    At most BUFFER_SIZE bytes and one chunk are waiting for the client at any time, so a response
+    that a client does not read takes little memory, however long it is.
 
-    :param others: all but the last longer than LENGTH; a shorter one is taken for the end.
-    :return: fires with no bytes when all are sent.
+    :return: fires with no bytes when all chunks are sent.
     """
-    sender = _Sender(request, others)
+    sender = _Sender(request, joined(chunks))
     request.registerProducer(sender, streaming=True)
-    sender.send(first)
+    sender.resumeProducing()
     return sender.sent
 
 
 @implementer(IPushProducer)
 class _Sender:
     """
-    Sends a piece whenever the client has read the one before.
+    Sends one long chunk at a time.
 
-    It waits after each but the last even if no transport says so: one that is about to close drops
-    what it is given, and would otherwise be given everything at once.
+    A chunk longer than BUFFER_SIZE makes the transport pause its producer and resume it later. The
+    sender stops after each of these without waiting for that pause: a transport that is closing
+    drops what is written and never pauses, so all other chunks would be made at once, for nobody.
     """
 
-    def __init__(self, request: Request, pieces: Iterator[bytes]) -> None:
+    def __init__(self, request: Request, chunks: Iterator[bytes]) -> None:
         self._request = request
-        self._pieces = pieces
+        self._chunks = chunks
         self.sent: Deferred[bytes] = Deferred()
 
     def resumeProducing(self) -> None:
-        """Send the next piece: there is room for it."""
-        self.send(next(self._pieces, b""))
-
-    def send(self, piece: bytes) -> None:
-        """Send this piece; a short one is the last."""
-        if piece:
-            self._request.write(piece)
-        if len(piece) <= LENGTH:
-            self._request.unregisterProducer()
-            self.sent.callback(b"")
+        """Send the next chunk: the transport has room for it."""
+        for chunk in self._chunks:
+            self._request.write(chunk)
+            if len(chunk) > BUFFER_SIZE:
+                return
+        self._request.unregisterProducer()
+        self.sent.callback(b"")
 
     def pauseProducing(self) -> None:
-        """There is no room for more; none is sent anyway."""
+        """Nothing is sent anyway until resumeProducing is called."""
 
     def stopProducing(self) -> None:
-        """The client has gone."""
+        """The client is gone, and nothing more is sent."""

@@ -1,46 +1,55 @@
-"""The query of a request: its fields by name, each decoded and checked when it is asked for."""
+"""Parses the query string of a request and checks each parameter that a route reads."""
 
 from urllib.parse import unquote_to_bytes
 
-_MAX_FIELDS = 100
-"""The most fields of a query that are read."""
+_MAX_PARAMETERS = 100
+"""A query with more parameters is refused."""
 
 
 class BadRequest(Exception):
-    """A request that cannot be answered; the message says why."""
+    """The query of a request is invalid; the message says why."""
 
 
 class Query:
     """
-    The fields of a query; those that nobody asks for count for nothing.
+    The parameters of a query string. Those that a route does not read are ignored.
 
-    Twisted's own reading of the query ends a field at `;`, which an id may have.
+    Twisted's own parser splits parameters at `;` too, which a container id may contain.
 
-    :param uri: what was asked for, path and query.
-    :raises BadRequest: here when there are too many fields, later when one is not as it should be.
+    :param uri: the request target: path and query.
+    :raises BadRequest: when there are too many parameters.
     """
 
     def __init__(self, uri: bytes) -> None:
         query = uri.partition(b"?")[2]
-        if query.count(b"&") >= _MAX_FIELDS:
-            raise BadRequest(f"the query has more than {_MAX_FIELDS} fields")
+        if query.count(b"&") >= _MAX_PARAMETERS:
+            raise BadRequest(f"the query has more than {_MAX_PARAMETERS} parameters")
         is_plain = b"%" not in query and b"+" not in query
-        self._fields: dict[bytes, list[bytes]] = {}
-        for field in query.split(b"&"):
-            name, _, value = field.partition(b"=")
+        self._parameters: dict[bytes, list[bytes]] = {}
+        for parameter in query.split(b"&"):
+            name, _, value = parameter.partition(b"=")
             if not is_plain:
                 name, value = _unquoted(name), _unquoted(value)
-            self._fields.setdefault(name, []).append(value)
+            self._parameters.setdefault(name, []).append(value)
 
     def texts(self, name: str) -> list[str]:
-        """The values of every field with this name."""
+        """
+        The values of all parameters with this name, in their order.
+
+        :raises BadRequest: when a value is not UTF-8.
+        """
         try:
-            return [value.decode() for value in self._fields.get(name.encode(), ())]
+            return [value.decode() for value in self._parameters.get(name.encode(), ())]
         except UnicodeDecodeError:
             raise BadRequest(f"{name} is not UTF-8") from None
 
-    def text(self, name: str, longest: int) -> str | None:
-        """The value of the one field with this name, up to so many characters; None without it."""
+    def text(self, name: str, *, longest: int) -> str | None:
+        """
+        The value of an optional parameter; None when it is not given.
+
+        :param longest: the most characters it may have.
+        :raises BadRequest: when it is empty, too long, not UTF-8 or given more than once.
+        """
         texts = self.texts(name)
         if not texts:
             return None
@@ -52,8 +61,13 @@ class Query:
             raise BadRequest(f"{name} has more than {longest} characters")
         return texts[0]
 
-    def whole_number(self, name: str, default: int, most: int) -> int:
-        """The value of the one field with this name, from 0 to `most`; the default without it."""
+    def whole_number(self, name: str, *, default: int, most: int) -> int:
+        """
+        The value of an optional parameter that is a whole number from 0 to `most`.
+
+        :param default: its value when it is not given.
+        :raises BadRequest: when it is anything else, or given more than once.
+        """
         texts = self.texts(name)
         if not texts:
             return default

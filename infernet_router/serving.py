@@ -1,4 +1,4 @@
-"""Serving: listens for clients, and at the end lets go of each when it has its answer."""
+"""Listens for clients, limits their connections, and shuts down gracefully."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,31 +15,31 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from infernet_router.channel import Channel
+from infernet_router.channel import Channel, ChannelSite
 from infernet_router.listening import LoggedEndpoint
 from infernet_router.quoting import quoted
 
 _LINGER = 0.1
-"""Seconds at the end in which a request that is on its way is still answered."""
+"""Seconds after a shutdown begins in which new requests are still answered."""
 
 _GRACE = 0.7
-"""Seconds at the end that requests in flight have, before their connections are closed."""
+"""Seconds after these in which requests in flight are still answered."""
 
-_MOST_TURNED_AWAY = 100
-"""Connections for clients that are told to come again: each for a few seconds at most."""
+_MAX_RESERVED = 100
+"""The most connections reserved for answering 503, each for a few seconds."""
 
 _ROOM = 0.9
-"""Share of the connections under which there is room again, lest the log has a line for each."""
+"""Share of the limit to fall back to before a full site is logged again."""
 
 log = Logger()
 
 
 class CannotServe(Exception):
-    """An endpoint cannot be listened on; the message says which and why."""
+    """The router cannot listen on an endpoint; the message says which and why."""
 
 
 class _Closed(Protocol):
-    """A connection that is closed at once."""
+    """A connection that is aborted as soon as it is made."""
 
     transport: ITCPTransport
 
@@ -47,15 +47,15 @@ class _Closed(Protocol):
         self.transport.abortConnection()
 
 
-class ClosableSite(Site):
+class ClosableSite(Site, ChannelSite):
     """
-    A site that can be closed, for so many clients at the same time.
+    A site with a limit of connections, which can be closed gracefully.
 
-    It keeps no access log, whose format costs a tenth of a request.
+    One connection in ten, but at most 100, is reserved for answering 503 when the rest are in use.
+    When all are in use, new connections are aborted.
 
-    :param clock: times connections, and the closing.
-    :param most_connections: at most; the last tenth of them, but no more than 100, are for clients
-        that are told to come again, and who comes when these are taken too is told nothing.
+    :param clock: times the connections and the shutdown.
+    :param most_connections: the limit, with those reserved for answering 503.
     """
 
     protocol = Channel  # type: ignore[assignment]
@@ -63,27 +63,27 @@ class ClosableSite(Site):
 
     def __init__(self, resource: Resource, clock: IReactorTime, most_connections: int) -> None:
         super().__init__(resource, reactor=clock)
-        self.timeOut = None  # channels time themselves
+        self.timeOut = None  # channels have timeouts of their own
         self.closing = False
         self._most = most_connections
-        self._most_served = most_connections - min(most_connections // 10, _MOST_TURNED_AWAY)
+        self._most_served = most_connections - min(most_connections // 10, _MAX_RESERVED)
         self._full = False
         self._channels: set[Channel] = set()
         self._emptied: Deferred[None] = Deferred()
 
     def acceptableProtocols(self) -> list[bytes]:
-        """HTTP/1.1: a TLS client is never offered HTTP/2, which no channel speaks."""
+        """Offer only HTTP/1.1 to TLS clients: channels do not speak HTTP/2."""
         return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A channel, or what closes a connection that is one too many."""
+        """A channel, or a protocol that aborts a connection for which there is no room."""
         return _Closed() if len(self._channels) >= self._most else super().buildProtocol(addr)
 
     def log(self, request: Request) -> None:
-        """Log nothing."""
+        """Write no access log, which would take a tenth of the time of a request."""
 
     def opened(self, channel: Channel) -> bool:
-        """A client connected; gives whether it is to be turned away."""
+        """A client connected; returns whether it is over the limit, to be answered 503."""
         self._channels.add(channel)
         if len(self._channels) <= self._most_served:
             return False
@@ -93,7 +93,7 @@ class ClosableSite(Site):
         return True
 
     def lost(self, channel: Channel) -> None:
-        """A client's connection ended."""
+        """The connection of a client ended."""
         self._channels.discard(channel)
         if self._full and len(self._channels) <= self._most_served * _ROOM:
             self._full = False
@@ -103,9 +103,10 @@ class ClosableSite(Site):
 
     async def close(self) -> None:
         """
-        End every connection: one with a request in flight when that is answered.
+        End all connections: idle ones soon, others when their requests are answered.
 
-        In flight are also the requests that begin to arrive within a tenth of a second.
+        Requests that arrive within the first tenth of a second are answered too. Connections that
+        are still open after 0.8 seconds are aborted.
         """
         self.closing = True
         if not self._channels:
@@ -125,10 +126,10 @@ class ClosableSite(Site):
 
 class Server(MultiService):
     """
-    Serves a site on endpoints, until it is stopped and the requests in flight are answered.
+    Serves a site on endpoints. Stopping it waits for the requests in flight.
 
     :param endpoints: Twisted server endpoint descriptions, such as `tcp:4000`.
-    :raises CannotServe: when one of them describes none.
+    :raises CannotServe: when one of them is malformed.
     """
 
     def __init__(self, site: ClosableSite, endpoints: Iterable[str], reactor: Any) -> None:
@@ -138,7 +139,7 @@ class Server(MultiService):
         for endpoint in self._endpoints:
             try:
                 listener = service(endpoint, site, reactor)
-            except Exception as error:  # each kind of endpoint raises what it likes
+            except Exception as error:  # each kind of endpoint raises exceptions of its own
                 unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
                 why = "systemd passed no such socket" if unknown else error
                 raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
@@ -147,19 +148,19 @@ class Server(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Listen.
+        Listen on all endpoints.
 
-        :raises CannotServe: when an endpoint cannot be listened on.
+        :raises CannotServe: when that fails for one of them.
         """
         for endpoint, listener in zip(self._endpoints, self, strict=True):
             try:
                 listener.privilegedStartService()
-            except Exception as error:  # each kind of endpoint raises what it likes
+            except Exception as error:  # each kind of endpoint raises exceptions of its own
                 cause = error.socketError if isinstance(error, CannotListenError) else error
                 why = getattr(cause, "strerror", None) or cause
                 raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
 
     def stopService(self) -> Deferred[None]:
-        """Listen no more, and close the site."""
+        """Stop listening, and close the site."""
         stopped: Deferred[Any] = super().stopService()
         return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._site.close()))

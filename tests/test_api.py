@@ -20,7 +20,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.fleet import Fleet
 from infernet_router.models import Surveyor
-from infernet_router.pieces import LENGTH
+from infernet_router.pieces import BUFFER_SIZE
 from infernet_router.resources import Resources
 from infernet_router.serving import ClosableSite
 from infernet_router.testing import SimulatedNode
@@ -52,8 +52,23 @@ class Nodes(Resource):
 
 
 class BrokenFleet(Fleet):
+    """A fleet with a bug."""
+
+    picks = 0
+
     def pick(self, *arguments: object, **options: object) -> Any:
+        self.picks += 1
         raise ZeroDivisionError("a bug")
+
+
+class CountingFleet(Fleet):
+    """A fleet that counts how often it is asked for a node."""
+
+    picks = 0
+
+    def pick(self, *arguments: Any, **options: Any) -> NodeAddress:
+        self.picks += 1
+        return super().pick(*arguments, **options)
 
 
 class ApiTestCase(SynchronousTestCase):
@@ -69,7 +84,7 @@ class ApiTestCase(SynchronousTestCase):
         self.http = self.serve(self.fleet)
 
     def serve(self, fleet: Fleet) -> Any:
-        """A treq whose requests all go to the API of this fleet."""
+        """A treq client of the API of this fleet."""
         nodes: Any = StubTreq(self.nodes)
         self.resources = Resources(fleet, nodes, self.clock, Random(1))
         self.surveyor = Surveyor(fleet, nodes, self.clock)
@@ -86,7 +101,7 @@ class ApiTestCase(SynchronousTestCase):
         return view.jobs
 
     def ask(self, path: str, method: str = "GET", host: str = "r.invalid") -> Any:
-        """The response to a request, its body decoded as JSON."""
+        """The response to a request, its body decoded as JSON; it ends with a newline."""
         response = self.successResultOf(
             self.http.request(method, f"http://r.invalid{path}", headers={"host": host})
         )
@@ -94,18 +109,19 @@ class ApiTestCase(SynchronousTestCase):
         self.assertEqual(response.headers.getRawHeaders("content-type"), ["application/json"])
         self.assertEqual(response.headers.getRawHeaders("cache-control"), ["no-store"])
         self.assertEqual(response.length, len(body))
+        self.assertEqual(body[-1:], b"" if method == "HEAD" else b"\n")
         response.decoded = json.loads(body) if body else None
         return response
 
     def connect(self) -> tuple[Any, Socket]:
-        """A client's connection to the API."""
+        """A client's connection to the API: its channel and its socket."""
         channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
         socket = Socket()
         channel.makeConnection(socket)
         return channel, socket
 
     def read(self, path: str, meanwhile: Callable[[], object]) -> Any:
-        """A long answer, decoded, to a client that reads it piece by piece."""
+        """A long response, decoded, as a client reads it chunk by chunk."""
         channel, socket = self.connect()
         channel.dataReceived(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
         self.assertFalse(socket.disconnecting)
@@ -113,13 +129,14 @@ class ApiTestCase(SynchronousTestCase):
             meanwhile()
             before = len(socket.value())
             channel.resumeProducing()
-            self.assertLess(len(socket.value()) - before, 2 * LENGTH)
+            self.assertLess(len(socket.value()) - before, 2 * BUFFER_SIZE)
         head, body = socket.value().split(b"\r\n\r\n")
         headers = head.lower().splitlines()
         self.assertEqual(headers[0], b"http/1.0 200 ok")
         self.assertIn(b"content-type: application/json", headers)
         self.assertIn(b"cache-control: no-store", headers)
         self.assertNotIn(b"content-length", head.lower())
+        self.assertTrue(body.endswith(b"\n"))
         return json.loads(body)
 
     def assert_error(self, path: str, status: int, error: str, method: str = "GET") -> Any:
@@ -136,7 +153,7 @@ class IpTests(ApiTestCase):
         self.assertEqual(response.decoded, {"ip": "https://node.invalid/prefix"})
 
     def test_several_containers(self) -> None:
-        """Each `container` is one the node must run; other parameters count for nothing."""
+        """The node must run every `container`; unknown parameters are ignored."""
         for query in (
             "container=llm&container=zum%20%C3%9Cbersetzen",
             "container=zum+%C3%9Cbersetzen&x=1",
@@ -147,13 +164,13 @@ class IpTests(ApiTestCase):
             self.assertEqual(self.ask(f"/api/v1/ip?{query}").code, 200)
 
     def test_leading_slashes(self) -> None:
-        """Doubled leading slashes are fine; others are another path."""
+        """Repeated slashes count as one at the start of a path, and only there."""
         self.assertEqual(self.ask("//api/v1/ip?container=llm").code, 200)
         self.assertEqual(self.ask("///api/v1/ip?container=llm").code, 200)
         self.assert_error("/api//v1/ip", 404, "no such path: '/api//v1/ip'")
 
     def test_head(self) -> None:
-        """HEAD says what GET would, without a body, and hands out nothing."""
+        """HEAD has the status of GET, no body, and assigns no job."""
         self.fleet.observed(OTHER, report("llm", pending=2))
         for _ in range(5):
             response = self.successResultOf(
@@ -167,7 +184,7 @@ class IpTests(ApiTestCase):
         self.assertEqual(response.code, 400)
 
     def test_no_container(self) -> None:
-        """Without a container there is nothing to route by."""
+        """A request without a container, or with an empty one, is refused."""
         for query in ("", "?", "?containers=llm", "?Container=llm", "?x=%ff"):
             self.assert_error(f"/api/v1/ip{query}", 400, "No containers specified")
         for query in ("?container", "?container=", "?container=llm&container="):
@@ -176,18 +193,18 @@ class IpTests(ApiTestCase):
             )
 
     def test_bad_container(self) -> None:
-        """Containers that are none, or too many, are refused."""
+        """A container that is not UTF-8, or too many parameters, are refused."""
         for container in ("%ff", "%C3", "%ED%B3%BF", "%C3&container=%9C", "llm&container=%ff"):
             self.assert_error(f"/api/v1/ip?container={container}", 400, "container is not UTF-8")
         many = "&".join(["container=llm"] * 100)
         self.assertEqual(self.ask(f"/api/v1/ip?{many}").code, 200)
         for more in ("container=llm", "x", ""):
             self.assert_error(
-                f"/api/v1/ip?{many}&{more}", 400, "the query has more than 100 fields"
+                f"/api/v1/ip?{many}&{more}", 400, "the query has more than 100 parameters"
             )
 
     def test_no_node(self) -> None:
-        """When no node can do it, 503 says why, and when to ask again."""
+        """When no node can do the job, a 503 says why, and has Retry-After."""
         response = self.assert_error(
             "/api/v1/ip?container=%22%0A%3Cb%3E",
             503,
@@ -196,20 +213,20 @@ class IpTests(ApiTestCase):
         self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
 
     def test_no_such_path(self) -> None:
-        """Any other path is 404, in JSON."""
+        """An unknown path is a JSON 404."""
         for path in ("/", "/api/v1/ip/", "/api/v1", "/favicon.ico"):
             self.assert_error(path, 404, f"no such path: '{path}'")
         self.assert_error("/%0a%3Cb%3E", 404, "no such path: '/%0a%3Cb%3E'")
 
     def test_small_letters(self) -> None:
-        """Methods are in capitals."""
+        """A method in lower case is 501: methods are case-sensitive."""
         channel, socket = self.connect()
         channel.dataReceived(b"get /api/v1/ip?container=llm HTTP/1.1\r\nHost: r.invalid\r\n\r\n")
         self.assertTrue(socket.value().startswith(b"HTTP/1.1 501 Not Implemented\r\n"))
-        self.assertTrue(socket.value().endswith(b'{"error":"there is no such method"}'))
+        self.assertTrue(socket.value().endswith(b'{"error":"there is no such method"}\n'))
 
     def test_other_method(self) -> None:
-        """Any other method is 405, and says which are allowed."""
+        """Other methods are 405, with the allowed ones in Allow."""
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
             response = self.assert_error(
                 "/api/v1/ip?container=llm", 405, "'/api/v1/ip': method not allowed", method
@@ -218,29 +235,29 @@ class IpTests(ApiTestCase):
             self.assertEqual(set(allowed.split(", ")), {"GET", "HEAD"})
 
     def test_not_utf8(self) -> None:
-        """A path that is not UTF-8 is refused, with nothing in the log."""
+        """A path that is not UTF-8 is refused, and nothing is logged."""
         with capturedLogs() as logged:
-            self.assert_error("/%ff", 400, "The request line or Host is not UTF-8")
+            self.assert_error("/%ff", 400, "the request line or Host is not UTF-8")
             self.assertEqual(self.ask("/%ff", "HEAD").code, 400)
         self.assertEqual(logged, [])
 
     def test_escaped(self) -> None:
-        """It does not matter which characters of a query are escaped."""
+        """A query means the same whichever of its characters are escaped."""
         for query in ("container=l%6Cm", "c%6Fntainer=llm", "container=llm&x=1", "x&container=llm"):
             self.assertEqual(self.ask(f"/api/v1/ip?{query}").code, 200, query)
         self.assert_error("/api/v1/ip?container=llm&model%5Fid=", 400, "model_id is empty")
 
     def test_host(self) -> None:
-        """A Host that is no name is refused, with nothing in the log; any other is fine."""
+        """A Host that is not a host name is refused, and nothing is logged; others are accepted."""
         for host in ("a..b", "x" * 70, "x" * 5000, "r.invalid..:4000"):
             response = self.ask("/api/v1/ip?container=llm", host=host)
             self.assertEqual(response.code, 400)
-            self.assertEqual(response.decoded, {"error": "The Host is not a host name"})
+            self.assertEqual(response.decoded, {"error": "Host is not a host name"})
         for host in ("192.0.2.1:4000", "[2001:db8::1]:4000", "a_b", "localhost", ""):
             self.assertEqual(self.ask("/api/v1/ip?container=llm", host=host).code, 200, host)
 
     def test_no_host(self) -> None:
-        """HTTP/1.0 does without a Host, on a unix socket too."""
+        """HTTP/1.0 needs no Host, on a unix socket too."""
         channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
         transport = StringTransport(UNIXAddress("r.sock"), UNIXAddress(None))
         channel.makeConnection(transport)
@@ -249,10 +266,21 @@ class IpTests(ApiTestCase):
         channel.connectionLost(None)
 
     def test_bug(self) -> None:
-        """A bug of ours is a 500 in JSON that tells nothing, and is in the log."""
-        self.http = self.serve(BrokenFleet(self.clock.seconds, Random(1)))
-        self.assert_error("/api/v1/ip?container=llm", 500, "internal error")
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        """An unexpected exception is logged once, and is a 500 without details."""
+        for path in ("/api/v1/ip?container=llm", "/api/v1/ip?container=%6Clm"):
+            fleet = BrokenFleet(self.clock.seconds, Random(1))
+            self.http = self.serve(fleet)
+            self.assert_error(path, 500, "internal error")
+            self.assertEqual(fleet.picks, 1)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_once(self) -> None:
+        """The fleet is asked once for each request, also when it has no node for it."""
+        fleet = CountingFleet(self.clock.seconds, Random(1))
+        self.http = self.serve(fleet)
+        self.assert_error("/api/v1/ip?container=llm", 503, "no node is known")
+        self.assert_error("/api/v1/ip?container=%6Clm", 503, "no node is known")
+        self.assertEqual(fleet.picks, 2)
 
 
 class ListTests(ApiTestCase):
@@ -277,19 +305,19 @@ class ListTests(ApiTestCase):
             self.setUp()
 
     def test_assigned(self) -> None:
-        """The first counts as handed out, but not to HEAD."""
+        """GET assigns the job to the first node, HEAD does not."""
         for method in ("GET", "HEAD", "GET", "HEAD", "HEAD"):
             self.ask("/api/v1/ips?container=llm", method)
         self.assertAlmostEqual(self.jobs(NODE), 2.0)
         self.assertAlmostEqual(self.jobs(OTHER), 2.0)
 
     def test_none(self) -> None:
-        """Nothing found is an empty list."""
+        """The list is empty when no node can do the job."""
         response = self.ask("/api/v1/ips?container=llm&container=unknown")
         self.assertEqual((response.code, response.decoded), (200, []))
 
     def test_bad(self) -> None:
-        """Without a container, or with numbers that are none, it is refused."""
+        """A request without a container, or with a malformed number, is refused."""
         self.assert_error("/api/v1/ips", 400, "No containers specified")
         self.assert_error(
             "/api/v1/ips?container=llm&container",
@@ -312,7 +340,7 @@ class ListTests(ApiTestCase):
 
 class ContainersTests(ApiTestCase):
     def test_containers(self) -> None:
-        """What runs is listed with how many nodes run it, and kept up to date."""
+        """Containers are listed with how many nodes that are up run them now."""
         self.fleet.observed(NODE, report("llm", internal=("aid",), description="a <model>\n"))
         aid = {"id": "aid", "count": 1, "description": "a <model>\n"}
         llm = {"id": "llm", "count": 1, "description": "a <model>\n"}
@@ -328,7 +356,7 @@ class ContainersTests(ApiTestCase):
         self.assertEqual(self.ask("/api/v1/containers").decoded, [llm])
 
     def test_long(self) -> None:
-        """However much runs, all of it is listed, even if it changes meanwhile."""
+        """A list of any length is complete, even if containers change while it is read."""
         ids = [f"{number:060}" for number in range(2000)]
         self.fleet.observed(NODE, report("", *ids))
         listed = [each["id"] for each in self.read("/api/v1/containers", lambda: None)]
@@ -349,13 +377,13 @@ class ContainersTests(ApiTestCase):
         self.assertEqual([each["description"] for each in listed], [description] * 50)
 
     def test_none(self) -> None:
-        """Nothing runs when no node is up."""
+        """The list is empty when no node is up."""
         self.fleet.replace([])
         self.assertEqual(self.ask("/api/v1/containers").decoded, [])
 
 
 class ModelTests(ApiTestCase):
-    """Nodes asked for by a model, or about one."""
+    """Requests that concern models and resources."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -364,7 +392,7 @@ class ModelTests(ApiTestCase):
         self.nodes[OTHER].models = {"llm": ["small", "hf/a:q4 b"], "other": []}
 
     def test_resources(self) -> None:
-        """Without a model, what nodes said in their last turn is told, of those that are up."""
+        """Without a model, the answer has the last resources of each node that is up."""
         self.assertEqual(self.ask("/api/v1/resources").decoded, {"https://node.invalid/prefix": {}})
         self.nodes[OTHER].resources = {"llm": {"version": "0.1.0", "big": [2**70]}}
         self.clock.pump([1] * 2)
@@ -381,7 +409,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual(self.ask("/api/v1/resources").decoded, {"https://node.invalid/prefix": {}})
 
     def test_long(self) -> None:
-        """An answer that is long does not say how long; what happens meanwhile is in it."""
+        """A long response has no Content-Length, and shows what changes while it is read."""
         said = {"llm": {"version": "x" * 65_500}}
         for address in (NODE, OTHER):
             self.nodes[address].resources = said
@@ -396,7 +424,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual(gone, both)
 
     def test_support(self) -> None:
-        """With a model, each container's word on it is told, by node; ids may come unescaped."""
+        """With a model, the answer says which containers support it; its id may be unescaped."""
         for model in ("hf/a:q4+b", "hf%2Fa%3Aq4%20b"):
             response = self.ask(f"/api/v1/resources?model_id={model}")
             self.assertEqual(response.code, 200)
@@ -415,7 +443,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual(list(response.decoded), ["192.0.2.1:4000"])
 
     def test_in_time(self) -> None:
-        """It is told within 2 seconds, without those that took longer."""
+        """The answer comes within 2 seconds, without the nodes that take longer."""
         self.nodes[NODE].silent = True
         asked = self.http.get("http://r.invalid/api/v1/resources?model_id=small")
         self.clock.advance(1.9)
@@ -427,7 +455,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual(list(body), ["192.0.2.1:4000"])
 
     def test_gone(self) -> None:
-        """A client that does not wait for the answer leaves nothing in the log."""
+        """When a client leaves before its answer, nothing is logged."""
         self.nodes[NODE].silent = True
         asked = self.http.get("http://r.invalid/api/v1/resources?model_id=small")
         asked.cancel()
@@ -436,7 +464,7 @@ class ModelTests(ApiTestCase):
         self.clock.advance(3)
 
     def test_ip(self) -> None:
-        """A node is handed out that supports the model in a container asked for."""
+        """With a model, /ip returns a node where one of the containers supports it."""
         for _ in range(3):
             response = self.ask("/api/v1/ip?container=llm&model_id=hf/a:q4+b")
             self.assertEqual((response.code, response.decoded), (200, {"ip": "192.0.2.1:4000"}))
@@ -447,7 +475,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual(response.decoded, {"ip": "https://node.invalid/prefix"})
 
     def test_ips(self) -> None:
-        """So are several."""
+        """With a model, /ips lists only nodes where one of the containers supports it."""
         response = self.ask("/api/v1/ips?container=llm&model_id=small")
         self.assertEqual(response.decoded, ["https://node.invalid/prefix", "192.0.2.1:4000"])
         response = self.ask("/api/v1/ips?container=llm&model_id=hf/a:q4+b&n=1000")
@@ -456,7 +484,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual((response.code, response.decoded), (200, []))
 
     def test_none(self) -> None:
-        """When none supports it, the model is named; without a candidate, no node is asked."""
+        """A 503 names a model that nobody supports; without a candidate, no node is asked."""
         self.nodes[NODE].silent = True
         self.assert_error(
             "/api/v1/ip?container=unknown&model_id=small", 503, "no up node runs 'unknown'"
@@ -471,7 +499,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
 
     def test_bad(self) -> None:
-        """A model that is none is refused."""
+        """A malformed model is refused."""
         for query, reason in (
             ("model_id=", "model_id is empty"),
             ("model_id=a&model_id=a", "model_id is given 2 times"),
@@ -482,7 +510,7 @@ class ModelTests(ApiTestCase):
                 self.assert_error(f"/api/v1/{path}?container=llm&{query}", 400, reason)
 
     def test_too_many(self) -> None:
-        """When too many models are asked for, it says so."""
+        """A 503 says that nodes are asked about too many models."""
         for number in range(50):
             self.ask(f"/api/v1/resources?model_id={number}")
         for path in ("ip", "ips", "resources"):
@@ -496,13 +524,13 @@ class ModelTests(ApiTestCase):
 
 class HealthTests(ApiTestCase):
     def test_healthy(self) -> None:
-        """It is healthy with a node that is up."""
+        """The router is healthy while a node is up."""
         response = self.ask("/health")
         self.assertEqual(response.code, 200)
         self.assertEqual(response.decoded, {"status": "healthy", "up": 1, "down": 0, "unknown": 1})
 
     def test_unhealthy(self) -> None:
-        """Without one it is not, and says why."""
+        """Without a node that is up, it is unhealthy, and says why."""
         self.fleet.replace([OTHER])
         response = self.assert_error("/health", 503, "the first polls are not back yet")
         self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
@@ -512,7 +540,7 @@ class HealthTests(ApiTestCase):
         self.assert_error("/health", 503, "no node is known")
 
     def test_closing(self) -> None:
-        """From the moment its site is closed, it is not."""
+        """From the moment its site is being closed, it is unhealthy."""
         site = ClosableSite(self.api, self.clock, 100)
         channel: Any = site.buildProtocol(None)
         transport = StringTransport()
@@ -528,7 +556,7 @@ class HealthTests(ApiTestCase):
 
 class OpenAPITests(ApiTestCase):
     def test_served(self) -> None:
-        """The description is served."""
+        """The OpenAPI document is served."""
         response = self.ask("/openapi.json")
         self.assertEqual(response.code, 200)
         self.assertEqual(response.decoded["openapi"], "3.1.0")

@@ -15,17 +15,17 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import directlyProvides
 
-from infernet_router.pieces import LENGTH, send
+from infernet_router.pieces import BUFFER_SIZE, send
 from infernet_router.serving import ClosableSite
 
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 SLOW = GET.replace(b"/", b"/slow", 1)
 LONG = GET.replace(b"/", b"/long", 1)
-PIECE = b"x" * (LENGTH + 1)
+LONG_CHUNK = b"x" * (BUFFER_SIZE + 1)
 
 
 class Answering(Resource):
-    """Answers at once, or when it is told to."""
+    """Answers at once, when told to, or with a long response."""
 
     isLeaf = True
 
@@ -40,7 +40,7 @@ class Answering(Resource):
             self.waiting.append(request)
             return NOT_DONE_YET
         if request.path == b"/long":
-            sent = send(request, PIECE, iter([PIECE] * 2))
+            sent = send(request, [LONG_CHUNK] * 3)
             sent.addCallback(lambda _: request.finish())
             return NOT_DONE_YET
         return b"answer"
@@ -52,22 +52,22 @@ class Answering(Resource):
 
 
 class Socket(StringTransport):
-    """A connection of which one half can be closed."""
+    """A socket whose writing half can be closed."""
 
     half_closed = False
     aborted = False
 
     def write(self, data: bytes) -> None:
-        """What is longer than a buffer is not read until somebody says so."""
+        """Pause the producer when more than a buffer is written, until a test resumes it."""
         super().write(data)
-        if len(data) > LENGTH and self.producer is not None:
+        if len(data) > BUFFER_SIZE and self.producer is not None:
             self.producer.pauseProducing()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         self.write(b"".join(data))
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Whether to send what there is at once."""
+        """Ignore the option."""
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True
@@ -92,21 +92,22 @@ class ChannelTestCase(SynchronousTestCase):
         channel.makeConnection(socket)
         return channel
 
-    def send(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self.channel.dataReceived(piece)
+    def send(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            self.channel.dataReceived(chunk)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, in steps in which a real reactor would be called too."""
+        """Advance the clock in small steps, as in a real reactor."""
         self.reactor.pump([0.25] * round(seconds / 0.25))
 
     def assert_refused(self, status: int, socket: Socket | None = None) -> str:
-        """The last answer refuses, in JSON, and is complete; gives what it says."""
+        """The last response is a complete JSON error with this status; returns its message."""
         head, _, body = (socket or self.socket).value().rpartition(b"\r\n\r\n")
         line, *fields = head[head.rindex(b"HTTP/1.1 ") :].decode("ascii").split("\r\n")
         self.assertTrue(line.startswith(f"HTTP/1.1 {status} "), line)
         headers = dict(field.split(": ") for field in fields)
         self.assertEqual(headers["Content-Type"], "application/json")
+        self.assertTrue(body.endswith(b"}\n"), body)
         self.assertEqual(headers["Content-Length"], str(len(body)))
         self.assertEqual(headers["Cache-Control"], "no-store")
         self.assertEqual(headers["Connection"], "close")
@@ -116,7 +117,7 @@ class ChannelTestCase(SynchronousTestCase):
         return str(error[1])
 
     def assert_gone(self) -> None:
-        """The connection is lost, and nothing is left of it."""
+        """The connection was closed, and leaves no delayed call."""
         self.assertTrue(self.socket.disconnecting)
         self.channel.connectionLost(None)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -124,14 +125,14 @@ class ChannelTestCase(SynchronousTestCase):
 
 class RequestTests(ChannelTestCase):
     def test_bytewise(self) -> None:
-        """A request is answered however its bytes come."""
+        """A request that arrives byte by byte is answered."""
         for byte in GET:
             self.assertEqual(self.socket.value(), b"")
             self.send(bytes([byte]))
         self.assertTrue(self.socket.value().endswith(b"answer"))
 
     def test_pipelined(self) -> None:
-        """Requests that are sent at once are answered one after another."""
+        """Pipelined requests are answered one after another."""
         self.send(GET * 2 + SLOW + GET[:5])
         self.send(GET[5:] + GET[:9])
         self.assertEqual(self.resource.asked, [b"/"])
@@ -145,7 +146,7 @@ class RequestTests(ChannelTestCase):
         self.assert_refused(408)
 
     def test_turns(self) -> None:
-        """Between them, others have their turn."""
+        """Pipelined requests of two clients are answered in turn."""
         other = self.connect(Socket())
         self.send(GET * 3)
         other.dataReceived(GET.replace(b"/", b"/other", 1) * 3)
@@ -153,20 +154,20 @@ class RequestTests(ChannelTestCase):
         self.assertEqual(self.resource.asked, [b"/", b"/other"] * 3)
 
     def test_gone_between(self) -> None:
-        """A client that leaves is not answered what else it asked."""
+        """The pipelined requests of a client that is gone are dropped."""
         self.send(GET * 2)
         self.channel.connectionLost(None)
         self.reactor.advance(0)
         self.assertEqual(self.resource.asked, [b"/"])
 
     def test_expect(self) -> None:
-        """100 is not sent when there is no body to come."""
+        """Expect: 100-continue gets no 100 Continue, as there is no body."""
         self.send(GET.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
         self.assertTrue(self.socket.value().startswith(b"HTTP/1.1 200 OK\r\n"))
         self.assertFalse(self.socket.disconnecting)
 
     def test_last(self) -> None:
-        """The last answer says so, and nothing after its request is interpreted."""
+        """The last response says Connection: close, and nothing more is interpreted."""
         for last in (
             b"GET / HTTP/1.0\r\n\r\n",
             GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
@@ -179,7 +180,7 @@ class RequestTests(ChannelTestCase):
             self.assert_gone()
 
     def test_never_read(self) -> None:
-        """A client that does not read its last answer is cut off, if it had the time to."""
+        """A client that does not read its last response in time is cut off."""
         self.send(b"GET / HTTP/1.0\r\n\r\n")
         self.assertTrue(self.socket.disconnecting)
         self.wait(59.75)
@@ -191,7 +192,7 @@ class RequestTests(ChannelTestCase):
 
 class BackPressureTests(ChannelTestCase):
     def test_unread(self) -> None:
-        """While a client does not read, it is asked nothing more, and no more is read from it."""
+        """While a client does not read, its requests wait, and nothing is read from it."""
         self.send(GET * 3)
         self.channel.pauseProducing()
         self.assertEqual(self.socket.producerState, "paused")
@@ -204,7 +205,7 @@ class BackPressureTests(ChannelTestCase):
         self.assertEqual(self.resource.asked, [b"/"] * 4)
 
     def test_unread_for_long(self) -> None:
-        """A client that does not read in time is cut off, and gets no other answer."""
+        """A client that does not read a response in time is cut off, without another response."""
         for more in (b"", GET):
             self.setUp()
             self.send(SLOW)
@@ -221,10 +222,10 @@ class BackPressureTests(ChannelTestCase):
             self.assert_gone()
 
     def test_long(self) -> None:
-        """A long answer is sent as its client reads, and then the next."""
+        """A long response is sent as its client reads it, and is followed by the next."""
         self.send(LONG + GET)
         for count in (1, 2, 3):
-            self.assertEqual(self.socket.value().count(PIECE), count)
+            self.assertEqual(self.socket.value().count(LONG_CHUNK), count)
             self.assertEqual(self.resource.asked, [b"/long"])
             self.channel.resumeProducing()
         self.reactor.advance(0)
@@ -233,7 +234,7 @@ class BackPressureTests(ChannelTestCase):
         self.assertEqual(self.socket.producerState, "producing")
 
     def test_long_read_slowly(self) -> None:
-        """A long answer not read in time is cut off, by a reset: it has to be seen that it is."""
+        """A long response that is not read in time is cut off by a reset."""
         for sent in ((LONG,), (LONG, GET), (LONG.replace(b"1.1", b"1.0"),)):
             self.setUp()
             self.send(*sent)
@@ -243,16 +244,16 @@ class BackPressureTests(ChannelTestCase):
             self.assertFalse(self.socket.aborted)
             self.wait(0.25)
             self.assertTrue(self.socket.aborted)
-            self.assertEqual(self.socket.value().count(PIECE), 2)
+            self.assertEqual(self.socket.value().count(LONG_CHUNK), 2)
             self.assertEqual(self.socket.value().count(b"HTTP/1."), 1)
             self.assert_gone()
 
     def test_long_gone(self) -> None:
-        """What a client has not read is freed when it leaves."""
+        """The unread response of a client that is gone is freed without garbage collection."""
         socket = Socket()
         channel = self.connect(socket)
         channel.dataReceived(LONG)
-        self.assertIn(PIECE, socket.value())
+        self.assertIn(LONG_CHUNK, socket.value())
         unread = ref(socket)
         gc.disable()
         self.addCleanup(gc.enable)
@@ -262,7 +263,7 @@ class BackPressureTests(ChannelTestCase):
         self.assertIsNone(unread())
 
     def test_soon_read(self) -> None:
-        """What waits has its turn only once, when its client reads at once."""
+        """Requests have only one turn scheduled, even if their client reads at once."""
         self.send(GET * 3)
         self.channel.pauseProducing()
         self.channel.resumeProducing()
@@ -271,7 +272,7 @@ class BackPressureTests(ChannelTestCase):
         self.assertEqual(self.resource.asked, [b"/"] * 3)
 
     def test_busy(self) -> None:
-        """While a request is not answered, no more is read than for the next."""
+        """While a request is in flight, hardly more than the next head is read."""
         self.send(SLOW)
         sent = 0
         while self.socket.producerState == "producing":
@@ -286,14 +287,14 @@ class BackPressureTests(ChannelTestCase):
 
 class RefusalTests(ChannelTestCase):
     def test_garbage(self) -> None:
-        """What is no request is refused, and nothing after it is interpreted."""
+        """A malformed request is refused, and nothing after it is interpreted."""
         self.send(b"\x16\x03\x01" + GET, GET)
-        self.assertEqual(self.assert_refused(400), "the method is none")
+        self.assertEqual(self.assert_refused(400), "malformed method")
         self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
         self.assertEqual(self.resource.asked, [])
 
     def test_after_another(self) -> None:
-        """The request before it is answered first."""
+        """A request before a malformed one is answered first."""
         self.send(SLOW + b"\0")
         self.resource.answer()
         self.reactor.advance(0)
@@ -302,7 +303,7 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 2)
 
     def test_after_much(self) -> None:
-        """The end of a client that had sent too much for one turn is not missed."""
+        """After an error, a paused transport is resumed, so that it notices the client's end."""
         self.send(GET + b"\0" * 20_000)
         self.assertEqual(self.socket.producerState, "paused")
         self.reactor.advance(0)
@@ -310,13 +311,13 @@ class RefusalTests(ChannelTestCase):
         self.assertEqual(self.socket.producerState, "producing")
 
     def test_head(self) -> None:
-        """HEAD is refused without a body."""
+        """The error for HEAD has no body."""
         self.send(b"HEAD / HTTP/1.1\r\n\r\n")
         self.assertTrue(self.socket.value().startswith(b"HTTP/1.1 400 "))
         self.assertTrue(self.socket.value().endswith(b"\r\n\r\n"))
 
     def test_drained(self) -> None:
-        """What its client still sends is dropped for a moment, up to an amount, then cut off."""
+        """After an error, what the client sends is discarded, up to 1 MiB and for 2 seconds."""
         self.send(GET[:-2] + b"Content-Length: 1000000000\r\n\r\n")
         self.assert_refused(413)
         self.assertTrue(self.socket.half_closed)
@@ -333,7 +334,7 @@ class RefusalTests(ChannelTestCase):
         self.assert_gone()
 
     def test_tls(self) -> None:
-        """TLS has an end of its own, after which it waits for that of the client."""
+        """A TLS connection is closed by the closing handshake of TLS, in both directions."""
         self.socket = Socket()
         directlyProvides(self.socket, ISSLTransport)
         self.channel = self.connect(self.socket)
@@ -345,7 +346,7 @@ class RefusalTests(ChannelTestCase):
         self.assertTrue(self.socket.aborted)
 
     def test_closed_site(self) -> None:
-        """A site that closes does not wait for those that were refused."""
+        """A site that closes does not wait for a client that was refused."""
         self.send(b"\0")
         self.channel.loseConnection()
         self.assert_gone()
@@ -353,7 +354,7 @@ class RefusalTests(ChannelTestCase):
 
 class TimeTests(ChannelTestCase):
     def test_idle(self) -> None:
-        """A connection on which nothing comes ends without an answer."""
+        """A connection without a request is closed after 15 seconds, without a response."""
         self.wait(14.75)
         self.assertFalse(self.socket.disconnecting)
         self.wait(0.25)
@@ -361,7 +362,7 @@ class TimeTests(ChannelTestCase):
         self.assert_gone()
 
     def test_idle_after_answer(self) -> None:
-        """It has more time for the next request than for the first."""
+        """A client has 60 seconds to begin its next request."""
         self.send(GET)
         answer = self.socket.value()
         self.wait(59.75)
@@ -371,7 +372,7 @@ class TimeTests(ChannelTestCase):
         self.assert_gone()
 
     def test_trickle(self) -> None:
-        """A head has a time for the whole of it, however its bytes come."""
+        """A head has to be complete within 15 seconds, however its bytes arrive."""
         for seconds in (0, 14, 50):
             self.setUp()
             if seconds == 50:
@@ -387,7 +388,7 @@ class TimeTests(ChannelTestCase):
             self.assert_gone()
 
     def test_in_flight(self) -> None:
-        """A request that is being answered has all the time that takes."""
+        """A request in flight has no timeout."""
         self.send(SLOW)
         self.wait(200)
         self.resource.answer()
@@ -395,7 +396,7 @@ class TimeTests(ChannelTestCase):
         self.assertFalse(self.socket.disconnecting)
 
     def test_read_in_time(self) -> None:
-        """A client that goes on asking is never cut off."""
+        """A client that keeps sending requests is never cut off."""
         for _ in range(10):
             self.send(GET)
             self.wait(50)
@@ -403,24 +404,24 @@ class TimeTests(ChannelTestCase):
         self.assertEqual(len(self.resource.asked), 10)
 
 
-class TurnedAwayTests(ChannelTestCase):
+class OverLimitTests(ChannelTestCase):
     most_connections = 10
 
     def setUp(self) -> None:
-        """One client more than are served."""
+        """Connect one client more than the limit."""
         super().setUp()
         for _ in range(9):
             self.socket = Socket()
             self.channel = self.connect(self.socket)
 
     def test_told(self) -> None:
-        """It is told so when it asks, and its request is not interpreted."""
+        """A request over the limit gets a 503, and is not rendered."""
         self.send(GET[:9], GET[9:])
         self.assertEqual(self.assert_refused(503), "there are too many connections")
         self.assertEqual(self.resource.asked, [])
 
     def test_silent(self) -> None:
-        """It has little time to ask."""
+        """A connection over the limit has 2 seconds to send its request."""
         self.wait(1)
         self.send(GET[:9])
         self.wait(1.75)

@@ -17,7 +17,7 @@ PREFLIGHT = {"access-control-request-method": "GET", "access-control-request-hea
 
 class ParseOriginTests(SynchronousTestCase):
     def test_origin(self) -> None:
-        """An origin is given as browsers send it."""
+        """An origin is returned in the form that browsers send."""
         for text, origin in (
             ("https://app.invalid", "https://app.invalid"),
             ("HTTPS://App.Invalid:443/", "https://app.invalid"),
@@ -60,7 +60,7 @@ class CrossOriginTests(ApiTestCase):
         )
 
     def assert_headers(self, response: Any, **expected: str) -> None:
-        """Of the headers that concern CORS, it has these, once, and no other."""
+        """The response has exactly these CORS headers, each once."""
         found = {
             name.decode().lower(): [value.decode() for value in values]
             for name, values in response.headers.getAllRawHeaders()
@@ -79,14 +79,14 @@ class CrossOriginTests(ApiTestCase):
         )
 
     def test_listed(self) -> None:
-        """A page of an origin that is listed may read the answer."""
+        """A page of an allowed origin may read the response."""
         for origin in (APP, OTHER_APP):
             response = self.send("/api/v1/ip?container=llm", origin=origin)
             self.assertEqual(response.code, 200)
             self.assert_allowed(response, origin)
 
     def test_not_listed(self) -> None:
-        """Others are answered, but their browser is not told that they may read it."""
+        """A page of another origin is answered without the header that lets it read."""
         for origin in (
             "https://evil.invalid",
             f"{APP}:443",
@@ -101,7 +101,7 @@ class CrossOriginTests(ApiTestCase):
         self.assert_headers(self.send("/health"), vary="Origin")
 
     def test_any(self) -> None:
-        """With *, every page may, and the answer is the same for all."""
+        """With *, every page may read the response, which does not vary by origin."""
         self.allow("*", APP)
         for headers in ({}, {"origin": "null"}, {"origin": APP}):
             self.assert_headers(
@@ -111,7 +111,7 @@ class CrossOriginTests(ApiTestCase):
             )
 
     def test_errors(self) -> None:
-        """So may it with every error."""
+        """A page of an allowed origin may read every error."""
         for path, method, status in (
             ("/api/v1/ip", "GET", 400),
             ("/%ff", "GET", 400),
@@ -124,7 +124,7 @@ class CrossOriginTests(ApiTestCase):
             self.assert_allowed(response)
 
     def test_bug(self) -> None:
-        """Even with a bug of ours."""
+        """A page of an allowed origin may read a 500."""
         self.serve(BrokenFleet(self.clock.seconds, Random(1)))
         self.allow(APP)
         response = self.send("/api/v1/ip?container=llm", origin=APP)
@@ -133,7 +133,7 @@ class CrossOriginTests(ApiTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_limited(self) -> None:
-        """Even with one that is refused for the rate limit, which preflights do not touch."""
+        """It may read a 429 too; preflights do not count towards the rate limit."""
         limited = RateLimited(self.api, 1, Clients(), self.clock.seconds)
         self.http = StubTreq(CrossOrigin(limited, [APP]))
         for status in (200, 429):
@@ -146,7 +146,7 @@ class CrossOriginTests(ApiTestCase):
             self.assert_allowed(response)
 
     def test_preflight(self) -> None:
-        """A preflight is told that GET and HEAD are fine, with any header, for two hours."""
+        """A preflight allows GET and HEAD with any header, for two hours."""
         for path in ("/api/v1/ip", "/nothing"):
             response = self.send(path, "OPTIONS", origin=APP, **PREFLIGHT)
             self.assertEqual(response.code, 204)
@@ -163,13 +163,13 @@ class CrossOriginTests(ApiTestCase):
             )
 
     def test_preflight_not_listed(self) -> None:
-        """One for a page of another origin is told nothing, so its browser asks no further."""
+        """A preflight from another origin allows nothing, so the browser sends no request."""
         response = self.send("/api/v1/ip", "OPTIONS", origin="https://evil.invalid", **PREFLIGHT)
         self.assertEqual(response.code, 204)
         self.assert_headers(response, vary="Origin")
 
     def test_options(self) -> None:
-        """OPTIONS that is no preflight is 405, as without CORS."""
+        """OPTIONS without the preflight header is 405, as without CORS."""
         response = self.send("/api/v1/ip", "OPTIONS", origin=APP)
         self.assertEqual(response.code, 405)
         self.assertEqual(

@@ -72,14 +72,14 @@ class Echo(Resource):
 
 class ParseProxyTests(SynchronousTestCase):
     def test_proxy(self) -> None:
-        """A proxy is a network, an address, or all of unix sockets."""
+        """A proxy is a network, an address, or `unix` for all unix sockets."""
         for text in ("10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0"):
             self.assertEqual(parse_proxy(text), ip_network(text))
         self.assertEqual(parse_proxy("192.0.2.1"), ip_network("192.0.2.1/32"))
         self.assertEqual(parse_proxy("unix"), "unix")
 
     def test_bad(self) -> None:
-        """Anything else is refused, and so is a network no address is ever found in."""
+        """Anything else is refused, and so is a network of IPv4-mapped addresses."""
         for text in ("", "10", "10.0.0.1/8", "10.0.0.0/33", "proxy.invalid", "::ffff:0:0/96"):
             with self.assertRaises(ValueError) as caught:
                 parse_proxy(text)
@@ -91,20 +91,20 @@ class ParseProxyTests(SynchronousTestCase):
 
 class ClientsTests(SynchronousTestCase):
     def assert_client(self, client: str, peer: str, forwarded: str | None, *proxies: str) -> None:
-        """The client is this one when a peer sends such an X-Forwarded-For."""
+        """`client` is found when `peer` sends this X-Forwarded-For."""
         headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
         echo = Echo(Clients([parse_proxy(proxy) for proxy in proxies]))
         self.assertEqual(ask(echo, peer=peer, headers=headers).body.decode(), client)
 
     def test_nobody(self) -> None:
-        """Nobody's X-Forwarded-For is believed unless the operator says so."""
+        """X-Forwarded-For is ignored unless it comes from a trusted proxy."""
         self.assert_client("192.0.2.1", "192.0.2.1", None)
         self.assert_client("192.0.2.1", "192.0.2.1", "198.51.100.1")
         self.assert_client("192.0.2.1", "192.0.2.1", "198.51.100.1", "10.0.0.0/8", "unix")
         self.assert_client("2001:db8::1", "2001:db8::1", "198.51.100.1", "0.0.0.0/0")
 
     def test_proxy(self) -> None:
-        """A trusted proxy says who asked it; what the client itself claims counts for nothing."""
+        """The client is the entry that a trusted proxy appended; earlier entries are ignored."""
         for forwarded in (
             "198.51.100.1",
             "203.0.113.9, 198.51.100.1",
@@ -116,7 +116,7 @@ class ClientsTests(SynchronousTestCase):
         self.assert_client("10.0.0.1", "10.0.0.1", None, "10.0.0.0/8")
 
     def test_proxies(self) -> None:
-        """Of a chain of proxies, all that are trusted are passed over."""
+        """All trusted proxies in a chain are skipped."""
         proxies = ("10.0.0.0/8", "2001:db8:1::1")
         for forwarded in (
             "198.51.100.1, 10.0.0.2",
@@ -127,7 +127,7 @@ class ClientsTests(SynchronousTestCase):
         self.assert_client("10.0.0.3", "10.0.0.1", "10.0.0.3, 10.0.0.2", *proxies)
 
     def test_malformed(self) -> None:
-        """What cannot be read ends it; the last address before that counts."""
+        """Reading stops at a malformed entry; the address read before it is the client."""
         for entry in ("", "unknown", "198.51.100.1:4000", "[2001:db8::1]", "010.0.0.1", "\xff"):
             self.assert_client("10.0.0.1", "10.0.0.1", f"198.51.100.1, {entry}", "10.0.0.0/8")
             self.assert_client(
@@ -135,13 +135,13 @@ class ClientsTests(SynchronousTestCase):
             )
 
     def test_mapped(self) -> None:
-        """IPv4 in IPv6, as it comes to a socket for both, is IPv4."""
+        """An IPv4-mapped IPv6 address, as a dual-stack socket reports it, counts as IPv4."""
         self.assert_client("192.0.2.1", "::ffff:192.0.2.1", None)
         self.assert_client("198.51.100.1", "::ffff:10.0.0.1", "198.51.100.1", "10.0.0.0/8")
         self.assert_client("198.51.100.1", "10.0.0.1", "198.51.100.1, ::ffff:a00:2", "10.0.0.0/8")
 
     def test_unix(self) -> None:
-        """A peer on a unix socket has no address; it is believed when `unix` is trusted."""
+        """A peer on a unix socket has no address; its header is trusted if `unix` is."""
         self.assert_client("None", "unix", None)
         self.assert_client("None", "unix", "198.51.100.1", "0.0.0.0/0", "::/0")
         self.assert_client("198.51.100.1", "unix", "198.51.100.1", "unix")
@@ -149,13 +149,13 @@ class ClientsTests(SynchronousTestCase):
 
     @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=20), max_size=5))
     def test_any_header(self, entries: list[str]) -> None:
-        """Whatever a header holds, the address its proxy appended is the client."""
+        """Whatever precedes it in the header, the address that the proxy appended is the client."""
         claimed = ",".join(entries).translate({ord(c): None for c in "\r\n\0|"})
         self.assert_client("198.51.100.1", "10.0.0.1", f"{claimed},198.51.100.1", "10.0.0.0/8")
 
 
 class Api(Resource):
-    """Answers everything."""
+    """Answers every request with 200."""
 
     isLeaf = True
 
@@ -176,7 +176,7 @@ class RateLimitedTests(SynchronousTestCase):
         return ask(self.root, path, peer, headers=names).status
 
     def test_limit(self) -> None:
-        """So many requests are answered at once; the next is a 429 that says the limit, in JSON."""
+        """Requests up to the limit are answered; the next gets a JSON 429 that names the limit."""
         for _ in range(2):
             self.assertEqual(ask(self.root, IP).body, b"answer")
         answer = ask(self.root, IP)
@@ -184,6 +184,7 @@ class RateLimitedTests(SynchronousTestCase):
         self.assertEqual(answer.headers.get_all("content-type"), ["application/json"])
         self.assertEqual(answer.headers.get_all("cache-control"), ["no-store"])
         self.assertEqual(answer.headers.get_all("content-length"), [str(len(answer.body))])
+        self.assertTrue(answer.body.endswith(b"}\n"))
         self.assertEqual(answer.headers.get_all("retry-after"), ["30"])
 
     def test_head(self) -> None:
@@ -197,7 +198,7 @@ class RateLimitedTests(SynchronousTestCase):
         self.assertEqual(answer.headers.get_all("content-length"), [length])
 
     def test_again(self) -> None:
-        """One more is answered each time a share of the minute has passed."""
+        """One more request is answered whenever a `limit`th of a minute has passed."""
         self.status()
         self.status()
         for _ in range(3):
@@ -209,7 +210,7 @@ class RateLimitedTests(SynchronousTestCase):
         self.assertEqual([self.status() for _ in range(3)], [200, 200, 429])
 
     def test_refused_costs_nothing(self) -> None:
-        """Who asks all the time gets as much as who waits."""
+        """Requests over the limit do not count: a client that never pauses gets its full rate."""
         answered = 0
         for _ in range(6000):
             answered += self.status() == 200
@@ -217,7 +218,7 @@ class RateLimitedTests(SynchronousTestCase):
         self.assertEqual(answered, 2 + 19, "two at once, then one after each half a minute")
 
     def test_retry_after(self) -> None:
-        """Whoever waits as long as told is answered, and is told no more than a second too long."""
+        """A request after Retry-After is answered; Retry-After is at most a second too long."""
         random = Random(1)
         for limit in (1, 7, 59, 60, 61, 1000):
             self.limit(limit)
@@ -232,7 +233,7 @@ class RateLimitedTests(SynchronousTestCase):
                 self.assertEqual(self.status(), 200)
 
     def test_paths(self) -> None:
-        """Each path is counted for itself, however it is written; unknown ones are one."""
+        """Each path has its own count, however it is spelt; unknown paths share one."""
         self.status()
         self.assertEqual([self.status(f"/{IP}?x"), self.status("/api/v1%2Fi%70")], [200, 429])
         self.assertEqual(self.status("/api/v1/ips"), 200)
@@ -240,12 +241,12 @@ class RateLimitedTests(SynchronousTestCase):
             self.assertEqual(self.status(path), status)
 
     def test_health(self) -> None:
-        """/health is never refused."""
+        """/health has no limit."""
         for _ in range(10):
             self.assertEqual([self.status("/health"), self.status("//health?x")], [200, 200])
 
     def test_clients(self) -> None:
-        """Each address is counted for itself, and 64 bits of an IPv6 address are one."""
+        """Each IPv4 address and each IPv6 /64 network has its own count."""
         self.limit(1)
         for peer, status in (
             ("192.0.2.1", 200),
@@ -262,14 +263,14 @@ class RateLimitedTests(SynchronousTestCase):
             self.assertEqual(self.status(peer=peer), status, peer)
 
     def test_proxy(self) -> None:
-        """Behind a trusted proxy, its clients are counted, and not the proxy."""
+        """Each client of a trusted proxy has its own count."""
         self.limit(1, ip_network("10.0.0.0/8"))
         for client, status in (("198.51.100.1", 200), ("198.51.100.2", 200), ("198.51.100.1", 429)):
             self.assertEqual(self.status(peer="10.0.0.1", X_Forwarded_For=client), status)
             self.assertEqual(self.status(peer=client, X_Forwarded_For="203.0.113.1"), 429)
 
     def test_bounded(self) -> None:
-        """Of too many, those that asked longest ago are forgotten; who keeps asking is not."""
+        """The least recently seen client is forgotten first, when there are too many."""
         self.root = RateLimited(Api(), 1, Clients(), self.clock.seconds, counted=100)
         for number in range(100):
             self.assertEqual(self.status(peer=f"192.0.2.{number}"), 200)

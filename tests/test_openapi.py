@@ -1,4 +1,4 @@
-"""Tests of infernet_router.openapi; what it says is put to the test in tests/integration."""
+"""Tests of infernet_router.openapi; tests/integration checks the API against the document."""
 
 import json
 
@@ -10,7 +10,7 @@ from infernet_router.openapi import DESCRIPTION
 
 class DescriptionTests(SynchronousTestCase):
     def test_complete(self) -> None:
-        """It has every path that is routed, with its methods, and no other."""
+        """The document has exactly the paths and methods that are routed."""
         described = {
             (path, method.upper())
             for path, item in json.loads(DESCRIPTION)["paths"].items()

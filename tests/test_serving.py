@@ -20,7 +20,7 @@ GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 
 
 class Slow(Resource):
-    """Answers a request when it is told to."""
+    """Answers a request when told to."""
 
     isLeaf = True
 
@@ -45,7 +45,7 @@ class ClosableSiteTests(SynchronousTestCase):
         self.site = ClosableSite(self.slow, self.reactor, 100)
 
     def connect(self, sent: bytes) -> tuple[Any, Any]:
-        """A client's connection on which this was sent: protocol and transport."""
+        """Connect a client that sends these bytes; returns its protocol and transport."""
         protocol: Any = self.site.buildProtocol(None)
         transport = StringTransport()
         protocol.makeConnection(transport)
@@ -56,17 +56,17 @@ class ClosableSiteTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self.site.close())
 
     def drop(self, *connections: tuple[Any, Any]) -> None:
-        """Lose the connections that were closed, as a real transport would tell."""
+        """Report the loss of the connections that were closed, like a real transport."""
         for protocol, transport in connections:
             if transport.disconnecting:
                 protocol.connectionLost(None)
 
     def test_nobody(self) -> None:
-        """Without a client, it is closed at once."""
+        """A site without clients closes at once."""
         self.successResultOf(self.close())
 
     def test_idle(self) -> None:
-        """An idle client's connection is closed soon."""
+        """An idle connection is closed soon."""
         idle = self.connect(b"")
         closed = self.close()
         self.reactor.advance(0.2)
@@ -75,7 +75,7 @@ class ClosableSiteTests(SynchronousTestCase):
         self.successResultOf(closed)
 
     def test_in_flight(self) -> None:
-        """A request in flight is answered, and told that the connection ends."""
+        """A request in flight is answered, and then its connection is closed."""
         busy = self.connect(GET)
         closed = self.close()
         self.reactor.advance(0.5)
@@ -87,7 +87,7 @@ class ClosableSiteTests(SynchronousTestCase):
         self.successResultOf(closed)
 
     def test_on_its_way(self) -> None:
-        """A request that arrives just after the end began is answered too."""
+        """A request that arrives just after closing began is answered too."""
         late = self.connect(b"")
         closed = self.close()
         self.reactor.advance(0.05)
@@ -101,7 +101,7 @@ class ClosableSiteTests(SynchronousTestCase):
         self.successResultOf(closed)
 
     def test_never_answered(self) -> None:
-        """A request that takes too long does not keep the process alive."""
+        """A request that takes too long delays closing by less than a second."""
         busy = self.connect(GET)
         closed = self.close()
         began = self.reactor.seconds()
@@ -114,7 +114,7 @@ class ClosableSiteTests(SynchronousTestCase):
         self.assertTrue(busy[1].disconnected or busy[1].disconnecting)
 
     def test_open(self) -> None:
-        """Before the end, a connection is kept for the next request."""
+        """Until closing begins, a connection is kept alive for the next request."""
         client = self.connect(GET)
         self.slow.answer()
         self.assertFalse(client[1].disconnecting)
@@ -125,8 +125,8 @@ class ClosableSiteTests(SynchronousTestCase):
         self.successResultOf(self.close())
 
 
-class CrowdTests(SynchronousTestCase):
-    """Of twenty connections, eighteen are served."""
+class LimitTests(SynchronousTestCase):
+    """With a limit of 20 connections, 18 are served."""
 
     def setUp(self) -> None:
         self.slow = Slow()
@@ -140,13 +140,13 @@ class CrowdTests(SynchronousTestCase):
         return protocol, socket
 
     def test_served(self) -> None:
-        """As many as are served are."""
+        """All clients within the limit are served."""
         for protocol, _ in self.connections:
             protocol.dataReceived(GET)
         self.assertEqual(len(self.slow.requests), 18)
 
     def test_turned_away(self) -> None:
-        """The newest are told to come again, which they can as soon as another has left."""
+        """A client over the limit gets a 503; once another has left, new clients are served."""
         refused, told = self.connect()
         self.connections[0][0].connectionLost(None)
         refused.dataReceived(GET)
@@ -157,7 +157,7 @@ class CrowdTests(SynchronousTestCase):
         self.assertEqual(len(self.slow.requests), 1)
 
     def test_closed(self) -> None:
-        """Even newer ones are closed at once, and are none of them."""
+        """When the reserved connections are in use too, new connections are aborted."""
         for _ in range(2):
             self.assertFalse(self.connect()[1].aborted)
         for _ in range(2):
@@ -168,7 +168,7 @@ class CrowdTests(SynchronousTestCase):
             self.connections.pop()[0].connectionLost(None)
 
     def test_logged(self) -> None:
-        """The log tells when clients are refused, and again only after there was real room."""
+        """A full site is logged once, and again only after a tenth of its clients have left."""
         with capturedLogs() as logged:
             for arriving, leaving in ((2, 3), (2, 3), (3, 0)):
                 self.connections += [self.connect() for _ in range(arriving)]
@@ -180,12 +180,12 @@ class CrowdTests(SynchronousTestCase):
         self.assertEqual([formatEvent(event) for event in logged], [full, room, full])
 
     def test_protocols(self) -> None:
-        """Over TLS, HTTP/1.1 is all that is offered."""
+        """Only HTTP/1.1 is offered over TLS."""
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
 
 
 class DeafReactor(MemoryReactorClock):
-    """A reactor that cannot listen; its ports are taken, or there is another problem."""
+    """A reactor that cannot listen: ports are in use, or there is another problem."""
 
     def __init__(self, problem: OSError = TAKEN) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class ServerTests(SynchronousTestCase):
         self.site = ClosableSite(Resource(), self.reactor, 100)
 
     def test_listens(self) -> None:
-        """It listens on every endpoint from start to stop."""
+        """A server listens on all its endpoints."""
         server = Server(self.site, ["tcp:4000", "tcp6:4001:interface=\\:\\:1"], self.reactor)
         server.privilegedStartService()
         server.startService()
@@ -209,32 +209,32 @@ class ServerTests(SynchronousTestCase):
         self.successResultOf(server.stopService())
 
     def test_bad_endpoint(self) -> None:
-        """A description of no endpoint is refused, naming it."""
+        """A malformed endpoint is refused, and named."""
         for endpoint in ("nonsense:1", "tcp:x", "", "ssl:1:privateKey=/nowhere"):
             with self.assertRaises(CannotServe) as caught:
                 Server(self.site, ["tcp:4000", endpoint], self.reactor)
             self.assertIn(f"cannot listen on {endpoint!r}: ", str(caught.exception))
 
     def test_no_systemd(self) -> None:
-        """A socket that systemd did not pass is told as such."""
+        """The error for a missing systemd socket says so."""
         for which in ("index=0", "name=router"):
             with self.assertRaises(CannotServe) as caught:
                 Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
             self.assertIn("systemd passed no such socket", str(caught.exception))
 
     def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
-        """It cannot listen on an endpoint, for this reason."""
+        """A server cannot listen on this endpoint, for this reason."""
         server = Server(self.site, [endpoint], reactor)
         with self.assertRaises(CannotServe) as caught:
             server.privilegedStartService()
         self.assertEqual(str(caught.exception), f"cannot listen on {endpoint!r}: {why}")
 
     def test_taken(self) -> None:
-        """A port that is taken is named."""
+        """The error for a port in use says so."""
         self.assert_deaf(DeafReactor(), "tcp:4000", "Address already in use")
 
     def test_cannot_listen(self) -> None:
-        """Whatever else keeps it from listening on an endpoint is told, naming it."""
+        """Any other error of listening is reported with its endpoint."""
         from twisted.internet import reactor
 
         for endpoint, why in (

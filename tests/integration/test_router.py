@@ -60,7 +60,7 @@ class RouterTests(SynchronousTestCase):
         picks = [until(lambda: router.pick("llm"), "an answer") for _ in range(30)]
         self.assertEqual(set(picks), {llm.address, f"http://{both.address}"})
         status, headers = router.get("/api/v1/ip?container=llm&container=prover", "HEAD")
-        body = f'{{"ip":"http://{both.address}"}}'
+        body = f'{{"ip":"http://{both.address}"}}\n'
         self.assertEqual((status, headers["Content-Length"]), (200, str(len(body))))
         self.assertEqual(router.get("/api/v1/ip"), (400, {"error": "No containers specified"}))
         self.assertEqual(router.get("/api/v1/ip?container=x")[0], 503)
@@ -213,7 +213,7 @@ class RouterTests(SynchronousTestCase):
         for connection in (ipv6, encrypted, local):
             connection.request("GET", "/api/v1/ip?container=llm")
             answer = connection.getresponse()
-            self.assertEqual(answer.read().decode(), f'{{"ip":"{node.address}"}}')
+            self.assertEqual(answer.read().decode(), f'{{"ip":"{node.address}"}}\n')
             connection.close()
         router.signal(signal.SIGTERM)
         router.ended()
