@@ -19,22 +19,9 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Among, CameUp, Fleet, NoNode, RunningContainer, States
 from infernet_router.load import Weights
 from infernet_router.reports import Container, NodeReport
+from tests.doubles import report
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
-
-
-def report(
-    *external: str, internal: tuple[str, ...] = (), pending: int = 0, description: str = ""
-) -> NodeReport:
-    """The report of a node that runs these containers, and says this of each."""
-    return NodeReport(
-        containers=(
-            *(Container(id, external=True, description=description) for id in external),
-            *(Container(id, external=False, description=description) for id in internal),
-        ),
-        pending={"offchain": pending, "onchain": 0},
-        version="1.4.0",
-    )
 
 
 class FleetTests(SynchronousTestCase):

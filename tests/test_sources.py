@@ -5,17 +5,12 @@ import signal
 from collections.abc import Callable, Iterable
 from errno import EACCES
 from pathlib import Path, PosixPath
-from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import provider
 
 from infernet_router.addresses import DnsName, NodeAddress, parse_address
-from infernet_router.fleet import Fleet
 from infernet_router.reports import decode_report
 from infernet_router.sources import (
     AddressFile,
@@ -24,9 +19,9 @@ from infernet_router.sources import (
     BadSource,
     HangupListener,
     NoFile,
-    Sources,
     read_address_file,
 )
+from tests.doubles import SourceTestCase
 
 REPORT = decode_report(
     b'{"containers":[{"id":"llm","external":true}],"pending":{"offchain":0,"onchain":0}}'
@@ -42,33 +37,6 @@ class Forbidden(PosixPath):
 
 def addresses(*texts: str) -> tuple[NodeAddress, ...]:
     return tuple(map(parse_address, texts))
-
-
-class SourceTestCase(SynchronousTestCase):
-    """A test of what becomes of the fleet, and what the log says about it."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.sources = Sources(self.fleet)
-        self.lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "infernet_router.sources":
-                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
-
-    def assert_fleet(self, *texts: str) -> None:
-        """These are the nodes, in this order."""
-        self.assertEqual([str(address) for address in self.fleet.addresses], list(texts))
-
-    def assert_logged(self, *lines: str) -> None:
-        """These lines were logged since it was last asked."""
-        self.assertEqual(self.lines, list(lines))
-        self.lines.clear()
 
 
 class SourcesTests(SourceTestCase):

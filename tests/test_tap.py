@@ -10,7 +10,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.tap import CannotStart, Options, makeService
-from tests.test_serving import DeafReactor
+from tests.doubles import DeafReactor
 
 PORT = "must be a whole number from 1 to 65535, not"
 SECONDS = "must be a number of seconds from 0.1 to 86400, not"

@@ -17,6 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 ROOT = Path(__file__).parents[2]
+TROUBLE = re.compile(r"Traceback|Unhandled|Error|CRITICAL|critical|failure", re.ASCII)
+"""What no log of a healthy router has."""
 _PATIENCE = 60.0
 """Seconds after which what has not happened is taken not to happen: long, for busy machines."""
 
