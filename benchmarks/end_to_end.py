@@ -25,7 +25,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from benchmarks.world import Lognormal
+from benchmarks.simulation.world import Lognormal
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api
 from infernet_router.connections import NodeConnections, http_client

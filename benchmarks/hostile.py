@@ -29,14 +29,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.loopback import (
-    PATH,
-    leave_first_processor,
-    machine,
-    memory,
-    processor_seconds,
-    router,
-)
+from benchmarks.loopback.machine import leave_first_processor, machine, memory, processor_seconds
+from benchmarks.loopback.served import PATH, router
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = str(ROOT / "tests" / "integration" / "hostile_nodes.py")

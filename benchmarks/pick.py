@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.loopback import PATH, constant, memory, processor_seconds
+from benchmarks.loopback.machine import memory, processor_seconds
+from benchmarks.loopback.served import PATH, constant
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.reports import Container, NodeReport

@@ -16,16 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.loopback import (
-    Load,
-    PlayedFleet,
-    descriptors,
-    leave_first_processor,
-    machine,
-    memory,
-    router,
-    until,
-)
+from benchmarks.loopback.machine import descriptors, leave_first_processor, machine, memory, until
+from benchmarks.loopback.nodes import PlayedFleet
+from benchmarks.loopback.served import Load, router
 from infernet_router.polling import MAX_POLLS
 
 NODES = (10, 100, 1_000, 2_000, 5_000, 10_000)

@@ -23,18 +23,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from statistics import median
 from tempfile import TemporaryDirectory
 
-from attrs import define, field, frozen
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.flapping import Node
-from benchmarks.loopback import descriptors, free_port, machine, memory, processor_seconds
-from benchmarks.record import Fault, Record
-from benchmarks.vanishing import Clients
+from benchmarks.loopback.machine import (
+    descriptors,
+    free_port,
+    machine,
+    memory,
+    processor_seconds,
+)
+from benchmarks.soak.changing_list import ChangingList
+from benchmarks.soak.flapping import Node
+from benchmarks.soak.record import Fault, Record
+from benchmarks.soak.vanishing import Clients
+from benchmarks.soak.verdicts import MAX_GROWTH, Measured, Verdict, verdicts
 
 MILLION = 1_000_000
 LONGEST = 60.0
@@ -49,8 +55,6 @@ ALLOWED = {
 """Seconds after the fact in which an address may be handed out: README promises the 2 seconds."""
 SLACK = 1.0
 """Seconds that each of these may take longer, because others use the machine as well."""
-MAX_GROWTH = 0.05
-"""The part by which memory may grow."""
 PATIENCE = 30.0
 """Seconds after which what has not happened is taken not to happen."""
 NOBODY = "127.1.255.1:1"
@@ -58,8 +62,6 @@ NOBODY = "127.1.255.1:1"
 ERROR = re.compile(r"Unhandled|Traceback|#(?:error|critical)\]")
 SHOWN = 20
 """Errors of the log that are printed."""
-SPOILT = ("", "# nothing\n", "127.1.0.1:4000\nhttp://a b/\n", "\xff\0\n", None)
-"""Lists that change nothing; the last is no file at all."""
 
 
 class Router:
@@ -124,82 +126,6 @@ class Router:
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(PATIENCE)
         return None
-
-
-@frozen
-class ChangingList:
-    """The router's list of nodes, which changes all the time."""
-
-    path: Path
-    addresses: Sequence[str]
-    """Of all nodes."""
-    record: Record
-    random: Random
-
-    def write(self, addresses: Sequence[str], replace: bool = False) -> None:
-        """List these nodes, in a file that is written anew or replaced."""
-        self.record.listed(addresses)
-        target = self.path.with_suffix(".new") if replace else self.path
-        target.write_text("".join(f"{address}  # a node\n\n" for address in addresses))
-        target.replace(self.path)
-        gone = set(self.addresses).difference(addresses)
-        self.record.removed(gone, asyncio.get_running_loop().time())
-
-    async def keep_changing(self, hang_up: Callable[[], None]) -> None:
-        """Another tenth of the nodes is away each time; but now and then the list is spoilt."""
-        while True:
-            # Longer than the router takes to see a change: one that is gone again is none.
-            await asyncio.sleep(self.random.uniform(3.0, 5.0))
-            if self.random.random() < 0.3:
-                spoilt = self.random.choice(SPOILT)
-                if spoilt is None:
-                    self.path.unlink(missing_ok=True)
-                else:
-                    self.path.write_text(spoilt)
-            else:
-                stay = self.random.sample(self.addresses, len(self.addresses) * 9 // 10)
-                self.write(stay, replace=self.random.random() < 0.5)
-            if self.random.random() < 0.3:
-                hang_up()
-
-
-@define
-class Measured:
-    """What a run came to."""
-
-    record: Record
-    clients: Clients
-    nodes: Sequence[Node]
-    before: int
-    """Descriptors of the router at rest, before."""
-    after: int = 0
-    resident: list[int] = field(factory=list)
-    """Bytes of memory of the router, each second."""
-    seconds: float = 0.0
-    processor_seconds: float = 0.0
-    """Of the router."""
-    errors: Sequence[str] = ()
-    """From the router's log."""
-    exit_code: int | None = None
-
-    @property
-    def requests(self) -> int:
-        """Answers that came."""
-        return len(self.clients.times)
-
-    @property
-    def polls(self) -> int:
-        """Those that reached a node: one that refuses connections counts none."""
-        return sum(node.polls for node in self.nodes)
-
-    @property
-    def windows(self) -> tuple[float, float]:
-        """Bytes of memory of the router after the first tenth and at the end: medians."""
-        tenth, window = len(self.resident) // 10, max(1, len(self.resident) // 20)
-        return (
-            median(self.resident[tenth : tenth + window]),
-            median(self.resident[-window:]),
-        )
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -285,74 +211,6 @@ def _is_over(measured: Measured, minutes: float | None) -> bool:
         return measured.seconds >= minutes * 60
     done = min(measured.requests, measured.polls) >= MILLION
     return done or measured.seconds >= LONGEST * 60
-
-
-@frozen
-class Verdict:
-    """What came of one criterion."""
-
-    criterion: str
-    allowed: str
-    measured: str
-    good: bool
-
-
-def verdicts(measured: Measured, least: int, max_growth: float = MAX_GROWTH) -> list[Verdict]:
-    """
-    What comes of every criterion.
-
-    :param least: requests, and polls, that are enough.
-    :param max_growth: the part by which memory may grow after the first tenth.
-    """
-    counts = {"requests": measured.requests, "polls": measured.polls}
-    late, allowed = measured.record.late, measured.record.allowed
-    first, last = measured.windows
-    return [
-        *(Verdict(what, f"{least:,}", f"{n:,}", n >= least) for what, n in counts.items()),
-        *(
-            Verdict(
-                f"handed out though {fault}",
-                f"{allowed[fault]:g} s",
-                _spread(late[fault]),
-                not measured.record.wrong(fault),
-            )
-            for fault in Fault
-        ),
-        Verdict(
-            "wrong answers of any kind",
-            "0",
-            f"{measured.clients.wrong:,}",
-            not measured.clients.wrong,
-        ),
-        Verdict(
-            "memory, after a tenth",
-            f"{max_growth:+.0%}",
-            f"{first / 1e6:.1f} MB, {last / first - 1:+.1%} at the end",
-            last <= first * (1 + max_growth),
-        ),
-        Verdict(
-            "descriptors at rest",
-            f"{measured.before}",
-            f"{measured.after}",
-            measured.after <= measured.before,
-        ),
-        Verdict("errors logged", "0", f"{len(measured.errors)}", not measured.errors),
-        Verdict(
-            "exit code, of SIGTERM",
-            f"{-signal.SIGTERM}",
-            f"{measured.exit_code}",
-            measured.exit_code == -signal.SIGTERM,
-        ),
-    ]
-
-
-def _spread(seconds: Sequence[float]) -> str:
-    """How late addresses were, in words."""
-    if not seconds:
-        return "none"
-    ordered = sorted(seconds)
-    p50, p99 = (ordered[int(part * len(ordered))] for part in (0.5, 0.99))
-    return f"{len(ordered):,}: p50 {p50:.2f} s, p99 {p99:.2f} s, max {ordered[-1]:.2f} s"
 
 
 def _print(measured: Measured, rows: Sequence[Verdict], console: Console) -> None:
