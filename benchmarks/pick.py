@@ -81,11 +81,11 @@ def whole_request() -> float:
     with constant() as served:
         connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
         for count in (REQUESTS // 5, REQUESTS):  # the first ones warm it up
-            before = processor_seconds(served.process)
+            before = processor_seconds(served.program.id)
             for _ in range(count):
                 connection.request("GET", PATH)
                 connection.getresponse().read()
-            spent = processor_seconds(served.process) - before
+            spent = processor_seconds(served.program.id) - before
         connection.close()
     return spent / REQUESTS
 

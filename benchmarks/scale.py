@@ -78,9 +78,9 @@ def measure(
             at_rest=at_rest,
             load=load,
             stalest_under_load=max(fleet.gaps(), default=0.0),
-            peak=memory(served.process, "VmHWM"),
-            descriptors=descriptors(served.process),
-            lost=served.log.read_text().count(" is down: "),
+            peak=memory(served.program.id, "VmHWM"),
+            descriptors=descriptors(served.program.id),
+            lost=served.program.output().count(" is down: "),
         )
 
 

@@ -21,6 +21,7 @@ from benchmarks.loopback.machine import (
     processor_seconds,
     until,
 )
+from benchmarks.loopback.programs import TWISTD, Program, Router, limited_twistd
 
 PATH = "/api/v1/ip?container=llm"
 """What clients ask for."""
@@ -50,9 +51,8 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 class Served:
     """A process that serves on a port."""
 
-    process: int
+    program: Program
     port: int
-    log: Path
     began: float
     first_answer: float = 0.0
     """Seconds from its start to its first answer."""
@@ -108,9 +108,9 @@ class Served:
 
     def at_rest(self, seconds: float) -> float:
         """The share of a processor that it uses in so many seconds in which nobody asks it."""
-        before = processor_seconds(self.process)
+        before = processor_seconds(self.program.id)
         sleep(seconds)
-        return (processor_seconds(self.process) - before) / seconds
+        return (processor_seconds(self.program.id) - before) / seconds
 
 
 @frozen
@@ -129,18 +129,16 @@ class Load:
 @contextmanager
 def router(addresses: Iterable[str], *flags: str, most_descriptors: int = 0) -> Iterator[Served]:
     """
-    A router for these nodes, once it hands one out.
+    A router for these nodes, from the first address it hands out.
 
-    :param most_descriptors: how many it may have, if it is not as many as this process.
+    :param most_descriptors: how many it may have, if not as many as this process.
     """
-    with TemporaryDirectory() as folder:
-        Path(folder, "ips.txt").write_text("\n".join(addresses))
-        twistd = str(Path(sys.executable).with_name("twistd"))
-        listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
-        command = [twistd, "-n", "--pidfile=", "infernet-router", "--listen", listen, *flags]
-        if most_descriptors:
-            command = ["sh", "-c", f'ulimit -n {most_descriptors}; exec "$0" "$@"', *command]
-        with _serving(command, port, folder) as served:
+    with TemporaryDirectory() as name:
+        folder, port = Path(name), free_port()
+        (folder / "ips.txt").write_text("\n".join(addresses))
+        twistd = limited_twistd(folder, most_descriptors) if most_descriptors else TWISTD
+        listen = f"--listen=tcp:{port}:interface=127.0.0.1"
+        with _serving(Router(folder, listen, *flags, twistd=twistd), port) as served:
             yield served
 
 
@@ -149,24 +147,19 @@ def constant() -> Iterator[Served]:
     """A Klein route that always answers the same, served as the router is."""
     with TemporaryDirectory() as folder:
         port = free_port()
-        with _serving([sys.executable, "-c", _CONSTANT, str(port)], port, folder) as served:
+        program = Program(Path(folder), sys.executable, "-c", _CONSTANT, str(port))
+        with _serving(program, port) as served:
             yield served
 
 
 @contextmanager
-def _serving(command: list[str], port: int, folder: str) -> Iterator[Served]:
-    """A server in this folder, from its first answer on; it has the first processor for itself."""
-    log = Path(folder, "log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
-    try:
-        os.sched_setaffinity(process.pid, PROCESSORS[:1])
-        served = Served(process.pid, port, log, monotonic())
-        until(lambda: served.answers() or process.poll() is not None, "an answer")
-        if process.poll() is not None:
-            raise CannotMeasure(log.read_text())
+def _serving(program: Program, port: int) -> Iterator[Served]:
+    """A server from its first response on; it has the first processor for itself."""
+    with program:
+        os.sched_setaffinity(program.id, PROCESSORS[:1])
+        served = Served(program, port, monotonic())
+        until(lambda: served.answers() or not program.is_running, "answer")
+        if not program.is_running:
+            raise CannotMeasure(program.output())
         served.first_answer = served.age
         yield served
-    finally:
-        process.kill()
-        process.wait()

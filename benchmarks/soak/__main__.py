@@ -13,7 +13,6 @@ found it good; never later. Ends with 1 unless all is well. Linux only.
 
 import argparse
 import asyncio
-import os
 import re
 import resource
 import signal
@@ -36,6 +35,7 @@ from benchmarks.loopback.machine import (
     memory,
     processor_seconds,
 )
+from benchmarks.loopback.programs import Router
 from benchmarks.soak.changing_list import ChangingList
 from benchmarks.soak.flapping import Node
 from benchmarks.soak.record import Fault, Record
@@ -62,70 +62,6 @@ NOBODY = "127.1.255.1:1"
 ERROR = re.compile(r"Unhandled|Traceback|#(?:error|critical)\]")
 SHOWN = 20
 """Errors of the log that are printed."""
-
-
-class Router:
-    """A router started by twistd, which is ended with the block."""
-
-    def __init__(self, folder: Path, flags: Sequence[str]) -> None:
-        self._log = folder / "log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                (
-                    str(Path(sys.executable).with_name("twistd")),
-                    *("-n", "--pidfile=", "infernet-router"),
-                    "--listen=tcp:0:interface=127.0.0.1",
-                    f"--interval={INTERVAL}",
-                    f"--timeout={TIMEOUT}",
-                    *flags,
-                ),
-                cwd=folder,
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # none of the router's variables
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.id = self.process.pid
-
-    def __enter__(self) -> "Router":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def port(self) -> int | None:
-        """The port it serves on, once it does."""
-        self.check()
-        found = re.search(r"starting on (\d+)", self._log.read_text())
-        return int(found[1]) if found else None
-
-    def hang_up(self) -> None:
-        """Have it read its list."""
-        self.process.send_signal(signal.SIGHUP)
-
-    @property
-    def errors(self) -> list[str]:
-        """What is an error in its log."""
-        with self._log.open(errors="replace") as lines:
-            return [line.rstrip() for line in lines if ERROR.search(line)]
-
-    def check(self) -> None:
-        """
-        See that it still runs.
-
-        :raises RuntimeError: when it does not.
-        """
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the router ended: {self._log.read_text()[-2000:]}")
-
-    def end(self) -> int | None:
-        """Ask it to end; gives its exit code, or None if it goes on."""
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            return self.process.wait(PATIENCE)
-        return None
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -162,11 +98,15 @@ async def soak(
     ]
     listed = ChangingList(folder / "ips.txt", [node.address for node in nodes], record, random)
     listed.path.write_text(NOBODY)
-    flags = [f"--max-polls={int(2 * arguments.nodes / INTERVAL)}", *arguments.router]
-    with Router(folder, flags) as router:
+    flags = (
+        f"--interval={INTERVAL}",
+        f"--timeout={TIMEOUT}",
+        f"--max-polls={int(2 * arguments.nodes / INTERVAL)}",
+    )
+    with Router(folder, *flags, *arguments.router) as router:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(node.live()) for node in nodes]
-            await until(lambda: router.port, "the router did not start")
+            await until(lambda: _running(router).port, "the router did not start")
             clients = Clients(router.port or 0, record, random, arguments.rate)
             measured = Measured(record, clients, nodes, await _at_rest(router))
             listed.write(listed.addresses)
@@ -174,12 +114,12 @@ async def soak(
             await asyncio.sleep(TIMEOUT)
             began, spent = clock.time(), processor_seconds(router.id)
             changing = [
-                group.create_task(listed.keep_changing(router.hang_up)),
+                group.create_task(listed.keep_changing(lambda: router.signal(signal.SIGHUP))),
                 group.create_task(clients.run()),
             ]
             while not _is_over(measured, arguments.minutes):
                 await asyncio.sleep(1.0)
-                router.check()
+                _running(router)
                 measured.seconds = clock.time() - began
                 measured.resident.append(memory(router.id, "VmRSS"))
                 show(measured)
@@ -192,9 +132,22 @@ async def soak(
             measured.after = await _at_rest(router)
             for task in tasks:
                 task.cancel()
-        measured.exit_code = router.end()
-        measured.errors = router.errors
+        router.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            measured.exit_code = router.ended()
+        measured.errors = [line for line in router.output().splitlines() if ERROR.search(line)]
     return measured
+
+
+def _running(router: Router) -> Router:
+    """
+    The router, which must still run.
+
+    :raises RuntimeError: when it has ended.
+    """
+    if not router.is_running:
+        raise RuntimeError(f"the router ended: {router.output()[-2000:]}")
+    return router
 
 
 async def _at_rest(router: Router) -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import Node, Router, limited_twistd, until
+from benchmarks.loopback.programs import limited_twistd
+from tests.integration.programs import Node, Router, until
 
 Connect = Callable[[], socket.socket]
 

@@ -77,7 +77,7 @@ class SourcesTests(SynchronousTestCase):
             f"that {addresses} are handed out",
         )
 
-    def assert_clean(self, router: Program) -> None:
+    def assert_clean(self, router: Router) -> None:
         self.assertNotRegex(router.output(), TROUBLE)
 
     def test_file(self) -> None:

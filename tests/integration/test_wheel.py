@@ -6,8 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.loopback.programs import environment
 from infernet_router import __version__
-from tests.integration.programs import ROOT, Node, Router, environment, until
+from tests.integration.programs import ROOT, Node, Router, until
 
 
 class WheelTests(SynchronousTestCase):
