@@ -18,9 +18,11 @@ _PATIENCE = 60.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of this process without the router's own variables, and with these."""
-    ours = {"PORT", "REFRESH_INTERVAL", "API_URL", "RATELIMIT_REQS_PER_MIN"}
-    return {k: v for k, v in os.environ.items() if k not in ours} | variables
+    """The environment of this process without what would change a program, and with these."""
+    router = {"PORT", "REFRESH_INTERVAL", "API_URL", "RATELIMIT_REQS_PER_MIN"}
+    # Workers of `trial -j` have all of sys.path in PYTHONPATH.
+    without = {"PYTHONPATH", *router}
+    return {k: v for k, v in os.environ.items() if k not in without} | variables
 
 
 def limited_twistd(folder: Path, descriptors: int) -> str:
