@@ -1,54 +1,63 @@
-# The commands of README.md. Each makes what it needs: Python 3.11 and pip are enough.
-PYTHON ?= python3.11
+# Every target installs what it needs into .venv. That takes a Python from 3.11 on, with pip.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c $(NEW_ENOUGH) 2> /dev/null && echo $$python && break; done)
+NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
-NEEDS = pyproject.toml setup.cfg infernet_router/__init__.py
+PACKAGE = pyproject.toml setup.cfg setup.py infernet_router/__init__.py
+UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
+# Tests that run at a time.
+JOBS ?= 2
 
-.PHONY: demo test install run bench fuzz format clean
+.PHONY: help demo run install quick test lint format bench soak fuzz clean
+.DELETE_ON_ERROR:
 
-# Three simulated nodes, a router and a client, live. ARGS=--once ends by itself.
-demo: .venv/demo
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
+
+demo: .venv/demo ## Watch a router, three simulated nodes and a client; ARGS=--once ends by itself.
 	@.venv/bin/python -m infernet_router.demo $(ARGS)
 
-# What .ci/run runs.
-test: .venv/dev
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+run: .venv/router ## Run a router on PORT, 4000 by default, for the nodes in ips.txt.
+	.venv/bin/twistd --nodaemon --pidfile= infernet-router
+
+install: .venv/router ## Install the router.
+
+quick: lint ## Lint, check types and run the unit tests: for every change.
+	.venv/bin/python -m twisted.trial -j$(JOBS) $(UNIT_TESTS)
+
+test: lint ## Lint, check types, run all tests and measure coverage: what .ci/run runs.
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run -m twisted.trial tests
+	.venv/bin/coverage run -m twisted.trial -j$(JOBS) tests
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 
-# The router and what it needs, in .venv.
-install: .venv/router
+lint: .venv/dev ## Lint and check types.
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 
-# A router in the foreground, on PORT or 4000, for the nodes in ips.txt.
-run: .venv/router
-	.venv/bin/twistd --nodaemon --pidfile= infernet-router
-
-# How well jobs fare under this router and others, simulated: python -m benchmarks.routing.
-bench: .venv/bench
-	@.venv/bin/python -m benchmarks.routing $(ARGS)
-
-# Looks for bodies that decode_report cannot stand, until stopped: ARGS=-max_total_time=300.
-fuzz: .venv/fuzz
-	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
-
-# A million requests and polls while all around the router misbehaves; ARGS="--minutes 2" for less.
-soak: .venv/demo
-	@.venv/bin/python -m benchmarks.soak $(ARGS)
-
-format: .venv/dev
+format: .venv/dev ## Fix what ruff can fix, and format the code.
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-clean:
+bench: .venv/bench ## Compare routing policies in simulation; ARGS=--help shows the options.
+	@.venv/bin/python -m benchmarks.routing $(ARGS)
+
+soak: .venv/demo ## Send a router a million requests while its surroundings misbehave; ARGS="--minutes 2".
+	@.venv/bin/python -m benchmarks.soak $(ARGS)
+
+fuzz: .venv/fuzz ## Fuzz the report decoder until stopped; ARGS=-max_total_time=300 limits it.
+	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
+
+clean: ## Remove everything that make and the tools have created.
 	rm -rf .venv .tox .coverage .coverage.* .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* build dist *.egg-info
 
 .venv/bin/python:
+	@$(or $(PYTHON),false) -c $(NEW_ENOUGH) || \
+		{ echo 'There is no Python 3.11 or later here. Name one: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/router: .venv/bin/python $(NEEDS)
+.venv/router: .venv/bin/python $(PACKAGE)
 	$(PIP) install --editable .
 	@touch $@
 
@@ -60,10 +69,10 @@ clean:
 	$(PIP) install --editable '.[bench]'
 	@touch $@
 
-.venv/fuzz: .venv/dev
-	$(PIP) install --editable '.[fuzz]'
-	@touch $@
-
 .venv/dev: .venv/router
 	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+.venv/fuzz: .venv/dev
+	$(PIP) install --editable '.[fuzz]'
 	@touch $@

@@ -27,8 +27,8 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from benchmarks.loopback import free_port
-from benchmarks.world import Lognormal
+from benchmarks.loopback.machine import free_port
+from benchmarks.simulation.world import Lognormal
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, CameUp, Fleet
 from infernet_router.options import Settings

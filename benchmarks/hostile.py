@@ -29,14 +29,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.loopback import (
-    PATH,
-    leave_first_processor,
-    machine,
-    memory,
-    processor_seconds,
-    router,
-)
+from benchmarks.loopback.machine import leave_first_processor, machine, memory, processor_seconds
+from benchmarks.loopback.served import PATH, router
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = str(ROOT / "tests" / "integration" / "hostile_nodes.py")
@@ -99,12 +93,12 @@ def measure(nodes: str, addresses: Sequence[str], good: set[str], seconds: float
     with router(addresses, "--ca-file", str(Path("authority.pem").absolute())) as served:
         connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
         ask(connection, WARM_UP, nodes)
-        settled, used = memory(served.process, "VmRSS"), processor_seconds(served.process)
+        settled, used = memory(served.program.id, "VmRSS"), processor_seconds(served.program.id)
         times = ask(connection, seconds, nodes)
-        used = processor_seconds(served.process) - used
-        grown = memory(served.process, "VmHWM") - settled
+        used = processor_seconds(served.program.id) - used
+        grown = memory(served.program.id, "VmHWM") - settled
         connection.close()
-        down = re.findall(r"#warn\] (\S+) is down: ", served.log.read_text())
+        down = re.findall(r"#warn\] (\S+) is down: ", served.program.output())
     return Measured(nodes, times, used / seconds, grown, sum(node in good for node in down))
 
 

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.loopback import PATH, constant, memory, processor_seconds
+from benchmarks.loopback.machine import memory, processor_seconds
+from benchmarks.loopback.served import PATH, constant
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.reports import Container, NodeReport
@@ -80,11 +81,11 @@ def whole_request() -> float:
     with constant() as served:
         connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
         for count in (REQUESTS // 5, REQUESTS):  # the first ones warm it up
-            before = processor_seconds(served.process)
+            before = processor_seconds(served.program.id)
             for _ in range(count):
                 connection.request("GET", PATH)
                 connection.getresponse().read()
-            spent = processor_seconds(served.process) - before
+            spent = processor_seconds(served.program.id) - before
         connection.close()
     return spent / REQUESTS
 

@@ -22,8 +22,8 @@ from rich.console import Console, JustifyMethod
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import policies
-from benchmarks.world import Lognormal, Outcome, Policy, Scenario, World, run
+from benchmarks.simulation import policies
+from benchmarks.simulation.world import Lognormal, Outcome, Policy, Scenario, World, run
 
 POLICIES: dict[str, Callable[[World, Random], Policy]] = {
     "least pending": policies.LeastPending,

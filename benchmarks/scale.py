@@ -16,16 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.loopback import (
-    Load,
-    PlayedFleet,
-    descriptors,
-    leave_first_processor,
-    machine,
-    memory,
-    router,
-    until,
-)
+from benchmarks.loopback.machine import descriptors, leave_first_processor, machine, memory, until
+from benchmarks.loopback.nodes import PlayedFleet
+from benchmarks.loopback.served import Load, router
 from infernet_router.polling import MAX_POLLS
 
 NODES = (10, 100, 1_000, 2_000, 5_000, 10_000)
@@ -85,9 +78,9 @@ def measure(
             at_rest=at_rest,
             load=load,
             stalest_under_load=max(fleet.gaps(), default=0.0),
-            peak=memory(served.process, "VmHWM"),
-            descriptors=descriptors(served.process),
-            lost=served.log.read_text().count(" is down: "),
+            peak=memory(served.program.id, "VmHWM"),
+            descriptors=descriptors(served.program.id),
+            lost=served.program.output().count(" is down: "),
         )
 
 

@@ -19,15 +19,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.loopback import (
-    Load,
-    PlayedFleet,
-    Served,
-    constant,
-    leave_first_processor,
-    machine,
-    router,
-)
+from benchmarks.loopback.machine import leave_first_processor, machine
+from benchmarks.loopback.nodes import PlayedFleet
+from benchmarks.loopback.served import Load, Served, constant, router
 
 WARM_UP = 2
 """Seconds of load before it counts."""

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import policies
 from benchmarks.routing import FIRST_SEED
-from benchmarks.world import Scenario, run
+from benchmarks.simulation import policies
+from benchmarks.simulation.world import Scenario, run
 
 POLICIES = {
     "off": policies.Ours,

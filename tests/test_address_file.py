@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from infernet_router.address_file import AddressFile, NoFile, read_address_file
 from infernet_router.addresses import DnsName, NodeAddress, parse_address
 from infernet_router.joining import BadSource
-from tests.test_joining import SourceTestCase, addresses
+from tests.doubles import SourceTestCase, addresses
 
 
 class Forbidden(PosixPath):

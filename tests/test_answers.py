@@ -22,7 +22,7 @@ from infernet_router.errors import RETRY_SOON, HTTPError
 from infernet_router.fleet import NoNode
 from infernet_router.models import CannotSurvey
 from infernet_router.query import BadRequest
-from tests.test_limiting import ask
+from tests.doubles import ask
 
 
 class Answering(Resource):

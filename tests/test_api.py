@@ -1,64 +1,19 @@
 """Tests of infernet_router.api."""
 
 import json
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from treq.testing import StubTreq
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.server import Request
 
 from infernet_router import __version__
-from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api
+from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Fleet
-from infernet_router.models import Surveyor
-from infernet_router.pieces import BUFFER_SIZE
-from infernet_router.resources import Resources
 from infernet_router.serving import ClosableSite
-from infernet_router.testing import SimulatedNode
-from tests.test_channel import Socket
-from tests.test_fleet import report
-
-NODE = parse_address("https://node.invalid/prefix/")
-OTHER = parse_address("192.0.2.1:4000")
-
-
-class Nodes(Resource):
-    """The two nodes, in one resource for StubTreq."""
-
-    isLeaf = True
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.nodes = {
-            "node.invalid": SimulatedNode(clock, []),
-            "192.0.2.1": SimulatedNode(clock, []),
-        }
-
-    def __getitem__(self, address: NodeAddress) -> SimulatedNode:
-        return self.nodes["node.invalid" if address == NODE else "192.0.2.1"]
-
-    def render(self, request: Request) -> bytes | int:
-        request.path = request.path.removeprefix(b"/prefix")
-        return self.nodes[request.getRequestHostname().decode()].render(request)
-
-
-class BrokenFleet(Fleet):
-    """A fleet with a bug."""
-
-    picks = 0
-
-    def pick(self, *arguments: object, **options: object) -> Any:
-        self.picks += 1
-        raise ZeroDivisionError("a bug")
+from tests.doubles import NODE, OTHER, ApiTestCase, BrokenFleet, report
 
 
 class CountingFleet(Fleet):
@@ -69,80 +24,6 @@ class CountingFleet(Fleet):
     def pick(self, *arguments: Any, **options: Any) -> NodeAddress:
         self.picks += 1
         return super().pick(*arguments, **options)
-
-
-class ApiTestCase(SynchronousTestCase):
-    """Asks an API whose fleet has two nodes, one of which is up."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.fleet.replace([NODE, OTHER])
-        containers = ("llm", "zum Übersetzen", "a;container=b", "model/7b:q4?")
-        self.fleet.observed(NODE, report(*containers))
-        self.nodes = Nodes(self.clock)
-        self.http = self.serve(self.fleet)
-
-    def serve(self, fleet: Fleet) -> Any:
-        """A treq client of the API of this fleet."""
-        nodes: Any = StubTreq(self.nodes)
-        self.resources = Resources(fleet, nodes, self.clock, Random(1))
-        self.surveyor = Surveyor(fleet, nodes, self.clock)
-        for service in (self.resources, self.surveyor):
-            service.startService()
-            self.addCleanup(service.stopService)
-        self.api = Api(fleet, self.resources, self.surveyor)
-        return StubTreq(self.api)
-
-    def jobs(self, address: NodeAddress) -> float:
-        """The jobs that the fleet believes to be at a node."""
-        view = self.fleet.view(address)
-        assert view is not None
-        return view.jobs
-
-    def ask(self, path: str, method: str = "GET", host: str = "r.invalid") -> Any:
-        """The response to a request, its body decoded as JSON; it ends with a newline."""
-        response = self.successResultOf(
-            self.http.request(method, f"http://r.invalid{path}", headers={"host": host})
-        )
-        body = self.successResultOf(response.content())
-        self.assertEqual(response.headers.getRawHeaders("content-type"), ["application/json"])
-        self.assertEqual(response.headers.getRawHeaders("cache-control"), ["no-store"])
-        self.assertEqual(response.length, len(body))
-        self.assertEqual(body[-1:], b"" if method == "HEAD" else b"\n")
-        response.decoded = json.loads(body) if body else None
-        return response
-
-    def connect(self) -> tuple[Any, Socket]:
-        """A client's connection to the API: its channel and its socket."""
-        channel: Any = ClosableSite(self.api, self.clock, 100).buildProtocol(None)
-        socket = Socket()
-        channel.makeConnection(socket)
-        return channel, socket
-
-    def read(self, path: str, meanwhile: Callable[[], object]) -> Any:
-        """A long response, decoded, as a client reads it chunk by chunk."""
-        channel, socket = self.connect()
-        channel.dataReceived(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
-        self.assertFalse(socket.disconnecting)
-        while not socket.disconnecting:
-            meanwhile()
-            before = len(socket.value())
-            channel.resumeProducing()
-            self.assertLess(len(socket.value()) - before, 2 * BUFFER_SIZE)
-        head, body = socket.value().split(b"\r\n\r\n")
-        headers = head.lower().splitlines()
-        self.assertEqual(headers[0], b"http/1.0 200 ok")
-        self.assertIn(b"content-type: application/json", headers)
-        self.assertIn(b"cache-control: no-store", headers)
-        self.assertNotIn(b"content-length", head.lower())
-        self.assertTrue(body.endswith(b"\n"))
-        return json.loads(body)
-
-    def assert_error(self, path: str, status: int, error: str, method: str = "GET") -> Any:
-        response = self.ask(path, method)
-        self.assertEqual((response.code, response.decoded), (status, {"error": error}))
-        return response
 
 
 class IpTests(ApiTestCase):

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from infernet_router.asked import Answer, AskedSource
 from infernet_router.joining import BadSource
-from tests.test_joining import SourceTestCase, addresses
+from tests.doubles import SourceTestCase, addresses
 
 
 class AskedSourceTests(SourceTestCase):

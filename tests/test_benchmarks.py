@@ -5,7 +5,7 @@ from random import Random
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.policies import (
+from benchmarks.simulation.policies import (
     AtRandom,
     LeastPending,
     LeavingOut,
@@ -15,7 +15,7 @@ from benchmarks.policies import (
     Told,
     TwoChoices,
 )
-from benchmarks.world import MEAN_WORK, Lognormal, Scenario, World, run
+from benchmarks.simulation.world import MEAN_WORK, Lognormal, Scenario, World, run
 
 
 def exponential(random: Random) -> float:

@@ -2,13 +2,12 @@
 
 import gc
 import json
-from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -17,6 +16,7 @@ from zope.interface import directlyProvides
 
 from infernet_router.pieces import BUFFER_SIZE, send
 from infernet_router.serving import ClosableSite
+from tests.doubles import Socket
 
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 SLOW = GET.replace(b"/", b"/slow", 1)
@@ -49,32 +49,6 @@ class Answering(Resource):
         request = self.waiting.pop()
         request.write(b"late answer")
         request.finish()
-
-
-class Socket(StringTransport):
-    """A socket whose writing half can be closed."""
-
-    half_closed = False
-    aborted = False
-
-    def write(self, data: bytes) -> None:
-        """Pause the producer when more than a buffer is written, until a test resumes it."""
-        super().write(data)
-        if len(data) > BUFFER_SIZE and self.producer is not None:
-            self.producer.pauseProducing()
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        self.write(b"".join(data))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Ignore the option."""
-
-    def loseWriteConnection(self) -> None:
-        self.half_closed = True
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-        super().abortConnection()
 
 
 class ChannelTestCase(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.cors import CrossOrigin, parse_origin
 from infernet_router.limiting import Clients, RateLimited
-from tests.test_api import ApiTestCase, BrokenFleet
+from tests.doubles import ApiTestCase, BrokenFleet
 
 APP = "https://app.invalid"
 OTHER_APP = "http://localhost:3000"

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_dns_name
 from infernet_router.dns import DnsWatcher, dns_resolver
-from tests.test_joining import SourceTestCase
+from tests.doubles import SourceTestCase
 
 HOST = parse_dns_name("dns://nodes.invalid:4000")
 SERVICE = parse_dns_name("dns+srv://_infernet._tcp.invalid")

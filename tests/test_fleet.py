@@ -22,22 +22,9 @@ from infernet_router.fleet import Among, CameUp, Change, Event, Fleet, NoNode, S
 from infernet_router.load import Weights
 from infernet_router.reports import Container, NodeReport
 from infernet_router.view import NodeView, State
+from tests.doubles import report
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
-
-
-def report(
-    *external: str, internal: tuple[str, ...] = (), pending: int = 0, description: str = ""
-) -> NodeReport:
-    """The report of a node that runs these containers, and says this of each."""
-    return NodeReport(
-        containers=(
-            *(Container(id, external=True, description=description) for id in external),
-            *(Container(id, external=False, description=description) for id in internal),
-        ),
-        pending={"offchain": pending, "onchain": 0},
-        version="1.4.0",
-    )
 
 
 def jobs(fleet: Fleet, address: NodeAddress) -> float:

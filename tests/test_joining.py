@@ -1,51 +1,11 @@
 """Tests of infernet_router.joining."""
 
-from random import Random
-
-from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import provider
-
-from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import Fleet
-from infernet_router.joining import Sources
 from infernet_router.reports import decode_report
+from tests.doubles import SourceTestCase, addresses
 
 REPORT = decode_report(
     b'{"containers":[{"id":"llm","external":true}],"pending":{"offchain":0,"onchain":0}}'
 )
-
-
-def addresses(*texts: str) -> tuple[NodeAddress, ...]:
-    return tuple(map(parse_address, texts))
-
-
-class SourceTestCase(SynchronousTestCase):
-    """Base class: checks the nodes in the fleet, and what was logged about the sources."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.sources = Sources(self.fleet)
-        self.lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "infernet_router.joining":
-                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
-
-    def assert_fleet(self, *texts: str) -> None:
-        """The fleet has these nodes, in this order."""
-        self.assertEqual([str(address) for address in self.fleet.addresses], list(texts))
-
-    def assert_logged(self, *lines: str) -> None:
-        """These lines were logged since the last call."""
-        self.assertEqual(self.lines, list(lines))
-        self.lines.clear()
 
 
 class SourcesTests(SourceTestCase):

@@ -1,60 +1,21 @@
 """Tests of infernet_router.limiting."""
 
 import json
-from collections.abc import Mapping
-from email import message_from_bytes
-from email.message import Message
 from ipaddress import ip_network
 from random import Random
-from typing import Any
 
-from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 
 from infernet_router.limiting import Clients, Proxy, RateLimited, parse_proxy
+from tests.doubles import ask
 
 IP = "/api/v1/ip"
 REFUSED = {"error": "too many requests: the limit is 2 a minute for a path"}
-
-
-@frozen
-class Answer:
-    status: int
-    headers: Message
-    body: bytes
-
-
-def ask(
-    root: Resource,
-    path: str = "/",
-    peer: str = "192.0.2.1",
-    method: str = "GET",
-    headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """
-    The answer of a resource to a client.
-
-    :param peer: the client's address, or "unix".
-    :param headers: names and values; "|" in a value divides several lines of this name.
-    """
-    kind = IPv6Address if ":" in peer else IPv4Address
-    address = UNIXAddress(None) if peer == "unix" else kind("TCP", peer, 1234)
-    protocol: Any = Site(root, reactor=Clock()).buildProtocol(address)
-    transport = StringTransport(peerAddress=address)
-    protocol.makeConnection(transport)
-    lines = [f"{method} {path} HTTP/1.1", "Host: r.invalid", "Connection: close"]
-    lines += [f"{name}: {line}" for name, all in (headers or {}).items() for line in all.split("|")]
-    protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    head, _, body = transport.value().partition(b"\r\n\r\n")
-    status, _, rest = head.partition(b"\r\n")
-    return Answer(int(status.split()[1]), message_from_bytes(rest), body)
 
 
 class Echo(Resource):

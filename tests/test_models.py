@@ -15,7 +15,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.asking import NoAnswer
 from infernet_router.fleet import Fleet
 from infernet_router.models import CannotSurvey, Survey, Surveyor
-from tests.test_fleet import report
+from tests.doubles import report
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
 YES, NO = b'{"llm":{"supported":true}}', b'{"llm":{"supported":false}}'

@@ -19,7 +19,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.candidates import Tier
 from infernet_router.fleet import Fleet
 from infernet_router.resources import Resources
-from tests.test_fleet import report
+from tests.doubles import report
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
 

@@ -1,11 +1,9 @@
 """Tests of infernet_router.serving."""
 
-from errno import EADDRINUSE
 from socket import EAI_NONAME, gaierror
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,9 +11,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.serving import CannotServe, ClosableSite, Server
-from tests.test_channel import Socket
+from tests.doubles import DeafReactor, Socket
 
-TAKEN = OSError(EADDRINUSE, "Address already in use")
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 
 
@@ -182,17 +179,6 @@ class LimitTests(SynchronousTestCase):
     def test_protocols(self) -> None:
         """Only HTTP/1.1 is offered over TLS."""
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
-
-
-class DeafReactor(MemoryReactorClock):
-    """A reactor that cannot listen: ports are in use, or there is another problem."""
-
-    def __init__(self, problem: OSError = TAKEN) -> None:
-        super().__init__()
-        self._problem = problem
-
-    def listenTCP(self, port: int, *arguments: Any, **options: Any) -> Any:
-        raise CannotListenError("", port, self._problem)
 
 
 class ServerTests(SynchronousTestCase):

@@ -6,10 +6,10 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.flapping import Node
-from benchmarks.record import Fault, Record
-from benchmarks.soak import Measured, verdicts
-from benchmarks.vanishing import Clients, Question
+from benchmarks.soak.flapping import Node
+from benchmarks.soak.record import Fault, Record
+from benchmarks.soak.vanishing import Clients, Question
+from benchmarks.soak.verdicts import Measured, verdicts
 
 LLM, PROVER = frozenset({"llm"}), frozenset({"prover"})
 BOTH, NONE = LLM | PROVER, frozenset[str]()

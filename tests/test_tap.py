@@ -15,7 +15,7 @@ from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.options import CannotStart, Options, Settings
 from infernet_router.tap import make_router, makeService
-from tests.test_serving import DeafReactor
+from tests.doubles import DeafReactor
 
 
 class MakeRouterTests(SynchronousTestCase):

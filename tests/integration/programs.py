@@ -1,11 +1,8 @@
 """Programs the tests run: each a process of its own, ended with its test."""
 
 import json
-import os
 import re
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +12,13 @@ from typing import Any, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-TWISTD = str(Path(sys.executable).with_name("twistd"))
+from benchmarks.loopback import programs
+from benchmarks.loopback.machine import descriptors, memory
+from benchmarks.loopback.programs import TWISTD, listening_ports
+
 ROOT = Path(__file__).parents[2]
+TROUBLE = re.compile(r"Traceback|Unhandled|Error|CRITICAL|critical|failure", re.ASCII)
+"""What no log of a healthy router has."""
 _PATIENCE = 60.0
 """Seconds after which what has not happened is taken not to happen: long, for busy machines."""
 
@@ -32,9 +34,6 @@ def _has_ipv6() -> bool:
 IPV6 = _has_ipv6()
 """Whether this machine has ::1."""
 
-LISTENING = r"listening on \S+:(\d+)\n"
-"""A line of the log for a TCP port that the router listens on."""
-
 Value = TypeVar("Value")
 
 
@@ -48,27 +47,8 @@ def until(condition: Callable[[], Value], what: str = "it") -> Value:
     return value
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without the router's own variables, and with these."""
-    ours = {"PORT", "REFRESH_INTERVAL", "API_URL", "RATELIMIT_REQS_PER_MIN"}
-    return {k: v for k, v in os.environ.items() if k not in ours} | variables
-
-
-def limited_twistd(folder: Path, descriptors: int) -> str:
-    """A twistd, in this folder, that may have so many descriptors."""
-    script = folder.absolute() / "twistd"
-    script.write_text(f'#!/bin/sh\nulimit -n {descriptors}\nexec "{TWISTD}" "$@"\n')
-    script.chmod(0o755)
-    return str(script)
-
-
-class Program:
-    """
-    A running process. Its output goes to a file.
-
-    :param folder: where it runs, and its output is kept.
-    :param files: descriptors it inherits.
-    """
+class Program(programs.Program):
+    """A running program that is killed after its test."""
 
     def __init__(
         self,
@@ -78,33 +58,8 @@ class Program:
         variables: Mapping[str, str] | None = None,
         files: Sequence[int] = (),
     ) -> None:
-        self._log = folder / f"{Path(command[0]).name}-{time.monotonic_ns()}.out"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment(**variables or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=files,
-            )
+        super().__init__(folder, *command, variables=variables, files=files)
         test.addCleanup(self.kill)
-
-    def output(self) -> str:
-        """What it has printed so far."""
-        return self._log.read_text()
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def ended(self) -> int:
-        """Wait for its end, and give its exit code."""
-        return self.process.wait(_PATIENCE)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 class Node(Program):
@@ -165,8 +120,8 @@ class HostileNodes(Program):
         return self.output().count("\n") - 1
 
 
-class Router(Program):
-    """A router started by twistd, on a port of its own unless the flags say where."""
+class Router(programs.Router):
+    """A router that is killed after its test."""
 
     def __init__(
         self,
@@ -176,19 +131,13 @@ class Router(Program):
         twistd: str = TWISTD,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        if not any(flag.startswith(("--port", "--listen")) for flag in flags):
-            flags = (*flags, "--listen", "tcp:0:interface=127.0.0.1")
-        super().__init__(
-            test,
-            folder,
-            *(twistd, "-n", "--pidfile=", "infernet-router", *flags),
-            variables=variables,
-        )
+        super().__init__(folder, *flags, twistd=twistd, variables=variables)
+        test.addCleanup(self.kill)
 
     @property
     def port(self) -> int:
-        """The TCP port it listens on, once it does."""
-        return int(until(lambda: re.findall(LISTENING, self.output()), "listening")[0])
+        """Wait until it listens; gives its TCP port."""
+        return until(lambda: listening_ports(self.output()), "listening")[0]
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
         """The status and decoded body of its answer."""
@@ -203,12 +152,11 @@ class Router(Program):
 
     def memory(self) -> dict[str, int]:
         """Its memory now, VmRSS, and the most it ever had, VmHWM, in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return {name: int(size) * 1024 for name, size in re.findall(r"(Vm\w+):\s+(\d+) kB", status)}
+        return {name: memory(self.id, name) for name in ("VmRSS", "VmHWM")}
 
     def descriptors(self) -> int:
-        """How many files and connections it has open."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        """How many descriptors it has open."""
+        return descriptors(self.id)
 
     def pick(self, *containers: str) -> str | None:
         """The address it hands out, or None when there is none."""

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import Node, Router, environment, until
+from benchmarks.loopback.programs import environment
+from tests.integration.programs import Node, Router, until
 
 CLIENT = ("infernet-client==1.4.0", "infernet-ml==2.0.0")
 IMPORTED = (

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import Node, Router, limited_twistd, until
+from benchmarks.loopback.programs import limited_twistd
+from tests.integration.programs import Node, Router, until
 
 HANGING = 300
 CLIENTS = 100

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import resource
 import socket
 import ssl
@@ -13,7 +12,8 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import LISTENING, Node, Router, limited_twistd, until
+from benchmarks.loopback.programs import limited_twistd, listening_ports
+from tests.integration.programs import Node, Router, until
 
 Connect = Callable[[], socket.socket]
 
@@ -135,7 +135,7 @@ class HostileClientTests(SynchronousTestCase):
             *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"),
             **variables,
         )
-        plain, encrypted = re.findall(LISTENING, router.output())
+        plain, encrypted = listening_ports(router.output())
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 

@@ -15,9 +15,8 @@ from unittest import skipUnless
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.programs import IPV6, TWISTD, Node, Program, Router, environment, until
-
-TROUBLE = re.compile(r"Traceback|Unhandled|Error|CRITICAL|critical|failure", re.ASCII)
+from benchmarks.loopback.programs import FOREGROUND, TWISTD, environment, listening_ports
+from tests.integration.programs import IPV6, TROUBLE, Node, Program, Router, until
 
 AS_SYSTEMD = """
 import os, sys
@@ -45,7 +44,7 @@ class RouterTests(SynchronousTestCase):
     def router(self, *flags: str, **variables: str) -> Router:
         return Router(self, self.folder, *flags, variables=variables)
 
-    def assert_clean(self, router: Program) -> None:
+    def assert_clean(self, router: Router) -> None:
         """Nothing in the log looks like an error."""
         self.assertNotRegex(router.output(), TROUBLE)
 
@@ -177,10 +176,9 @@ class RouterTests(SynchronousTestCase):
         with socket.create_server(("", 0)) as first, socket.create_server(("", 0)) as second:
             ports = [free.getsockname()[1] for free in (first, second)]
         by_variable = Program(
-            self, self.folder, TWISTD, "-n", "--pidfile=", "infernet-router",
-            variables={"PORT": str(ports[0])},
-        )  # fmt: skip
-        until(lambda: f"listening on 0.0.0.0:{ports[0]}\n" in by_variable.output(), "listening")
+            self, self.folder, TWISTD, *FOREGROUND, variables={"PORT": str(ports[0])}
+        )
+        until(lambda: listening_ports(by_variable.output()) == [ports[0]], "listening")
         by_flag = self.router("--port", str(ports[1]), PORT=str(ports[0]))
         self.assertEqual(by_flag.port, ports[1])
 
@@ -228,12 +226,12 @@ class RouterTests(SynchronousTestCase):
                 self,
                 self.folder,
                 *(sys.executable, "-c", AS_SYSTEMD, str(opened.fileno())),
-                *(TWISTD, "-n", "--pidfile=", "infernet-router"),
+                *(TWISTD, *FOREGROUND),
                 *("--listen", "systemd:domain=INET:index=0"),
                 variables={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "router"},
                 files=[opened.fileno()],
             )
-        until(lambda: f"listening on 127.0.0.1:{port}\n" in router.output(), "listening")
+        until(lambda: listening_ports(router.output()) == [port], "listening")
         client = HTTPConnection("127.0.0.1", port)
         client.request("GET", "/api/v1/ip")
         self.assertEqual(client.getresponse().status, 400)

@@ -19,8 +19,7 @@ from zope.interface import provider
 
 from infernet_router.dns import dns_resolver
 from tests.integration.name_server import Zone
-from tests.integration.programs import ROOT, Node, Program, Router, until
-from tests.integration.test_router import TROUBLE
+from tests.integration.programs import ROOT, TROUBLE, Node, Program, Router, until
 
 reactor: Any = installed_reactor
 
@@ -78,7 +77,7 @@ class SourcesTests(SynchronousTestCase):
             f"handing out {addresses}",
         )
 
-    def assert_clean(self, router: Program) -> None:
+    def assert_clean(self, router: Router) -> None:
         self.assertNotRegex(router.output(), TROUBLE)
 
     def test_file(self) -> None:

@@ -13,7 +13,6 @@ found it good; never later. Ends with 1 unless all is well. Linux only.
 
 import argparse
 import asyncio
-import os
 import re
 import resource
 import signal
@@ -23,18 +22,25 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from statistics import median
 from tempfile import TemporaryDirectory
 
-from attrs import define, field, frozen
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.flapping import Node
-from benchmarks.loopback import descriptors, free_port, machine, memory, processor_seconds
-from benchmarks.record import Fault, Record
-from benchmarks.vanishing import Clients
+from benchmarks.loopback.machine import (
+    descriptors,
+    free_port,
+    machine,
+    memory,
+    processor_seconds,
+)
+from benchmarks.loopback.programs import Router
+from benchmarks.soak.changing_list import ChangingList
+from benchmarks.soak.flapping import Node
+from benchmarks.soak.record import Fault, Record
+from benchmarks.soak.vanishing import Clients
+from benchmarks.soak.verdicts import MAX_GROWTH, Measured, Verdict, verdicts
 
 MILLION = 1_000_000
 LONGEST = 60.0
@@ -49,8 +55,6 @@ ALLOWED = {
 """Seconds after the fact in which an address may be handed out: README promises the 2 seconds."""
 SLACK = 1.0
 """Seconds that each of these may take longer, because others use the machine as well."""
-MAX_GROWTH = 0.05
-"""The part by which memory may grow."""
 PATIENCE = 30.0
 """Seconds after which what has not happened is taken not to happen."""
 NOBODY = "127.1.255.1:1"
@@ -58,148 +62,6 @@ NOBODY = "127.1.255.1:1"
 ERROR = re.compile(r"Unhandled|Traceback|#(?:error|critical)\]")
 SHOWN = 20
 """Errors of the log that are printed."""
-SPOILT = ("", "# nothing\n", "127.1.0.1:4000\nhttp://a b/\n", "\xff\0\n", None)
-"""Lists that change nothing; the last is no file at all."""
-
-
-class Router:
-    """A router started by twistd, which is ended with the block."""
-
-    def __init__(self, folder: Path, flags: Sequence[str]) -> None:
-        self._log = folder / "log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                (
-                    str(Path(sys.executable).with_name("twistd")),
-                    *("-n", "--pidfile=", "infernet-router"),
-                    "--listen=tcp:0:interface=127.0.0.1",
-                    f"--interval={INTERVAL}",
-                    f"--timeout={TIMEOUT}",
-                    *flags,
-                ),
-                cwd=folder,
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # none of the router's variables
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.id = self.process.pid
-
-    def __enter__(self) -> "Router":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def port(self) -> int | None:
-        """The port it serves on, once it does."""
-        self.check()
-        found = re.search(r"listening on \S+:(\d+)\n", self._log.read_text())
-        return int(found[1]) if found else None
-
-    def hang_up(self) -> None:
-        """Have it read its list."""
-        self.process.send_signal(signal.SIGHUP)
-
-    @property
-    def errors(self) -> list[str]:
-        """What is an error in its log."""
-        with self._log.open(errors="replace") as lines:
-            return [line.rstrip() for line in lines if ERROR.search(line)]
-
-    def check(self) -> None:
-        """
-        See that it still runs.
-
-        :raises RuntimeError: when it does not.
-        """
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the router ended: {self._log.read_text()[-2000:]}")
-
-    def end(self) -> int | None:
-        """Ask it to end; gives its exit code, or None if it goes on."""
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            return self.process.wait(PATIENCE)
-        return None
-
-
-@frozen
-class ChangingList:
-    """The router's list of nodes, which changes all the time."""
-
-    path: Path
-    addresses: Sequence[str]
-    """Of all nodes."""
-    record: Record
-    random: Random
-
-    def write(self, addresses: Sequence[str], replace: bool = False) -> None:
-        """List these nodes, in a file that is written anew or replaced."""
-        self.record.listed(addresses)
-        target = self.path.with_suffix(".new") if replace else self.path
-        target.write_text("".join(f"{address}  # a node\n\n" for address in addresses))
-        target.replace(self.path)
-        gone = set(self.addresses).difference(addresses)
-        self.record.removed(gone, asyncio.get_running_loop().time())
-
-    async def keep_changing(self, hang_up: Callable[[], None]) -> None:
-        """Another tenth of the nodes is away each time; but now and then the list is spoilt."""
-        while True:
-            # Longer than the router takes to see a change: one that is gone again is none.
-            await asyncio.sleep(self.random.uniform(3.0, 5.0))
-            if self.random.random() < 0.3:
-                spoilt = self.random.choice(SPOILT)
-                if spoilt is None:
-                    self.path.unlink(missing_ok=True)
-                else:
-                    self.path.write_text(spoilt)
-            else:
-                stay = self.random.sample(self.addresses, len(self.addresses) * 9 // 10)
-                self.write(stay, replace=self.random.random() < 0.5)
-            if self.random.random() < 0.3:
-                hang_up()
-
-
-@define
-class Measured:
-    """What a run came to."""
-
-    record: Record
-    clients: Clients
-    nodes: Sequence[Node]
-    before: int
-    """Descriptors of the router at rest, before."""
-    after: int = 0
-    resident: list[int] = field(factory=list)
-    """Bytes of memory of the router, each second."""
-    seconds: float = 0.0
-    processor_seconds: float = 0.0
-    """Of the router."""
-    errors: Sequence[str] = ()
-    """From the router's log."""
-    exit_code: int | None = None
-
-    @property
-    def requests(self) -> int:
-        """Answers that came."""
-        return len(self.clients.times)
-
-    @property
-    def polls(self) -> int:
-        """Those that reached a node: one that refuses connections counts none."""
-        return sum(node.polls for node in self.nodes)
-
-    @property
-    def windows(self) -> tuple[float, float]:
-        """Bytes of memory of the router after the first tenth and at the end: medians."""
-        tenth, window = len(self.resident) // 10, max(1, len(self.resident) // 20)
-        return (
-            median(self.resident[tenth : tenth + window]),
-            median(self.resident[-window:]),
-        )
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -236,11 +98,15 @@ async def soak(
     ]
     listed = ChangingList(folder / "ips.txt", [node.address for node in nodes], record, random)
     listed.path.write_text(NOBODY)
-    flags = [f"--max-polls={int(2 * arguments.nodes / INTERVAL)}", *arguments.router]
-    with Router(folder, flags) as router:
+    flags = (
+        f"--interval={INTERVAL}",
+        f"--timeout={TIMEOUT}",
+        f"--max-polls={int(2 * arguments.nodes / INTERVAL)}",
+    )
+    with Router(folder, *flags, *arguments.router) as router:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(node.live()) for node in nodes]
-            await until(lambda: router.port, "the router did not start")
+            await until(lambda: _running(router).port, "the router did not start")
             clients = Clients(router.port or 0, record, random, arguments.rate)
             measured = Measured(record, clients, nodes, await _at_rest(router))
             listed.write(listed.addresses)
@@ -248,12 +114,12 @@ async def soak(
             await asyncio.sleep(TIMEOUT)
             began, spent = clock.time(), processor_seconds(router.id)
             changing = [
-                group.create_task(listed.keep_changing(router.hang_up)),
+                group.create_task(listed.keep_changing(lambda: router.signal(signal.SIGHUP))),
                 group.create_task(clients.run()),
             ]
             while not _is_over(measured, arguments.minutes):
                 await asyncio.sleep(1.0)
-                router.check()
+                _running(router)
                 measured.seconds = clock.time() - began
                 measured.resident.append(memory(router.id, "VmRSS"))
                 show(measured)
@@ -266,9 +132,22 @@ async def soak(
             measured.after = await _at_rest(router)
             for task in tasks:
                 task.cancel()
-        measured.exit_code = router.end()
-        measured.errors = router.errors
+        router.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            measured.exit_code = router.ended()
+        measured.errors = [line for line in router.output().splitlines() if ERROR.search(line)]
     return measured
+
+
+def _running(router: Router) -> Router:
+    """
+    The router, which must still run.
+
+    :raises RuntimeError: when it has ended.
+    """
+    if not router.is_running:
+        raise RuntimeError(f"the router ended: {router.output()[-2000:]}")
+    return router
 
 
 async def _at_rest(router: Router) -> int:
@@ -285,74 +164,6 @@ def _is_over(measured: Measured, minutes: float | None) -> bool:
         return measured.seconds >= minutes * 60
     done = min(measured.requests, measured.polls) >= MILLION
     return done or measured.seconds >= LONGEST * 60
-
-
-@frozen
-class Verdict:
-    """What came of one criterion."""
-
-    criterion: str
-    allowed: str
-    measured: str
-    good: bool
-
-
-def verdicts(measured: Measured, least: int, max_growth: float = MAX_GROWTH) -> list[Verdict]:
-    """
-    What comes of every criterion.
-
-    :param least: requests, and polls, that are enough.
-    :param max_growth: the part by which memory may grow after the first tenth.
-    """
-    counts = {"requests": measured.requests, "polls": measured.polls}
-    late, allowed = measured.record.late, measured.record.allowed
-    first, last = measured.windows
-    return [
-        *(Verdict(what, f"{least:,}", f"{n:,}", n >= least) for what, n in counts.items()),
-        *(
-            Verdict(
-                f"handed out though {fault}",
-                f"{allowed[fault]:g} s",
-                _spread(late[fault]),
-                not measured.record.wrong(fault),
-            )
-            for fault in Fault
-        ),
-        Verdict(
-            "wrong answers of any kind",
-            "0",
-            f"{measured.clients.wrong:,}",
-            not measured.clients.wrong,
-        ),
-        Verdict(
-            "memory, after a tenth",
-            f"{max_growth:+.0%}",
-            f"{first / 1e6:.1f} MB, {last / first - 1:+.1%} at the end",
-            last <= first * (1 + max_growth),
-        ),
-        Verdict(
-            "descriptors at rest",
-            f"{measured.before}",
-            f"{measured.after}",
-            measured.after <= measured.before,
-        ),
-        Verdict("errors logged", "0", f"{len(measured.errors)}", not measured.errors),
-        Verdict(
-            "exit code, of SIGTERM",
-            f"{-signal.SIGTERM}",
-            f"{measured.exit_code}",
-            measured.exit_code == -signal.SIGTERM,
-        ),
-    ]
-
-
-def _spread(seconds: Sequence[float]) -> str:
-    """How late addresses were, in words."""
-    if not seconds:
-        return "none"
-    ordered = sorted(seconds)
-    p50, p99 = (ordered[int(part * len(ordered))] for part in (0.5, 0.99))
-    return f"{len(ordered):,}: p50 {p50:.2f} s, p99 {p99:.2f} s, max {ordered[-1]:.2f} s"
 
 
 def _print(measured: Measured, rows: Sequence[Verdict], console: Console) -> None:

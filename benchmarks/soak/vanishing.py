@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import msgspec
 from attrs import frozen
 
-from benchmarks.flapping import CONTAINERS
-from benchmarks.record import Record
+from benchmarks.soak.flapping import CONTAINERS
+from benchmarks.soak.record import Record
 
 CLIENTS = 100
 """How many there are at a time."""

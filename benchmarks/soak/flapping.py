@@ -5,7 +5,7 @@ from random import Random
 
 import msgspec
 
-from benchmarks.record import Record
+from benchmarks.soak.record import Record
 
 CONTAINERS = ("llm", "prover", "painter")
 EPISODE = 8.0

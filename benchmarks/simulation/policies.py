@@ -3,7 +3,7 @@
 from math import exp, inf
 from random import Random
 
-from benchmarks.world import MEAN_WORK, World
+from benchmarks.simulation.world import MEAN_WORK, World
 from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.load import Loads

@@ -1,0 +1,86 @@
+"""A fleet of nodes over loopback, played by a thread."""
+
+import asyncio
+from collections import defaultdict
+from itertools import pairwise
+from threading import Thread
+from time import monotonic
+
+from benchmarks.loopback.machine import free_port, until
+
+_INFO = (
+    b'{"chain":{"address":"","enabled":false},"containers":['
+    b'{"description":"A language model","external":true,"id":"llm","image":"org/llm:1"},'
+    b'{"description":"","external":true,"id":"prover","image":"org/prover:1"}],'
+    b'"pending":{"offchain":2,"onchain":0},"version":"1.4.0"}'
+)
+
+
+class PlayedFleet:
+    """
+    Nodes that are all well, on 127.1.0.0/16, played by a thread of this process.
+
+    :param count: how many, up to 65,535.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._port = free_port()
+        self.addresses = [
+            f"127.1.{number >> 8}.{number & 255}:{self._port}" for number in range(1, count + 1)
+        ]
+        self._polls: dict[str, list[float]] = defaultdict(list)
+        """By IP address, when it was asked for its report."""
+        self._listening = False
+        Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
+        until(lambda: self._listening, "the fleet")
+
+    async def _serve(self) -> None:
+        serve = asyncio.get_running_loop().create_server
+        server = await serve(lambda: _Node(self), "0.0.0.0", self._port, backlog=4096)
+        self._listening = True
+        await server.serve_forever()
+
+    def asked(self, address: str) -> None:
+        """A node was asked for its report."""
+        self._polls[address].append(monotonic())
+
+    def forget(self) -> None:
+        """Count no poll that was."""
+        self._polls = defaultdict(list)
+
+    def gaps(self) -> list[float]:
+        """The seconds between two polls of a node, the shortest first."""
+        polls = self._polls.values()
+        return sorted(after - before for times in polls for before, after in pairwise(times))
+
+
+class _Node(asyncio.Protocol):
+    """A connection to a node of a fleet."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, fleet: PlayedFleet) -> None:
+        self._fleet = fleet
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._received.endswith(b"\r\n\r\n"):
+            return
+        status, body = b"404 Not Found", b""
+        if self._received.startswith(b"GET /info "):
+            self._fleet.asked(self.transport.get_extra_info("sockname")[0])
+            status, body = b"200 OK", _INFO
+        closes = b"\r\nconnection: close\r\n" in self._received.lower()
+        self._received = b""
+        self.transport.write(
+            b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: %s\r\n\r\n%s"
+            % (status, len(body), b"close" if closes else b"keep-alive", body)
+        )
+        if closes:
+            self.transport.close()

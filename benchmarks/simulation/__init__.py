@@ -1,0 +1,1 @@
+"""A simulated world, in which routing policies are compared."""

@@ -1,0 +1,121 @@
+"""What a soak came to, and the criteria by which it is judged."""
+
+import signal
+from collections.abc import Sequence
+from statistics import median
+
+from attrs import define, field, frozen
+
+from benchmarks.soak.flapping import Node
+from benchmarks.soak.record import Fault, Record
+from benchmarks.soak.vanishing import Clients
+
+MAX_GROWTH = 0.05
+"""The part by which memory may grow."""
+
+
+@define
+class Measured:
+    """What a run came to."""
+
+    record: Record
+    clients: Clients
+    nodes: Sequence[Node]
+    before: int
+    """Descriptors of the router at rest, before."""
+    after: int = 0
+    resident: list[int] = field(factory=list)
+    """Bytes of memory of the router, each second."""
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    """Of the router."""
+    errors: Sequence[str] = ()
+    """From the router's log."""
+    exit_code: int | None = None
+
+    @property
+    def requests(self) -> int:
+        """Answers that came."""
+        return len(self.clients.times)
+
+    @property
+    def polls(self) -> int:
+        """Those that reached a node: one that refuses connections counts none."""
+        return sum(node.polls for node in self.nodes)
+
+    @property
+    def windows(self) -> tuple[float, float]:
+        """Bytes of memory of the router after the first tenth and at the end: medians."""
+        tenth, window = len(self.resident) // 10, max(1, len(self.resident) // 20)
+        return (
+            median(self.resident[tenth : tenth + window]),
+            median(self.resident[-window:]),
+        )
+
+
+@frozen
+class Verdict:
+    """What came of one criterion."""
+
+    criterion: str
+    allowed: str
+    measured: str
+    good: bool
+
+
+def verdicts(measured: Measured, least: int, max_growth: float = MAX_GROWTH) -> list[Verdict]:
+    """
+    What comes of every criterion.
+
+    :param least: requests, and polls, that are enough.
+    :param max_growth: the part by which memory may grow after the first tenth.
+    """
+    counts = {"requests": measured.requests, "polls": measured.polls}
+    late, allowed = measured.record.late, measured.record.allowed
+    first, last = measured.windows
+    return [
+        *(Verdict(what, f"{least:,}", f"{n:,}", n >= least) for what, n in counts.items()),
+        *(
+            Verdict(
+                f"handed out though {fault}",
+                f"{allowed[fault]:g} s",
+                _spread(late[fault]),
+                not measured.record.wrong(fault),
+            )
+            for fault in Fault
+        ),
+        Verdict(
+            "wrong answers of any kind",
+            "0",
+            f"{measured.clients.wrong:,}",
+            not measured.clients.wrong,
+        ),
+        Verdict(
+            "memory, after a tenth",
+            f"{max_growth:+.0%}",
+            f"{first / 1e6:.1f} MB, {last / first - 1:+.1%} at the end",
+            last <= first * (1 + max_growth),
+        ),
+        Verdict(
+            "descriptors at rest",
+            f"{measured.before}",
+            f"{measured.after}",
+            measured.after <= measured.before,
+        ),
+        Verdict("errors logged", "0", f"{len(measured.errors)}", not measured.errors),
+        Verdict(
+            "exit code, of SIGTERM",
+            f"{-signal.SIGTERM}",
+            f"{measured.exit_code}",
+            measured.exit_code == -signal.SIGTERM,
+        ),
+    ]
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    """How late addresses were, in words."""
+    if not seconds:
+        return "none"
+    ordered = sorted(seconds)
+    p50, p99 = (ordered[int(part * len(ordered))] for part in (0.5, 0.99))
+    return f"{len(ordered):,}: p50 {p50:.2f} s, p99 {p99:.2f} s, max {ordered[-1]:.2f} s"

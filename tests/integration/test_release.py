@@ -1,0 +1,86 @@
+"""Tests of the release: the source release in a folder of its own, and the wheel made from it."""
+
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from zipfile import ZipFile
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.loopback.programs import environment
+from infernet_router import __version__
+from tests.integration.programs import ROOT, Node, Router, until
+
+_QUICK = ("addresses", "api", "benchmarks", "main", "soak", "tap")
+"""Test modules to run from the source release: quick ones, of every kind."""
+
+
+class ReleaseTests(SynchronousTestCase):
+    def run_in(self, folder: Path, *command: str) -> str:
+        """What a command prints, which must succeed."""
+        done = subprocess.run(
+            command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_release(self) -> None:
+        """What is built from the repository is complete, and works where there is no repository."""
+        # One test, as builds that run at once in one folder disturb each other.
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.run_in(folder, sys.executable, "-m", "build", "--outdir", ".", str(ROOT))
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as files:
+            files.extractall(folder, filter="data")
+        source = folder / archive.name.removesuffix(".tar.gz")
+        (wheel,) = folder.glob("*.whl")
+        self.assert_same_package(wheel, source)
+        self.assert_described(source)
+        self.assert_complete(source)
+        self.assert_runs(wheel, folder)
+
+    def assert_complete(self, source: Path) -> None:
+        """The source release has every file of the repository, and its tests run there."""
+        self.run_in(source, sys.executable, "-m", "twisted.trial", "--dry-run", "tests")
+        modules = [f"tests.test_{name}" for name in _QUICK]
+        tested = self.run_in(source, sys.executable, "-m", "twisted.trial", *modules)
+        self.assertRegex(tested, r"\nPASSED \(successes=\d{2,}\)\n$")
+        if (ROOT / ".git").exists():
+            names = self.run_in(ROOT, "git", "ls-files").splitlines()
+            self.assertEqual([name for name in names if not (source / name).exists()], [])
+
+    def assert_described(self, source: Path) -> None:
+        """The long description is README.md, without links and images that an index lacks."""
+        description = (source / "PKG-INFO").read_text().partition("\n\n")[2]
+        self.assertTrue(description.startswith("# Infernet Router\n"))
+        targets = re.findall(r"\]\(([^)]*)\)", description)
+        self.assertNotEqual(targets, [])
+        self.assertEqual([url for url in targets if not url.startswith("https://")], [])
+
+    def assert_same_package(self, wheel: Path, source: Path) -> None:
+        """The wheel has the packages of the source release, and nothing else."""
+        with ZipFile(wheel) as archive:
+            names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        package = [*source.glob("infernet_router/**/*"), *source.glob("twisted/**/*")]
+        files = {str(path.relative_to(source)) for path in package if path.is_file()}
+        self.assertEqual(names, files)
+
+    def assert_runs(self, wheel: Path, folder: Path) -> None:
+        """Where the wheel alone is installed, every command runs the router."""
+        self.run_in(folder, sys.executable, "-m", "venv", "venv")
+        python, twistd, command = (
+            str(folder / "venv/bin" / name) for name in ("python", "twistd", "infernet-router")
+        )
+        self.run_in(folder, python, "-m", "pip", "install", "--quiet", str(wheel))
+        self.run_in(folder, python, "-m", "pip", "check")
+        self.assertIn("infernet-router", self.run_in(folder, twistd, "--help"))
+        for start in ((twistd, "infernet-router"), (command,), (python, "-m", "infernet_router")):
+            version = self.run_in(folder, *start, "--version")
+            self.assertEqual(version, f"infernet-router {__version__}\n")
+        node = Node(self, folder, "llm")
+        (folder / "ips.txt").write_text(node.address)
+        router = Router(self, folder, twistd=twistd)
+        self.assertEqual(until(lambda: router.pick("llm"), "an answer"), node.address)

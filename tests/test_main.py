@@ -1,0 +1,36 @@
+"""Tests of infernet_router.__main__; tests.integration.test_command runs it as a program."""
+
+from contextlib import redirect_stdout
+from io import StringIO
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router import __version__
+from infernet_router.__main__ import main
+from infernet_router.options import CannotStart
+
+
+class MainTests(SynchronousTestCase):
+    def printed(self, option: str) -> str:
+        """What an option prints that ends the program successfully."""
+        with redirect_stdout(StringIO()) as output, self.assertRaises(SystemExit) as caught:
+            main([option])
+        self.assertIn(caught.exception.code, (0, None))
+        return output.getvalue()
+
+    def test_version(self) -> None:
+        """Its options are the router's."""
+        self.assertEqual(self.printed("--version"), f"infernet-router {__version__}\n")
+
+    def test_help(self) -> None:
+        """Its help shows the command as it is typed."""
+        self.assertTrue(self.printed("--help").startswith("Usage: infernet-router [options]\n"))
+
+    def test_wrong(self) -> None:
+        """A wrong option ends it with the router's message."""
+        with self.assertRaises(CannotStart) as caught:
+            main(["--port", "x"])
+        self.assertEqual(
+            caught.exception.code,
+            "infernet-router: --port must be a whole number from 1 to 65535, not 'x'",
+        )
