@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.loopback.machine import descriptors, leave_first_processor, machine, memory, until
 from benchmarks.loopback.nodes import PlayedFleet
 from benchmarks.loopback.served import Load, router
-from infernet_router.polling import MAX_POLLS
+from infernet_router.nodes.polling import MAX_POLLS
 
 NODES = (10, 100, 1_000, 2_000, 5_000, 10_000)
 

@@ -1,0 +1,1 @@
+"""The API: what clients are answered."""

@@ -1,0 +1,99 @@
+"""Turns what a route returns or raises into a JSON response."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
+
+from infernet_router.api.query import BadRequest
+from infernet_router.fleet.fleet import NoNode
+from infernet_router.nodes.model_support import CannotSurvey
+from infernet_router.quoting import quoted
+from infernet_router.serving.errors import JSON_HEADERS, RETRY_SOON, HTTPError
+from infernet_router.serving.streaming import BUFFER_SIZE, joined, send
+
+log = Logger()
+
+
+def answer(request: IRequest, content: object) -> bytes:
+    """Answer 200 with this content as JSON; returns the body to send, empty for HEAD."""
+    return answer_encoded(request, msgspec.json.encode(content))
+
+
+def answer_encoded(request: IRequest, content: bytes) -> bytes:
+    """Answer 200 with content that is JSON already; returns the body to send."""
+    return _answer_whole(request, content + b"\n")
+
+
+def answer_chunks(request: Request, chunks: Iterable[bytes]) -> bytes | Deferred[bytes]:
+    """
+    Answer 200 with JSON in chunks of any size; returns the body to send.
+
+    A long response is sent while its client reads it, and has no Content-Length.
+    """
+    chunks = joined(chain(chunks, (b"\n",)))
+    first = next(chunks)
+    if len(first) <= BUFFER_SIZE:  # joined chunks are longer, except for the last
+        return _answer_whole(request, first)
+    _set_headers(request)
+    return b"" if request.method == b"HEAD" else send(request, _prepend([first], chunks))
+
+
+def _prepend(first: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Put one chunk before others; unlike chain(), keep no reference to it."""
+    yield first.pop()
+    yield from chunks
+
+
+def _answer_whole(request: IRequest, body: bytes) -> bytes:
+    _set_headers(request)
+    request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+    return b"" if request.method == b"HEAD" else body
+
+
+def answer_error(request: IRequest, error: HTTPError) -> bytes:
+    """Answer with an error; returns the body to send, empty for HEAD."""
+    request.setResponseCode(error.status, error.phrase)
+    for name, value in error.headers.items():
+        request.setHeader(name, value)
+    return b"" if request.method == b"HEAD" else error.body
+
+
+def answer_failure(request: IRequest, failure: Failure) -> bytes:
+    """Answer with the error for what a route raised: 500, and a logged failure, if unexpected."""
+    return answer_error(request, _http_error(request, failure))
+
+
+def _http_error(request: IRequest, failure: Failure) -> HTTPError:
+    match failure.value:
+        case HTTPError() as error:
+            return error
+        case BadRequest() as error:
+            return HTTPError(400, str(error))
+        case NoNode() | CannotSurvey() as error:
+            return HTTPError(503, str(error), RETRY_SOON)
+        case BadHost():
+            return HTTPError(400, "Host is not a host name")
+        case NotFound():
+            return HTTPError(404, f"no such path: {_path(request)}")
+        case MethodNotAllowed(valid_methods=methods):
+            allowed = {b"Allow": ", ".join(sorted(methods or ())).encode("ascii")}
+            return HTTPError(405, f"{_path(request)}: method not allowed", allowed)
+        case _:
+            log.failure("a request failed", failure)
+            return HTTPError(500, "internal error")
+
+
+def _path(request: IRequest) -> str:
+    return quoted(request.path.decode("ascii", "replace"))
+
+
+def _set_headers(request: IRequest) -> None:
+    for name, value in JSON_HEADERS.items():
+        request.responseHeaders.setRawHeaders(name, [value])

@@ -1,0 +1,207 @@
+"""The routes of the HTTP API, each from a query through the fleet to an answer."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import cast
+
+import msgspec
+from attrs import asdict
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.api.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
+from infernet_router.api.query import BadRequest, Query
+from infernet_router.fleet.catalogue import RunningContainer
+from infernet_router.fleet.fleet import Among, Fleet
+from infernet_router.nodes.model_support import Surveyor
+from infernet_router.nodes.resources import Resources
+from infernet_router.serving.errors import RETRY_SOON, HTTPError
+
+_USUAL_TARGET = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
+"""The usual request target: it has no model_id, so its answer waits for no node."""
+
+_USUAL_HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
+"""The usual Host; Klein validates any other."""
+
+
+class Api(Resource):
+    """
+    The root resource, with all routes; every error is JSON.
+
+    :param fleet: picks the nodes.
+    :param resources: the resources that nodes reported.
+    :param surveyor: asks nodes whether they support a model.
+    """
+
+    isLeaf = True
+    app = Klein()
+    app.url_map.merge_slashes = False
+
+    def __init__(self, fleet: Fleet, resources: Resources, surveyor: Surveyor) -> None:
+        super().__init__()
+        self._fleet = fleet
+        self._resources = resources
+        self._surveyor = surveyor
+        self._routes = self.app.resource()
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer a request; an exception is answered as a JSON error."""
+        try:
+            return self._route(request)
+        except Exception:
+            return answer_failure(request, Failure())
+
+    def _route(self, request: Request) -> bytes | int:
+        """
+        Call the route of a request: directly if it is a usual one, or through Klein.
+
+        :raises HTTPError: when Klein would misread the method, the Host or the path.
+        """
+        host = request.getHeader(b"host")
+        if host is None:  # HTTP/1.0 allows that; Klein needs one, and a unix socket has none
+            host = b"localhost"
+            request.requestHeaders.setRawHeaders(b"host", [host])
+        is_usual = _USUAL_TARGET.fullmatch(request.uri) and _USUAL_HOST.fullmatch(host)
+        if is_usual and request.method == b"GET":
+            # Routing by Klein would take longer than everything else together.
+            return cast(bytes, self._ip(request))
+        if request.method != request.method.upper():  # Klein would treat get as GET
+            raise HTTPError(501, "there is no such method")
+        path = request.postpath or []
+        try:
+            b"/".join((request.method, host, *path)).decode()
+        except UnicodeDecodeError:
+            raise HTTPError(400, "the request line or Host is not UTF-8") from None
+        while len(path) > 1 and not path[0]:
+            del path[0]
+        return cast(int, self._routes.render(request))
+
+    @app.route("/api/v1/ip", methods=["GET"])
+    def _ip(self, request: Request) -> bytes | Deferred[bytes]:
+        """The node to use for one job. GET assigns the job to it, HEAD does not."""
+        choose = self._fleet.peek if request.method == b"HEAD" else self._fleet.pick
+        query = Query(request.uri)
+        containers = _containers_of(query)
+
+        def answer_among(among: Among | None) -> bytes:
+            return answer(request, {"ip": str(choose(containers, among))})
+
+        return self._among(query, containers, answer_among)
+
+    @app.route("/api/v1/ips", methods=["GET"])
+    def _ips(self, request: Request) -> bytes | Deferred[bytes]:
+        """The best nodes for one job. GET assigns the job to the first of them, HEAD does not."""
+        query = Query(request.uri)
+        containers = _containers_of(query)
+        count = query.whole_number("n", default=DEFAULT_N, most=MAX_N)
+        offset = query.whole_number("offset", default=0, most=MAX_OFFSET)
+
+        def answer_among(among: Among | None) -> bytes:
+            assign = request.method != b"HEAD"
+            best = self._fleet.rank(containers, count, offset, among, assign=assign)
+            return answer(request, [str(address) for address in best])
+
+        return self._among(query, containers, answer_among)
+
+    @app.route("/api/v1/containers", methods=["GET"])
+    def _containers(self, request: Request) -> bytes | Deferred[bytes]:
+        """The containers that run, and on how many nodes that are up, read while they are sent."""
+
+        def chunks() -> Iterator[bytes]:
+            yield b"["
+            separator, following = b"", ""
+            while container := _first_from(self._fleet.running, following):
+                yield separator + msgspec.json.encode(container)
+                separator, following = b",", container.id + "\0"
+            yield b"]"
+
+        return answer_chunks(request, chunks())
+
+    @app.route("/api/v1/resources", methods=["GET"])
+    def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
+        """The resources that nodes reported or, with model_id, whether they support that model."""
+        model = Query(request.uri).text("model_id", longest=MAX_MODEL)
+        if model is None:
+            return self._by_node(request, self._resources.said)
+        surveyed = self._surveyor.survey(model)
+        return surveyed.addCallback(lambda survey: self._by_node(request, survey.answers.get))
+
+    def _by_node(
+        self, request: Request, report_of: Callable[[NodeAddress], msgspec.Raw | None]
+    ) -> bytes | Deferred[bytes]:
+        """Answer with what each node that is up reported, read while it is sent."""
+
+        def chunks() -> Iterator[bytes]:
+            yield b"{"
+            separator = b""
+            for address in self._fleet.addresses:
+                reported = report_of(address) if self._fleet.is_up(address) else None
+                if reported is not None:
+                    yield b"%s%s:%s" % (separator, msgspec.json.encode(str(address)), reported)
+                    separator = b","
+            yield b"}"
+
+        return answer_chunks(request, chunks())
+
+    @app.route("/health", methods=["GET"])
+    def _health(self, request: Request) -> bytes:
+        """Health check: healthy while a node is up and the router is not shutting down."""
+        if getattr(request.site, "closing", False):
+            raise HTTPError(503, "the router is shutting down", RETRY_SOON)
+        states = self._fleet.states
+        if not states.up:
+            raise HTTPError(503, self._fleet.why_none_up(), RETRY_SOON)
+        return answer(request, {"status": "healthy", **asdict(states)})
+
+    @app.route("/openapi.json", methods=["GET"])
+    def _openapi(self, request: Request) -> bytes:
+        """This API in OpenAPI."""
+        return answer_encoded(request, DESCRIPTION)
+
+    def _among(
+        self, query: Query, containers: list[str], answer_among: Callable[[Among | None], bytes]
+    ) -> bytes | Deferred[bytes]:
+        """
+        Answer with the nodes that support the model_id of the query, if it has one.
+
+        Nodes are asked about the model only if one of them runs the containers.
+
+        :param answer_among: is given the nodes that support the model, None without a model_id.
+        """
+        model = query.text("model_id", longest=MAX_MODEL)
+        if model is None or not self._fleet.can(containers):
+            return answer_among(None)
+        surveyed = self._surveyor.survey(model)
+        return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        return answer_failure(request, failure)
+
+
+PATHS = frozenset(rule.rule.encode() for rule in Api.app.url_map.iter_rules())
+"""All paths that have a route."""
+
+
+def _containers_of(query: Query) -> list[str]:
+    """The containers that a request names: at least one, each with a name."""
+    containers = query.texts("container")
+    if not containers:
+        raise BadRequest("No containers specified")
+    if "" in containers:
+        raise BadRequest("No containers specified: container is empty")
+    return containers
+
+
+def _first_from(running: Sequence[RunningContainer], id: str) -> RunningContainer | None:
+    """The first of these sorted containers whose id is not before this one."""
+    at = bisect_left(running, id, key=attrgetter("id"))
+    return running[at] if at < len(running) else None

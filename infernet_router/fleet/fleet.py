@@ -1,0 +1,441 @@
+"""The fleet: every node the router knows, its state, and which of them to use now."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum, auto
+from itertools import chain
+from random import Random
+
+import msgspec
+from attrs import frozen
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.fleet.candidates import Candidate, Candidates, Tier
+from infernet_router.fleet.catalogue import Catalogue, RunningContainer
+from infernet_router.fleet.journal import Cursor, Journal
+from infernet_router.fleet.load import Loads, Weights
+from infernet_router.fleet.view import NodeView, State
+from infernet_router.reports import NodeReport
+
+
+class NoNode(Exception):
+    """No node can do the job; the message says why, in words for the client who asked."""
+
+
+@frozen
+class CameUp:
+    """A node that was not up is up."""
+
+    away: float | None
+    """Seconds since it went down, or None when it had not been down."""
+
+
+@frozen
+class States:
+    """How many nodes are in which state."""
+
+    up: int
+    down: int
+    unknown: int
+
+
+@frozen
+class Among:
+    """Some of the nodes, to pick from."""
+
+    addresses: Sequence[NodeAddress]
+    otherwise: str
+    """Why there is no node, in words, when none of them is a candidate but others are."""
+
+
+class Event(Enum):
+    """What happened to a node."""
+
+    ADDED = auto()
+    REMOVED = auto()
+    RESPELLED = auto()
+    """Its address is written in another way, by which it is called from now on."""
+    UP = auto()
+    DOWN = auto()
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One thing that happened to a node."""
+
+    event: Event
+    address: NodeAddress
+
+
+class _Node(Candidate):
+    """One node, and what is known of it beside its load."""
+
+    __slots__ = (
+        "address",
+        "descriptions",
+        "is_full",
+        "order",
+        "pending",
+        "reason",
+        "reported_at",
+        "since",
+        "state",
+        "weight",
+    )
+
+    def __init__(self, address: NodeAddress, index: int, now: float) -> None:
+        super().__init__(index)
+        self.address = address
+        self.state = State.UNKNOWN
+        self.since = now
+        """When it came into this state."""
+        self.reason = ""
+        """Why it is down, while it is."""
+        self.descriptions: dict[str, str] = {}
+        """While it is up: how it describes its containers, where it does."""
+        self.pending: int | None = None
+        self.reported_at: float | None = None
+        self.is_full = False
+        self.order = Tier.NORMAL
+        """The tier that an operator ordered for it."""
+        self.weight = 1.0
+
+
+class Fleet:
+    """
+    The nodes, each unknown until its first poll is back, then up or down.
+
+    :param seconds: tells the time, in seconds, and never goes back.
+    :param random: chooses whom to compare, and breaks ties.
+    :param weights: what jobs cost.
+    :param max_utilization: a node is full while its utilization is over this share; no node is by
+        default.
+    """
+
+    def __init__(
+        self,
+        seconds: Callable[[], float],
+        random: Random,
+        weights: Weights | None = None,
+        max_utilization: float = 1.0,
+    ) -> None:
+        self._seconds = seconds
+        self._random = random
+        self._weights = weights or Weights()
+        self._max_utilization = max_utilization
+        self._loads = Loads()
+        self._nodes: dict[NodeAddress, _Node] = {}
+        self._by_index: list[_Node | None] = []
+        self._candidates = Candidates(self._by_index, random)
+        self._catalogue = Catalogue(self._candidates.counts)
+        self._up = 0
+        """How many nodes are up."""
+        self._down: dict[_Node, None] = {}
+        """The nodes that are down, the longest first."""
+        self._page_order = random.getrandbits(32)
+        """Orders nodes that cost the same: by chance, but equally for all pages of a list."""
+        self._changes = Journal[Change]()
+        self._assignments = Journal[NodeAddress]()
+
+    def replace(self, addresses: Iterable[NodeAddress]) -> None:
+        """Make these the nodes: what is known of one that stays is kept."""
+        nodes: dict[NodeAddress, _Node] = {}
+        for address in addresses:
+            node = self._nodes.get(address) or nodes.get(address) or self._add(address)
+            nodes[address] = node
+            if node.address.text != address.text:
+                node.address = address
+                self._changes.write(Change(Event.RESPELLED, address))
+        for address in self._nodes.keys() - nodes.keys():
+            self._remove(self._nodes[address])
+        self._nodes = nodes
+
+    def observed(
+        self, address: NodeAddress, report: NodeReport, at: float | None = None
+    ) -> CameUp | None:
+        """
+        A poll brought this report: the node is up. Says so when it was not up before.
+
+        :param at: when the node made it, on the fleet's clock; now by default. A report that is
+            older than the last one changes nothing.
+        """
+        node, now = self._nodes.get(address), self._seconds()
+        at = now if at is None else at
+        if node is None or (node.reported_at is not None and at < node.reported_at):
+            return None
+        came_up = None
+        if node.state is not State.UP:
+            came_up = CameUp(away=now - node.since if node.state is State.DOWN else None)
+            self._set_state(node, State.UP)
+        containers = {container.id: container.external for container in report.containers}
+        if containers != node.containers:
+            self._run(node, containers)
+        texts = {c.id: c.description for c in report.containers if c.description}
+        if texts != node.descriptions:
+            node.descriptions = self._catalogue.describe(node.descriptions, texts)
+        node.pending = sum(report.pending.values())
+        node.reported_at = at
+        self._loads.reported(node.index, at, self._weights.of_pending(report.pending))
+        return came_up
+
+    def missed(self, address: NodeAddress, reason: str) -> bool:
+        """A poll brought no report: the node is down. True when it was not down before."""
+        node = self._nodes.get(address)
+        if node is None:
+            return False
+        node.reason = reason
+        if node.state is State.DOWN:
+            return False
+        self._set_state(node, State.DOWN)
+        self._loads.lost(node.index)
+        self._run_nothing(node)
+        return True
+
+    def utilized(self, address: NodeAddress, share: float | None) -> bool | None:
+        """
+        A node's utilization is this, or is not known: the node is full, or it is not.
+
+        It stays full while it is down: when it comes back, nothing newer is known of it.
+
+        :return: whether it is full now, if that is a change; None if it is none.
+        """
+        node = self._nodes.get(address)
+        is_full = share is not None and share > self._max_utilization
+        if node is None or node.is_full == is_full:
+            return None
+        node.is_full = is_full
+        self._set_tier(node)
+        return is_full
+
+    def order(self, address: NodeAddress, tier: Tier = Tier.NORMAL, weight: float = 1.0) -> bool:
+        """
+        An operator's order for a node, in place of the last one; False if there is no such node.
+
+        :param tier: the best tier in which it may be.
+        :param weight: it gets that many times the share of an ordinary node.
+        """
+        node = self._nodes.get(address)
+        if node is None:
+            return False
+        node.order, node.weight = tier, weight
+        self._loads.set_weight(node.index, weight)
+        self._set_tier(node)
+        return True
+
+    def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+        """
+        The best node for a job that needs all these containers; the job is counted as assigned.
+
+        :param among: nodes to choose from, if not from all.
+        :raises NoNode: when there is none.
+        """
+        asked, now = tuple(dict.fromkeys(containers)), self._seconds()
+        weight = self._weights.of_job(asked)
+        return self._assign(self._best(asked, now, weight, among), now, weight)
+
+    def peek(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+        """A node that `pick` might choose now; nothing is counted. Raises as `pick` does."""
+        asked = tuple(dict.fromkeys(containers))
+        index = self._best(asked, self._seconds(), self._weights.of_job(asked), among)
+        return self._address(index)
+
+    def rank(
+        self,
+        containers: Iterable[str],
+        count: int,
+        offset: int = 0,
+        among: Among | None = None,
+        *,
+        assign: bool = True,
+    ) -> list[NodeAddress]:
+        """
+        The best nodes for a job that needs all these containers, best first, and tier by tier;
+        none if there is none.
+
+        All candidates are compared, not a sample of them: that takes some milliseconds for 10,000.
+
+        :param count: how many at most.
+        :param offset: how many better ones to leave out.
+        :param assign: whether the job is counted as assigned to the first.
+        """
+        asked, now = tuple(dict.fromkeys(containers)), self._seconds()
+        weight = self._weights.of_job(asked)
+        some = None if among is None else map(self._nodes.get, among.addresses)
+        tiers = self._candidates.serving(asked, some)
+        if not count or offset >= sum(map(len, tiers)):
+            return []
+        wanted = offset + count
+        best: list[int] = []
+        for tier in tiers:
+            if len(best) < wanted:
+                best += self._loads.cheapest_first(
+                    tier, now, weight, wanted - len(best), self._page_order
+                )
+        del best[:offset]
+        if assign:
+            self._assign(best[0], now, weight)
+        return [self._address(index) for index in best]
+
+    def can(self, containers: Iterable[str]) -> bool:
+        """Whether any node can do a job that needs all these containers."""
+        return any(self._candidates.serving(tuple(dict.fromkeys(containers))))
+
+    def view(self, address: NodeAddress) -> NodeView | None:
+        """A node as it is now; None if there is no such node."""
+        node = self._nodes.get(address)
+        return None if node is None else self._view(node, self._seconds())
+
+    def views(self) -> Iterator[NodeView]:
+        """
+        Every node, as it is when it is looked at.
+
+        A node that is removed before its turn is left out, and one that is added may be.
+        """
+        for address in self.addresses:
+            if (view := self.view(address)) is not None:
+                yield view
+
+    def follow_changes(self) -> Cursor[Change]:
+        """
+        Read what happens to nodes from now on.
+
+        It begins with how things are now: every node was added, and those that are up came up.
+        """
+        added = (Change(Event.ADDED, address) for address in self.addresses)
+        up = (Change(Event.UP, address) for address in self.up)
+        return self._changes.follow(chain(added, up))
+
+    def follow_assignments(self) -> Cursor[NodeAddress]:
+        """Read which nodes jobs are handed to from now on, once for each job."""
+        return self._assignments.follow()
+
+    def why_none_up(self) -> str:
+        """Why no node is up, when none is."""
+        if not self._nodes:
+            return "no node is known"
+        states = self.states
+        if states.unknown:
+            return "the first polls are not back yet"
+        example = next(iter(self._down))
+        more = f"; {states.down - 1} more" if states.down > 1 else ""
+        return f"no node is up; {example.address} is down: {example.reason}{more}"
+
+    @property
+    def running(self) -> tuple[RunningContainer, ...]:
+        """Every container that an up node runs, sorted by id."""
+        return self._catalogue.running
+
+    @property
+    def addresses(self) -> tuple[NodeAddress, ...]:
+        """The addresses of all nodes, as they are written now."""
+        return tuple(node.address for node in self._nodes.values())
+
+    @property
+    def up(self) -> list[NodeAddress]:
+        """The nodes that are up."""
+        return [node.address for node in self._nodes.values() if node.state is State.UP]
+
+    def is_up(self, address: NodeAddress) -> bool:
+        """Whether a node is up; no, if there is no such node."""
+        node = self._nodes.get(address)
+        return node is not None and node.state is State.UP
+
+    @property
+    def states(self) -> States:
+        """How many nodes are in which state."""
+        down = len(self._down)
+        return States(up=self._up, down=down, unknown=len(self._nodes) - self._up - down)
+
+    def _add(self, address: NodeAddress) -> _Node:
+        """A node that nothing is known of."""
+        node = _Node(address, self._loads.add(), self._seconds())
+        if node.index == len(self._by_index):
+            self._by_index.append(node)
+        else:
+            self._by_index[node.index] = node
+        self._changes.write(Change(Event.ADDED, address))
+        return node
+
+    def _address(self, index: int) -> NodeAddress:
+        """The address of the node whose load has this index."""
+        node = self._by_index[index]
+        assert node is not None
+        return node.address
+
+    def _remove(self, node: _Node) -> None:
+        """Forget a node."""
+        self._run_nothing(node)
+        self._up -= node.state is State.UP
+        self._down.pop(node, None)
+        self._loads.remove(node.index)
+        self._by_index[node.index] = None
+        self._changes.write(Change(Event.REMOVED, node.address))
+
+    def _set_state(self, node: _Node, state: State) -> None:
+        """A node is up, or down, from now on."""
+        is_up = state is State.UP
+        self._up += is_up - (node.state is State.UP)
+        if is_up:
+            self._down.pop(node, None)
+        else:
+            self._down[node] = None
+        node.state, node.since = state, self._seconds()
+        self._changes.write(Change(Event.UP if is_up else Event.DOWN, node.address))
+
+    def _run(self, node: _Node, containers: dict[str, bool]) -> None:
+        """A node runs these containers from now on."""
+        self._candidates.set_containers(node, containers)
+        self._catalogue.changed()
+
+    def _run_nothing(self, node: _Node) -> None:
+        """A node runs no container any more, or that is not known."""
+        self._run(node, {})
+        node.descriptions = self._catalogue.describe(node.descriptions, {})
+
+    def _set_tier(self, node: _Node) -> None:
+        """A node is in the worse of the tier that was ordered and that of its utilization."""
+        self._candidates.set_tier(node, max(node.order, Tier.FULL if node.is_full else Tier.NORMAL))
+
+    def _best(self, asked: tuple[str, ...], now: float, weight: float, among: Among | None) -> int:
+        """Of a sample of the candidates, the index of the one where the job costs least."""
+        candidates = self._candidates.of(asked)
+        sample: Sequence[int] = candidates.sample(self._random) if candidates else ()
+        if not sample:
+            raise NoNode(self._why_none(asked))
+        if among is not None:
+            sample = self._candidates.sample_of(asked, among.addresses, self._nodes.get)
+            if not sample:
+                raise NoNode(among.otherwise)
+        return self._loads.cheapest(sample, now, weight, self._random)
+
+    def _assign(self, index: int, now: float, weight: float) -> NodeAddress:
+        """A job of this weight is handed to a node; gives its address."""
+        self._loads.assign(index, now, weight)
+        address = self._address(index)
+        self._assignments.write(address)
+        return address
+
+    def _why_none(self, asked: tuple[str, ...]) -> str:
+        """Why no node is a candidate for these containers."""
+        states = self.states
+        if not states.up:
+            return self.why_none_up()
+        why = self._candidates.why_none(asked)
+        if states.unknown:
+            why += f"; the first polls of {states.unknown} more are not back"
+        return why
+
+    def _view(self, node: _Node, now: float) -> NodeView:
+        return NodeView(
+            address=node.address,
+            state=node.state,
+            since=node.since,
+            reason=node.reason if node.state is State.DOWN else "",
+            containers=node.containers,
+            pending=node.pending,
+            report_age=None if node.reported_at is None else now - node.reported_at,
+            jobs=self._loads.jobs(node.index, now),
+            assigned=self._loads.assigned(node.index),
+            rate=self._loads.rate(node.index),
+            doubt=self._loads.doubt(node.index),
+            tier=node.tier,
+            weight=node.weight,
+        )

@@ -1,0 +1,1 @@
+"""Nodes: asks them what they run and how busy they are."""

@@ -1,0 +1,244 @@
+"""Which nodes support a model: asked of them when a client wants to know, and remembered."""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain
+from math import inf
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.fleet.fleet import Among, Fleet
+from infernet_router.nodes.asking import Asker, NoAnswer, ask
+from infernet_router.nodes.rounds import Throttle
+from infernet_router.quoting import quoted
+
+_PATIENCE = 2.0
+"""Seconds after which a survey is settled: infernet-client gives up after 3 on the whole answer,
+which a busy router needs some of."""
+
+_TIMEOUT = 10.0
+"""Seconds a node has for its answer; one that comes later than a client waits is for the next."""
+
+_FRESH = 60.0
+"""Seconds for which a survey answers for its model; for as long again while another is made."""
+
+_A_MINUTE = 50
+"""Surveys that are begun in a minute, at most: a node answers 60 such questions."""
+
+_MAX_BODY = 16 * 1024
+"""The longest answer of a node that is read, in bytes; a container needs about 30."""
+
+_MAX_ERROR = 500
+"""Characters of what a container says is wrong that are passed on."""
+
+_MAX_KEPT = 16 * 1024 * 1024
+"""The most that is kept of surveys that nobody waits for, in bytes."""
+
+_OVERHEAD = 200
+"""About what it costs to keep an answer, in bytes, beside the answer."""
+
+
+class CannotSurvey(Exception):
+    """The nodes cannot be asked about a model now; the message says why."""
+
+
+class _Support(msgspec.Struct, omit_defaults=True):
+    """What a container says of a model."""
+
+    supported: bool
+    error: str | None = None
+
+
+_decoder = msgspec.json.Decoder(dict[str, _Support])
+
+
+class Survey:
+    """
+    What the nodes say of one model, as far as they have answered.
+
+    :param began: when, in seconds.
+    :param nodes: those that are asked.
+    """
+
+    def __init__(self, model: str, began: float, nodes: Sequence[NodeAddress]) -> None:
+        self.model = model
+        self.began = began
+        self.unasked = list(reversed(nodes))
+        """The nodes that were not asked yet, the next one last."""
+        self.asked = 0
+        """How many nodes are being asked."""
+        self.answers: dict[NodeAddress, msgspec.Raw] = {}
+        """By node, an object in JSON: by container, whether it supports the model."""
+        self.size = 0
+        """About how many bytes it takes to keep it."""
+        self.deadline: IDelayedCall | None = None
+        """When it is settled at the latest, while it is not."""
+        self._count = len(nodes)
+        self._supporting: dict[str, list[NodeAddress]] = {}
+        self._waiting: set[Deferred[Survey]] = set()
+
+    def among(self, containers: Sequence[str]) -> Among:
+        """The nodes that support the model in one of these containers."""
+        found = [self._supporting[id] for id in containers if id in self._supporting]
+        addresses: Sequence[NodeAddress] = (
+            found[0] if len(found) == 1 else list(dict.fromkeys(chain(*found)))
+        )
+        silent = self._count - len(self.answers)
+        return Among(
+            addresses,
+            f"no up node is known to support the model {quoted(self.model)}"
+            f" in {' or '.join(map(quoted, containers))}"
+            + (f"; {silent} of {self._count} did not say" if silent else ""),
+        )
+
+    def add(self, address: NodeAddress, body: bytes) -> None:
+        """
+        A node answered this.
+
+        :raises NoAnswer: when that is no answer.
+        """
+        answer = _decode(body)
+        for container, support in answer.items():
+            if support.error is not None:
+                support.error = support.error[:_MAX_ERROR]
+            if support.supported:
+                self._supporting.setdefault(container, []).append(address)
+        self.answers[address] = msgspec.Raw(msgspec.json.encode(answer))
+        self.size += len(self.answers[address]) + _OVERHEAD * (1 + len(answer))
+
+    def wait(self) -> "Deferred[Survey]":
+        """Fires with this when it is settled."""
+        if self.deadline is None:
+            return succeed(self)
+        settled: Deferred[Survey] = Deferred(self._waiting.discard)
+        self._waiting.add(settled)
+        return settled
+
+    def settle(self) -> None:
+        """Keep nobody waiting any longer; answers may still be added."""
+        if self.deadline is not None and self.deadline.active():
+            self.deadline.cancel()
+        self.deadline = None
+        while self._waiting:
+            self._waiting.pop().callback(self)
+
+
+class Surveyor(Service):
+    """
+    Asks the nodes that are up about a model when a client does, and remembers what they say.
+
+    A survey is settled when every node has answered, or after 2 seconds; what comes later is
+    added. It answers for its model for a minute, and for another one while the next is made, so
+    that clients of a model that is in use do not wait. A node that comes up is asked in the next.
+
+    Nodes are asked for all surveys in turn, so that none of them waits for another's end.
+
+    :param http: treq's HTTPClient, or a StubTreq.
+    :param at_once: the most nodes that are asked at the same time.
+    """
+
+    def __init__(
+        self, fleet: Fleet, http: Asker, clock: IReactorTime, *, at_once: int = 64
+    ) -> None:
+        self._fleet = fleet
+        self._http = http
+        self._clock = clock
+        self._throttle = Throttle(clock, self._ask_next, at_once=at_once)
+        self._unsettled: dict[str, Survey] = {}
+        self._settled: dict[str, Survey] = {}
+        """By model, those that were used last at the end."""
+        self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
+        """When the last surveys were begun."""
+
+    def stopService(self) -> Deferred[Any]:
+        """Ask nothing more; who waits for a survey gets what is known by now."""
+        super().stopService()
+        stopped = self._throttle.stop()
+        for survey in tuple(self._unsettled.values()):
+            self._settle(survey)
+        return stopped
+
+    def survey(self, model: str) -> Deferred[Survey]:
+        """
+        What the nodes say of a model; fires within 2 seconds.
+
+        :raises CannotSurvey: at once, when the nodes cannot be asked.
+        """
+        now = self._clock.seconds()
+        settled = self._settled.pop(model, None)
+        if settled is not None and now - settled.began <= 2 * _FRESH:
+            self._settled[model] = settled
+            if now - settled.began > _FRESH and model not in self._unsettled:
+                with suppress(CannotSurvey):
+                    self._begin(model, now)
+            return succeed(settled)
+        return (self._unsettled.get(model) or self._begin(model, now)).wait()
+
+    def _begin(self, model: str, now: float) -> Survey:
+        """Begin to ask the nodes that are up."""
+        if not self.running:
+            raise CannotSurvey("the router is shutting down")
+        if now - self._begun[0] < 60.0:
+            raise CannotSurvey("nodes are asked about too many models")
+        self._begun.append(now)
+        survey = self._unsettled[model] = Survey(model, now, self._fleet.up)
+        survey.deadline = self._clock.callLater(_PATIENCE, self._settle, survey)
+        if survey.unasked:
+            self._throttle.put(survey, now)
+            self._throttle.ask_due()
+        else:
+            self._settle(survey)
+        return survey
+
+    def _ask_next(self, survey: Survey, now: float) -> Deferred[Any]:
+        """Ask the next node of a survey, which then waits for its turn to ask another."""
+        address = survey.unasked.pop()
+        if survey.unasked:
+            self._throttle.put(survey, now)
+        survey.asked += 1
+        url = f"{address.url}/resources?model_id={quote(survey.model, safe='')}"
+        asked: Deferred[Any] = ask(self._http, url, self._clock, _TIMEOUT, _MAX_BODY)
+        asked.addCallback(partial(survey.add, address))
+        asked.addErrback(lambda failure: failure.trap(NoAnswer) and None)
+        return asked.addBoth(self._asked, survey)
+
+    def _asked(self, result: object, survey: Survey) -> object:
+        """A node was asked: end its survey, if it was the last node, or it takes too long."""
+        survey.asked -= 1
+        if not self.running or self._clock.seconds() - survey.began > _FRESH:
+            self._throttle.drop(survey)
+            survey.unasked.clear()
+        if not survey.asked and not survey.unasked and survey.deadline is not None:
+            self._settle(survey)
+        return result
+
+    def _settle(self, survey: Survey) -> None:
+        """Let nobody wait for a survey any longer. It is remembered if there is anything in it."""
+        del self._unsettled[survey.model]
+        if survey.answers:
+            self._settled.pop(survey.model, None)
+            self._settled[survey.model] = survey
+        size = sum(kept.size for kept in self._settled.values())
+        while size > _MAX_KEPT and len(self._settled) > 1:
+            size -= self._settled.pop(next(iter(self._settled))).size
+        survey.settle()
+
+
+def _decode(body: bytes) -> dict[str, _Support]:
+    """
+    An answer to GET /resources?model_id=….
+
+    :raises NoAnswer: when it is malformed.
+    """
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise NoAnswer("it does not say whether it supports a model") from None

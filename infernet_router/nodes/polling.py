@@ -1,0 +1,190 @@
+"""The poller: asks every node for a report, each when it is due."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.fleet.fleet import Fleet
+from infernet_router.nodes.asking import KEEP_ALIVE, Asker, NoAnswer, ask
+from infernet_router.nodes.rounds import TICK, Rounds, Turn
+from infernet_router.quoting import quoted
+from infernet_router.reports import BadReport, NodeReport, decode_report
+
+MAX_POLLS = 500
+"""Polls a second at most, unless it is said otherwise."""
+
+_SHORTEST_TICK = 0.005
+"""Seconds between two looks for due nodes in a large fleet: the polls of one tick delay clients."""
+
+_FIRST_RETRY = 1.0
+"""Seconds until a node that just went down is asked again; doubled each time it fails again."""
+
+_STALE_AFTER = 3
+"""Intervals for which the last report of a node that says it is asked too often stays good."""
+
+_SHORTEST = 0.1
+"""The least part of an interval between two polls of a node, to get back into its phase."""
+
+_LISTED = 10
+"""Containers of a node that are named in the log."""
+
+log = Logger()
+
+
+class _Turn(Turn):
+    """When one node is polled, and how it went before."""
+
+    __slots__ = ("asked", "failures", "phase", "reported")
+
+    def __init__(self, address: NodeAddress) -> None:
+        super().__init__(address)
+        self.phase = 0.0
+        """Its next turn, or its last while it is polled or retried; all are intervals apart."""
+        self.asked = 0.0
+        """When it was polled last."""
+        self.failures = 0
+        """Polls that failed since its last report."""
+        self.reported: float | None = None
+        """When the poll that brought its last report was sent."""
+
+
+class Poller(Rounds[_Turn]):
+    """
+    Keeps a fleet up to date: every node is polled once an interval, the turns spread over it.
+
+    A new node is polled at once. A node that fails is polled again after a second, then two, four,
+    … and once that is an interval, in turn again: many that fail at once are soon spread again.
+
+    A fleet with more nodes than can be polled in an interval has a longer one. The nodes that it
+    matters most to know about are urgent there: new ones, those that failed, and those that jobs
+    were handed to, once an interval of the usual length has passed since their last poll. Urgent
+    nodes get at most half of the polls, so that no node waits for more than twice the interval.
+
+    :param http: treq's HTTPClient, or a StubTreq.
+    :param interval: seconds from one poll of a node to its next, at least.
+    :param timeout: seconds a node has for its whole answer.
+    :param max_polls: the most polls in a second.
+    :param at_once: the most nodes that are polled at the same time.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        http: Asker,
+        clock: IReactorTime,
+        *,
+        interval: float = 3.0,
+        timeout: float = 3.0,
+        max_polls: int = MAX_POLLS,
+        at_once: int = 1000,
+    ) -> None:
+        super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
+        self._http = http
+        self._timeout = timeout
+
+    def startService(self) -> None:
+        self._assignments = self._fleet.follow_assignments()
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        self._assignments.close()
+        return super().stopService()
+
+    def new_turn(self, address: NodeAddress) -> _Turn:
+        return _Turn(address)
+
+    def added(self, turns: list[_Turn], now: float) -> None:
+        """Poll new nodes at once, and spread their phases over an interval."""
+        for place, turn in enumerate(turns):
+            turn.phase = now + self.interval * place / len(turns)
+            self.throttle.put(turn, now, urgent=True)
+
+    def ticked(self, now: float) -> None:
+        """In a large fleet, make nodes that jobs were handed to urgent."""
+        even = self._least_interval / max(1, len(self._turns))
+        self._loop.interval = min(max(even, _SHORTEST_TICK), TICK)
+        assigned = self._assignments.read()
+        for address in set(assigned) if self._is_large else ():
+            turn = self.turn_of(address)
+            if turn is not None and self.throttle.can_hurry(turn):
+                self.throttle.put(turn, turn.asked + self._least_interval, urgent=True)
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether there are more nodes than can be polled in an interval of the usual length."""
+        return self.interval > self._least_interval
+
+    def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
+        """Poll one node. Whatever comes of it, it gets its next turn."""
+        turn.asked = now
+        poll: Deferred[Any] = ask(
+            self._http,
+            f"{turn.address.url}/info",
+            self._clock,
+            self._timeout,
+            keep=self.interval < KEEP_ALIVE,
+        ).addCallback(decode_report)
+        poll.addCallbacks(
+            self._answered, self._failed, callbackArgs=(turn, now), errbackArgs=(turn, now)
+        )
+        return poll.addBoth(self._schedule, turn)
+
+    def _schedule(self, result: object, turn: _Turn) -> object:
+        """Arrange the next turn of a node that was polled."""
+        if not self.is_known(turn):
+            return result
+        now = self._clock.seconds()
+        retry = _FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20)
+        if turn.failures and (self._is_large or retry < self._least_interval):
+            self.throttle.put(turn, now + min(retry, self.interval), urgent=True)
+        elif self._is_large:
+            self.throttle.put(turn, turn.asked + self.interval)
+        else:
+            last = now if turn.failures else turn.asked
+            wait = (turn.phase - last) % self._least_interval
+            again = self._least_interval if wait < _SHORTEST * self._least_interval else 0
+            turn.phase = last + wait + again
+            self.throttle.put(turn, turn.phase)
+        return result
+
+    def _is_good(self, turn: _Turn, now: float) -> bool:
+        """Whether a node's last report still counts though it refuses to give another just now."""
+        return (
+            not turn.failures
+            and turn.reported is not None
+            and now - turn.reported <= _STALE_AFTER * self.interval
+        )
+
+    def _answered(self, report: NodeReport, turn: _Turn, asked: float) -> None:
+        came_up = self._fleet.observed(turn.address, report)
+        turn.reported = asked
+        turn.failures = 0
+        if came_up is not None:
+            log.info(
+                "{address} is {state}: version {version}, containers {containers}",
+                address=turn.address,
+                state="up" if came_up.away is None else f"back after {came_up.away:.1f} s",
+                version=quoted(report.version),
+                containers=_listed(report),
+            )
+
+    def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
+        failure.trap(NoAnswer, BadReport)
+        if not self.running or (
+            getattr(failure.value, "status", None) == 429 and self._is_good(turn, asked)
+        ):
+            return
+        turn.failures += 1
+        if self._fleet.missed(turn.address, str(failure.value)):
+            log.warn("{address} is down: {reason}", address=turn.address, reason=failure.value)
+
+
+def _listed(report: NodeReport) -> str:
+    """The containers of a report, for the log."""
+    ids = [quoted(container.id) for container in report.containers]
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+    return (", ".join(ids[:_LISTED]) or "none") + more

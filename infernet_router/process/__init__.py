@@ -1,0 +1,1 @@
+"""The process: its descriptors, garbage collection and signals."""

@@ -1,0 +1,166 @@
+"""Listens for clients, limits their connections, and shuts down gracefully."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.application.strports import service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from infernet_router.quoting import quoted
+from infernet_router.serving.channel import Channel, ChannelSite
+from infernet_router.serving.listening import LoggedEndpoint
+
+_LINGER = 0.1
+"""Seconds after a shutdown begins in which new requests are still answered."""
+
+_GRACE = 0.7
+"""Seconds after these in which requests in flight are still answered."""
+
+_MAX_RESERVED = 100
+"""The most connections reserved for answering 503, each for a few seconds."""
+
+_ROOM = 0.9
+"""Share of the limit to fall back to before a full site is logged again."""
+
+log = Logger()
+
+
+class CannotServe(Exception):
+    """The router cannot listen on an endpoint; the message says which and why."""
+
+
+class _Closed(Protocol):
+    """A connection that is aborted as soon as it is made."""
+
+    transport: ITCPTransport
+
+    def connectionMade(self) -> None:
+        self.transport.abortConnection()
+
+
+class ClosableSite(Site, ChannelSite):
+    """
+    A site with a limit of connections, which can be closed gracefully.
+
+    One connection in ten, but at most 100, is reserved for answering 503 when the rest are in use.
+    When all are in use, new connections are aborted.
+
+    :param clock: times the connections and the shutdown.
+    :param most_connections: the limit, with those reserved for answering 503.
+    """
+
+    protocol = Channel  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(self, resource: Resource, clock: IReactorTime, most_connections: int) -> None:
+        super().__init__(resource, reactor=clock)
+        self.timeOut = None  # channels have timeouts of their own
+        self.closing = False
+        self._most = most_connections
+        self._most_served = most_connections - min(most_connections // 10, _MAX_RESERVED)
+        self._full = False
+        self._channels: set[Channel] = set()
+        self._emptied: Deferred[None] = Deferred()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer only HTTP/1.1 to TLS clients: channels do not speak HTTP/2."""
+        return [b"http/1.1"]
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A channel, or a protocol that aborts a connection for which there is no room."""
+        return _Closed() if len(self._channels) >= self._most else super().buildProtocol(addr)
+
+    def log(self, request: Request) -> None:
+        """Write no access log, which would take a tenth of the time of a request."""
+
+    def opened(self, channel: Channel) -> bool:
+        """A client connected; returns whether it is over the limit, to be answered 503."""
+        self._channels.add(channel)
+        if len(self._channels) <= self._most_served:
+            return False
+        if not self._full:
+            self._full = True
+            log.warn("{most} clients are connected: others are refused", most=self._most_served)
+        return True
+
+    def lost(self, channel: Channel) -> None:
+        """The connection of a client ended."""
+        self._channels.discard(channel)
+        if self._full and len(self._channels) <= self._most_served * _ROOM:
+            self._full = False
+            log.info("fewer clients are connected: all are served")
+        if self.closing and not self._channels:
+            self._emptied.callback(None)
+
+    async def close(self) -> None:
+        """
+        End all connections: idle ones soon, others when their requests are answered.
+
+        Requests that arrive within the first tenth of a second are answered too. Connections that
+        are still open after 0.8 seconds are aborted.
+        """
+        self.closing = True
+        if not self._channels:
+            return
+        self._emptied.addTimeout(_LINGER + _GRACE, self.reactor, lambda *_: None)
+        for channel in self._channels:
+            if channel.requests:
+                channel.persistent = False
+        await deferLater(self.reactor, _LINGER)
+        for channel in tuple(self._channels):
+            if not channel.requests:
+                channel.loseConnection()
+        await self._emptied
+        for channel in self._channels:
+            channel.transport.abortConnection()
+
+
+class Server(MultiService):
+    """
+    Serves a site on endpoints. Stopping it waits for the requests in flight.
+
+    :param endpoints: Twisted server endpoint descriptions, such as `tcp:4000`.
+    :raises CannotServe: when one of them is malformed.
+    """
+
+    def __init__(self, site: ClosableSite, endpoints: Iterable[str], reactor: Any) -> None:
+        super().__init__()
+        self._site = site
+        self._endpoints = tuple(endpoints)
+        for endpoint in self._endpoints:
+            try:
+                listener = service(endpoint, site, reactor)
+            except Exception as error:  # each kind of endpoint raises exceptions of its own
+                unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
+                why = "systemd passed no such socket" if unknown else error
+                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+            listener.endpoint = LoggedEndpoint(listener.endpoint)
+            self.addService(listener)
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen on all endpoints.
+
+        :raises CannotServe: when that fails for one of them.
+        """
+        for endpoint, listener in zip(self._endpoints, self, strict=True):
+            try:
+                listener.privilegedStartService()
+            except Exception as error:  # each kind of endpoint raises exceptions of its own
+                cause = error.socketError if isinstance(error, CannotListenError) else error
+                why = getattr(cause, "strerror", None) or cause
+                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, and close the site."""
+        stopped: Deferred[Any] = super().stopService()
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._site.close()))

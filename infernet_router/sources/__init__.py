@@ -1,0 +1,1 @@
+"""Sources: where the addresses of nodes come from."""

@@ -1,0 +1,131 @@
+"""Tests of infernet_router.fleet.candidates."""
+
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.fleet.candidates import Candidate, Candidates, Tier
+
+
+class CandidatesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.nodes: list[Candidate] = []
+        self.candidates = Candidates(self.nodes, Random(1))
+
+    def add(self, count: int = 1, tier: Tier = Tier.NORMAL, **containers: bool) -> None:
+        """Add nodes that run these containers, which are external or not."""
+        for _ in range(count):
+            node = Candidate(len(self.nodes))
+            self.nodes.append(node)
+            self.candidates.set_tier(node, tier)
+            self.candidates.set_containers(node, containers)
+
+    def serving(self, *asked: str) -> list[set[int]]:
+        """The candidates that get jobs, by tier."""
+        return [set(tier) for tier in self.candidates.serving(asked) if tier]
+
+    def sample(self, *asked: str) -> set[int]:
+        """All nodes that are in any of many samples."""
+        group = self.candidates.of(asked)
+        assert group is not None
+        return {index for _ in range(200) for index in group.sample(Random(_))}
+
+    def test_one(self) -> None:
+        """For one container, a candidate is a node where it is external."""
+        self.add(llm=True)
+        self.add(llm=False)
+        self.assertEqual(self.serving("llm"), [{0}])
+        self.assertEqual(self.serving("prover"), [])
+
+    def test_several(self) -> None:
+        """For several, it is a node that runs all, and where one is external."""
+        self.add(llm=True, prover=False)
+        self.add(llm=False, prover=False)
+        self.add(llm=True)
+        self.add(llm=False, prover=True)
+        for asked in (("llm", "prover"), ("prover", "llm")):
+            self.assertEqual(self.serving(*asked), [{0, 3}])
+        self.assertEqual(self.serving("llm", "x"), [])
+
+    def test_changes(self) -> None:
+        """Nodes become candidates, and cease to be, as what they run changes."""
+        self.add(3, llm=True, prover=True)
+        self.assertEqual(self.serving("llm", "prover"), [{0, 1, 2}])
+        self.candidates.set_containers(self.nodes[0], {"llm": True})
+        self.candidates.set_containers(self.nodes[1], {})
+        self.assertEqual(self.serving("llm", "prover"), [{2}])
+        self.assertEqual(self.serving("llm"), [{0, 2}])
+        self.candidates.set_containers(self.nodes[1], {"llm": False, "prover": True})
+        self.assertEqual(self.serving("llm", "prover"), [{1, 2}])
+        self.assertEqual(self.serving("llm"), [{0, 2}])
+
+    def test_tiers(self) -> None:
+        """Candidates are sampled from the best tier that has any; drained ones never."""
+        self.add(llm=True)
+        self.add(tier=Tier.FULL, llm=True)
+        self.add(tier=Tier.DRAINED, llm=True)
+        self.assertEqual(self.serving("llm"), [{0}, {1}])
+        self.assertEqual(self.sample("llm"), {0})
+        self.candidates.set_tier(self.nodes[0], Tier.DRAINED)
+        self.assertEqual(self.sample("llm"), {1})
+        self.candidates.set_tier(self.nodes[1], Tier.DRAINED)
+        self.assertEqual(self.sample("llm"), set())
+        self.candidates.set_tier(self.nodes[2], Tier.NORMAL)
+        self.assertEqual(self.sample("llm"), {2})
+
+    def test_counts(self) -> None:
+        """Every node that runs a container counts, whatever its tier."""
+        self.add(llm=True, prover=False)
+        self.add(tier=Tier.DRAINED, llm=False)
+        self.assertEqual(self.candidates.counts(), Counter(llm=2, prover=1))
+
+    def test_why_none(self) -> None:
+        """Without a candidate, the reason names what is missing."""
+        self.add(tier=Tier.DRAINED, llm=True)
+        self.add(prover=False)
+        for asked, why in (
+            (("llm", "x", "y"), "no up node runs 'x' or 'y'"),
+            (("prover",), "no up node takes jobs for 'prover', which is not external"),
+            (("llm",), "every up node that runs 'llm' is drained"),
+            (
+                ("llm", "prover"),
+                "no single up node runs all of 'llm', 'prover' and takes jobs for one of them",
+            ),
+        ):
+            self.assertEqual(self.candidates.why_none(asked), why)
+
+    def test_fair(self) -> None:
+        """Of many candidates, each is as likely to be compared as another."""
+        self.add(100, llm=True)
+        group = self.candidates.of(("llm",))
+        assert group is not None
+        random = Random(7)
+        seen = Counter(index for _ in range(20_000) for index in group.sample(random))
+        self.assertEqual(set(seen), set(range(100)))
+        self.assertGreater(min(seen.values()), 2600)
+        self.assertLess(max(seen.values()), 3400)
+
+    def sample_of(self, indices: Iterable[int]) -> set[int]:
+        """All nodes that are in any of many samples of these nodes."""
+        found = (
+            self.candidates.sample_of(("llm",), tuple(indices), self.nodes.__getitem__)
+            for _ in range(200)
+        )
+        return {index for sample in found for index in sample}
+
+    def test_some(self) -> None:
+        """Among some nodes, the candidates of the best tier that is found are compared."""
+        self.add(1000, tier=Tier.FULL, llm=True)
+        self.add(10, llm=True)
+        self.add(10, prover=True)
+        self.assertEqual(self.sample_of([3, 1001, 1015]), {1001})
+        self.assertEqual(self.sample_of([3, 1015]), {3})
+        self.assertEqual(self.sample_of([1015]), set())
+        self.assertEqual(self.sample_of(range(900, 1010)), set(range(1000, 1010)))
+        self.assertTrue(self.sample_of(range(1000)) <= set(range(1000)))
+        self.assertEqual(
+            self.candidates.serving(("llm",), [self.nodes[1001], None, self.nodes[3]]),
+            [[1001], [3]],
+        )

@@ -1,0 +1,515 @@
+"""Tests of infernet_router.nodes.polling."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseDone
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer, provider
+
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.fleet.fleet import Fleet, NoNode
+from infernet_router.nodes.polling import Poller
+from infernet_router.reports import Container, NodeReport
+from infernet_router.testing import SimulatedContainer, SimulatedNode
+
+A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
+MANY = tuple(parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(2000))
+SOME_JOB = NodeReport((Container("llm", external=True),), {"offchain": 1, "onchain": 0})
+
+
+def url_of(address: NodeAddress) -> str:
+    """What a poll of a node asks for."""
+    return f"{address.url}/info"
+
+
+class Nodes(Resource):
+    """Simulated nodes, each under its host name, in one resource for StubTreq."""
+
+    isLeaf = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.asked: list[tuple[float, str]] = []
+
+    def __getitem__(self, address: NodeAddress) -> SimulatedNode:
+        host = str(address).partition(":")[0]
+        return self.nodes.setdefault(host, SimulatedNode(self._clock, ["llm"]))
+
+    def render(self, request: Request) -> bytes | int:
+        host = request.getRequestHostname().decode()
+        self.asked.append((self._clock.seconds(), host))
+        return self.nodes[host].render(request)
+
+
+class Quick:
+    """A treq for large fleets: every node answers at once, with a report or a status."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.statuses: dict[str, int] = {}
+        self.asked: defaultdict[str, list[float]] = defaultdict(list)
+        """When each URL was asked for."""
+        self.closes = False
+        """Whether the connection of the last request is not kept."""
+
+    def get(self, url: Any, headers: dict[str, str], **options: object) -> Deferred[Any]:
+        self.closes = headers.get("connection") == "close"
+        self.asked[url.to_text()].append(self._clock.seconds())
+        return succeed(QuickResponse(self.statuses.get(url.to_text(), 200)))
+
+
+class QuickResponse:
+    """A response that is there as a whole."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def deliverBody(self, protocol: Protocol) -> None:
+        protocol.dataReceived(b'{"containers":[],"pending":{"offchain":0,"onchain":0}}')
+        protocol.connectionLost(Failure(ResponseDone()))
+
+
+@implementer(IResource)
+class Endless(Resource):
+    """A node that begins an answer and never ends it."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        request.write(b"{")
+        return NOT_DONE_YET
+
+
+class PollerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.nodes = Nodes(self.clock)
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event.get("log_namespace") == "infernet_router.nodes.polling":
+                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def start(
+        self,
+        addresses: Iterable[NodeAddress],
+        *,
+        http: Any = None,
+        interval: float = 3.0,
+        timeout: float = 3.0,
+        max_polls: int = 1000,
+        at_once: int = 1000,
+    ) -> Poller:
+        """A running poller of these nodes, up to now."""
+        addresses = tuple(addresses)
+        for address in addresses:
+            self.nodes[address]
+        self.fleet.replace(addresses)
+        stub: Any = http or StubTreq(self.nodes)
+        poller = Poller(
+            self.fleet,
+            stub,
+            self.clock,
+            interval=interval,
+            timeout=timeout,
+            max_polls=max_polls,
+            at_once=at_once,
+        )
+        poller.startService()
+        self.addCleanup(lambda: poller.running and poller.stopService())
+        return poller
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in steps of one tick."""
+        self.clock.pump([0.02] * round(seconds / 0.02))
+
+    def why_none(self) -> str:
+        """Why no node is picked."""
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["llm"])
+        return str(caught.exception)
+
+    def test_once_an_interval(self) -> None:
+        """A node is asked at the start and then once an interval; stopping leaves nothing."""
+        poller = self.start([A])
+        self.clock.pump([1] * 8)
+        self.assertEqual(self.nodes[A].polls, 3)
+        self.successResultOf(poller.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_restart(self) -> None:
+        """A poller that was stopped can be started again."""
+        poller = self.start([A])
+        self.successResultOf(poller.stopService())
+        self.pass_time(10)
+        self.assertEqual(self.nodes[A].polls, 1)
+        poller.startService()
+        self.pass_time(0.1)
+        self.assertEqual(self.nodes[A].polls, 2)
+
+    def test_paced(self) -> None:
+        """The nodes' turns are spread evenly over the interval."""
+        addresses = [parse_address(f"192.0.2.{number}") for number in range(30)]
+        self.start(addresses)
+        self.pass_time(0.1)
+        self.assertEqual(len(self.nodes.asked), 30, "each new node is asked at once")
+        self.pass_time(3.26)
+        self.nodes.asked.clear()
+        self.pass_time(3)
+        hosts = [host for _, host in self.nodes.asked]
+        self.assertEqual(sorted(hosts), sorted(map(str, addresses)))
+        times = [time for time, _ in self.nodes.asked]
+        gaps = [after - before for before, after in pairwise(times)]
+        self.assertLess(max(gaps), 0.13)
+        self.assertGreater(min(gaps), 0.07)
+
+    def test_no_burst(self) -> None:
+        """At most so many nodes are asked a second, also after time in which nothing happened."""
+        addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(1000)]
+        self.start(addresses)
+        self.pass_time(0.5)
+        self.assertIn(len(self.nodes.asked), range(550, 602))
+        self.pass_time(3)
+        self.nodes.asked.clear()
+        self.clock.advance(60)
+        self.assertEqual(len(self.nodes.asked), 100)
+
+    def start_many(self, interval: float = 0.5) -> Quick:
+        """A poller of 2000 nodes that may ask 800 a second, and had time for two rounds."""
+        quick = Quick(self.clock)
+        self.start(MANY, http=quick, interval=interval, max_polls=800)
+        self.pass_time(5)
+        quick.asked.clear()
+        return quick
+
+    def test_many(self) -> None:
+        """Each node of a fleet that is too large for the interval is asked in a longer one."""
+        quick = self.start_many()
+        self.pass_time(5.1)
+        self.assertEqual(len(quick.asked), 2000)
+        for times in quick.asked.values():
+            for before, after in pairwise(times):
+                self.assertApproximates(after - before, 2.5, 0.1)
+
+    def test_many_retried(self) -> None:
+        """A node of a large fleet that fails is asked again after a second, too."""
+        quick = self.start_many()
+        url = url_of(MANY[1000])
+        quick.statuses[url] = 500
+        while url not in quick.asked:
+            self.pass_time(0.02)
+        self.pass_time(1.2)
+        first, second = quick.asked[url]
+        self.assertApproximates(second - first, 1, 0.1)
+
+    def test_many_assigned(self) -> None:
+        """A node of a large fleet that was handed out is asked again after the usual interval."""
+        quick = self.start_many()
+        self.nodes[MANY[0]]
+        while url_of(MANY[0]) not in quick.asked:
+            self.pass_time(0.02)
+        self.fleet.observed(MANY[0], SOME_JOB)
+        self.assertEqual(self.fleet.pick(["llm"]), MANY[0])
+        self.pass_time(0.6)
+        first, second = quick.asked[url_of(MANY[0])]
+        self.assertApproximates(second - first, 0.5, 0.1)
+
+    def test_many_new(self) -> None:
+        """A new node of a large fleet need not wait until it is its turn."""
+        quick = self.start_many()
+        new = parse_address("10.1.0.1")
+        self.fleet.replace([*MANY, new])
+        self.pass_time(0.1)
+        self.assertEqual(len(quick.asked[url_of(new)]), 1)
+
+    def test_many_urgent(self) -> None:
+        """However many nodes come first, the others are asked in twice the interval."""
+        quick = self.start_many()
+        for address in MANY[:1000]:
+            quick.statuses[url_of(address)] = 500
+        self.pass_time(20)
+        for address in MANY[1000:]:
+            for before, after in pairwise(quick.asked[url_of(address)]):
+                self.assertLess(after - before, 5.1)
+
+    def test_few_assigned(self) -> None:
+        """In a fleet that is not large, it changes nothing that a node was handed out."""
+        self.start([A])
+        self.pass_time(1)
+        self.fleet.pick(["llm"])
+        self.pass_time(1)
+        self.assertEqual(self.nodes[A].polls, 1)
+
+    def test_many_asked_too_often(self) -> None:
+        """The report of a node of a large fleet stays good for three of its longer intervals."""
+        quick = self.start_many()
+        self.lines.clear()
+        quick.statuses = {url_of(address): 429 for address in MANY[:20]}
+        self.pass_time(4.9)
+        self.assertEqual(self.lines, [])
+        self.pass_time(5.2)
+        self.assertEqual(len(self.lines), 20)
+
+    def test_grown(self) -> None:
+        """When a large fleet grows, its nodes go on to be asked in turn."""
+        quick = self.start_many()
+        self.pass_time(20)
+        quick.asked.clear()
+        self.fleet.replace([*MANY, *(parse_address(f"10.1.0.{n}") for n in range(40))])
+        self.pass_time(8)
+        for address in MANY:
+            for before, after in pairwise(quick.asked[url_of(address)]):
+                self.assertApproximates(after - before, 2.55, 0.3)
+
+    def test_connections(self) -> None:
+        """Connections are kept while they will be used again before nodes close them."""
+        for interval, kept in ((4.0, True), (5.0, False)):
+            quick = self.start_many(interval)
+            self.pass_time(interval)
+            self.assertEqual(quick.closes, not kept)
+
+    def test_at_once(self) -> None:
+        """No more nodes than it may are asked at the same time."""
+        for address in MANY[:100]:
+            self.nodes[address].silent = True
+        self.start(MANY[:200], at_once=40)
+        self.pass_time(2.9)
+        self.assertEqual(len(self.nodes.asked), 40)
+        self.pass_time(12)
+        self.assertEqual(len({host for _, host in self.nodes.asked}), 200)
+
+    def test_up(self) -> None:
+        """A node that reports is up, which is logged once."""
+        self.nodes[A].containers = [SimulatedContainer("llm"), SimulatedContainer("a\nb")]
+        self.start([A])
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.pass_time(10)
+        self.assertEqual(
+            self.lines,
+            ["info: 192.0.2.1:4000 is up: version '1.4.0', containers 'llm', 'a\\nb'"],
+        )
+
+    def test_many_containers(self) -> None:
+        """The log names ten containers of a node, and counts the rest; none is fine."""
+        self.nodes[A].containers = [SimulatedContainer(str(number)) for number in range(12)]
+        self.nodes[B].containers = []
+        self.start([A, B])
+        self.pass_time(0.1)
+        self.assertTrue(self.lines[0].endswith("'8', '9' and 2 more"), self.lines[0])
+        self.assertTrue(self.lines[1].endswith("containers none"), self.lines[1])
+
+    def test_down_and_back(self) -> None:
+        """One failed poll takes a node out, one good one brings it back; each is logged once."""
+        self.start([A])
+        self.nodes[A].status = 500
+        self.pass_time(10)
+        self.assertEqual(self.why_none(), "no node is up; 192.0.2.1:4000 is down: HTTP 500")
+        self.nodes[A].status = 200
+        self.pass_time(3)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.assertEqual(self.lines[1], "warn: 192.0.2.1:4000 is down: HTTP 500")
+        self.assertRegex(self.lines[2], r"info: 192\.0\.2\.1:4000 is back after \d+\.\d s: ver")
+        self.assertEqual(len(self.lines), 3)
+
+    def test_back_off(self) -> None:
+        """A node that fails is asked again after 1, 2, 4 s, and then once an interval, in turn."""
+        self.nodes[A].status = 500
+        self.start([A], interval=5)
+        self.pass_time(25)
+        times = [time for time, _ in self.nodes.asked]
+        gaps = [after - before for before, after in pairwise(times)]
+        self.assertEqual([round(gap) for gap in gaps], [1, 2, 4, 3, 5, 5])
+
+    def test_many_fail(self) -> None:
+        """Nodes that fail are asked evenly, too, though all of them failed in one second."""
+        quick = Quick(self.clock)
+        addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(300)]
+        quick.statuses = {f"{address.url}/info": 500 for address in addresses}
+        self.start(addresses, http=quick)
+        self.pass_time(12)
+        quick.asked.clear()
+        self.pass_time(9)
+        tenths = Counter(int(time / 0.3) for times in quick.asked.values() for time in times)
+        self.assertEqual(tenths.total(), 900)
+        self.assertLess(max(tenths.values()), 40)
+
+    def test_soon_again(self) -> None:
+        """A blip of a node costs a second, whatever the interval."""
+        self.nodes[A].status = 500
+        self.start([A], interval=60)
+        self.nodes[A].status = 200
+        self.pass_time(1.1)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_bad_reports(self) -> None:
+        """Whatever a node sends as its report, it is down for it, and asked on."""
+        bodies = {
+            b"<html>": "the report is not JSON: JSON is malformed: invalid character (byte 0)",
+            b"{}": "containers is missing",
+            b'{"containers": [], "pending": {"onchain": 0, "offchain": "5"}}': (
+                "pending.offchain is not a number"
+            ),
+            b"\xff": None,
+            b"": None,
+            b"[" * 100_000: None,
+            b"0" * 100_000: None,
+        }
+        self.start([A], interval=1)
+        for body, reason in bodies.items():
+            self.nodes[A].info = body
+            self.pass_time(2)
+            self.assertIn("is down", self.why_none())
+            if reason:
+                self.assertTrue(self.why_none().endswith(f": {reason}"), self.why_none())
+            self.nodes[A].info = None
+            self.pass_time(2)
+            self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_silent(self) -> None:
+        """A node that does not answer is down after the time-out, and holds up no other."""
+        self.nodes[A].silent = True
+        self.start([A, B], timeout=2)
+        self.pass_time(1.9)
+        self.assertEqual(self.fleet.pick(["llm"]), B)
+        self.assertEqual(len(self.lines), 1)
+        self.pass_time(0.2)
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: timeout after 2 s"])
+        self.pass_time(10)
+        self.assertGreaterEqual(self.nodes[B].polls, 4)
+
+    def test_body_never_ends(self) -> None:
+        """The time-out covers the body too."""
+        self.start([A], http=StubTreq(Endless()))
+        self.pass_time(3.1)
+        self.assertEqual(self.lines, ["warn: 192.0.2.1:4000 is down: timeout after 3 s"])
+
+    def test_one_poll_at_a_time(self) -> None:
+        """A slow node is not asked again while it has a question to answer."""
+        self.nodes[A].silent = True
+        self.start([A], interval=1, timeout=10)
+        self.pass_time(9)
+        self.assertEqual(self.nodes[A].polls, 1)
+
+    def test_asked_too_often(self) -> None:
+        """429 means alive: the last report stays good until it is three intervals old."""
+        self.start([A])
+        self.nodes[A].status = 429
+        self.pass_time(8.9)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.pass_time(4)
+        self.assertIn("HTTP 429", self.why_none())
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: HTTP 429"])
+
+    def test_asked_too_often_without_report(self) -> None:
+        """429 from a node that gave no report yet, or is down, does not make it up."""
+        self.nodes[A].status = 429
+        self.start([A])
+        self.assertIn("HTTP 429", self.why_none())
+        self.nodes[A].status = 200
+        self.pass_time(1.1)
+        self.nodes[A].status = 500
+        self.pass_time(3)
+        self.nodes[A].status = 429
+        self.pass_time(1)
+        self.assertIn("HTTP 500", self.why_none())
+
+    def test_replaced(self) -> None:
+        """A new node is asked at once, one that stays in its turn, one that is gone never."""
+        self.start([A])
+        self.pass_time(1)
+        self.nodes[B]
+        self.fleet.replace([A, B])
+        self.pass_time(0.1)
+        self.assertEqual((self.nodes[A].polls, self.nodes[B].polls), (1, 1))
+        self.fleet.replace([B])
+        self.pass_time(10)
+        self.assertEqual(self.nodes[A].polls, 1)
+        self.assertEqual(self.nodes[B].polls, 4)
+
+    def test_gone_in_flight(self) -> None:
+        """The answer of a node that went from the list meanwhile counts for nothing."""
+        self.nodes[A].silent = True
+        self.start([A])
+        self.fleet.replace([B])
+        self.nodes[B]
+        self.pass_time(10)
+        self.assertEqual(len(self.lines), 1)
+        self.assertEqual(self.nodes[A].polls, 1)
+
+    def test_rewritten(self) -> None:
+        """An address that is written another way in a new list is named that way from then on."""
+        self.start([A])
+        self.fleet.replace([parse_address("http://192.0.2.1:4000/")])
+        self.nodes[A].status = 500
+        self.pass_time(4)
+        self.assertEqual(self.lines[1:], ["warn: http://192.0.2.1:4000 is down: HTTP 500"])
+
+    def test_stop_cancels(self) -> None:
+        """Stopping cancels the polls in flight; none of their nodes is called down for it."""
+        self.nodes[A].silent = True
+        poller = self.start([A])
+        self.successResultOf(poller.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.lines, [])
+
+    def test_bug(self) -> None:
+        """A bug of ours in a poll is logged, and the node is polled again."""
+        real = self.fleet.observed
+        broken = True
+
+        def observed(*arguments: Any) -> Any:
+            return 1 / 0 if broken else real(*arguments)
+
+        self.fleet.observed = observed  # type: ignore
+        self.start([A])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        broken = False
+        self.pass_time(3.1)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_headers(self) -> None:
+        """A node is asked for JSON, is told who asks, and is not offered h2c."""
+        asked: list[Any] = []
+
+        class Curious(Resource):
+            isLeaf = True
+
+            def render(self, request: Request) -> bytes:
+                asked.append((request.method, request.uri, request.requestHeaders))
+                return json.dumps({}).encode()
+
+        self.start([parse_address("http://192.0.2.1/node/")], http=StubTreq(Curious()))
+        method, uri, headers = asked[0]
+        self.assertEqual((method, uri), (b"GET", b"/node/info"))
+        self.assertEqual(headers.getRawHeaders("accept"), ["application/json"])
+        self.assertRegex(headers.getRawHeaders("user-agent")[0], "^infernet-router/")
+        self.assertFalse(headers.hasHeader("upgrade"))
+        self.assertFalse(headers.hasHeader("cookie"))
+
+    def test_log_levels(self) -> None:
+        """A node's misbehaviour is a warning, never a failure of ours."""
+        self.nodes[A].info = b"\xff"
+        self.start([A])
+        self.pass_time(5)
+        levels = [LogLevel.levelWithName(line.partition(":")[0]) for line in self.lines]
+        self.assertEqual(levels, [LogLevel.warn])

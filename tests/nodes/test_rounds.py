@@ -1,0 +1,227 @@
+"""Tests of infernet_router.nodes.rounds."""
+
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.fleet.fleet import Event, Fleet
+from infernet_router.nodes.rounds import Rounds, Throttle, Turn
+from infernet_router.reports import NodeReport
+
+A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
+IDLE = NodeReport((), {"offchain": 0, "onchain": 0})
+
+
+class ThrottleTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.asked: list[str] = []
+        self.in_flight: list[Deferred[Any]] = []
+
+    def throttle(self, **limits: Any) -> Throttle[str]:
+        """A throttle whose questions are answered by `end`."""
+
+        def ask(item: str, now: float) -> Deferred[Any]:
+            self.asked.append(item)
+            self.in_flight.append(Deferred())
+            return self.in_flight[-1]
+
+        return Throttle(self.clock, ask, **limits)
+
+    def end(self) -> None:
+        """The oldest question in flight is answered."""
+        self.in_flight.pop(0).callback(None)
+
+    def test_due(self) -> None:
+        """Items are asked once they are due, in that order."""
+        throttle = self.throttle(at_once=9)
+        for item, due in (("a", 2.0), ("b", 1.0), ("c", 1.5)):
+            throttle.put(item, due)
+        throttle.ask_due()
+        self.assertEqual(self.asked, [])
+        self.clock.advance(1.6)
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["b", "c"])
+        throttle.drop("a")
+        self.clock.advance(1.0)
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["b", "c"])
+
+    def test_at_once(self) -> None:
+        """When as many are asked as may be, the next is asked as soon as one has ended."""
+        throttle = self.throttle(at_once=2)
+        for item in "abc":
+            throttle.put(item, 0.0)
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["a", "b"])
+        self.end()
+        self.assertEqual(self.asked, ["a", "b", "c"])
+
+    def test_rate(self) -> None:
+        """So many are asked in a second; after a pause, as many as in the time of a burst."""
+        throttle = self.throttle(at_once=999, rate=20, burst=0.25)
+        for number in range(100):
+            throttle.put(str(number), 0.0)
+        throttle.ask_due()
+        self.assertEqual(len(self.asked), 5)
+        for _ in range(10):
+            self.clock.advance(0.125)
+            throttle.ask_due()
+        self.assertEqual(len(self.asked), 5 + 25)
+        self.clock.advance(60)
+        throttle.ask_due()
+        self.assertEqual(len(self.asked), 5 + 25 + 5)
+
+    def test_slow(self) -> None:
+        """One item may be asked at once, however few a second may."""
+        throttle = self.throttle(at_once=9, rate=0.5)
+        for item in "ab":
+            throttle.put(item, 0.0)
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["a"])
+        self.clock.advance(2)
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["a", "b"])
+
+    def test_urgent(self) -> None:
+        """Every other place is for urgent items, and all places are when nobody else is due."""
+        throttle = self.throttle(at_once=9)
+        for item in "abc":
+            throttle.put(item, 0.0, urgent=True)
+        for item in "xy":
+            throttle.put(item, 0.0)
+        self.assertTrue(throttle.can_hurry("x"))
+        throttle.put("y", 0.0, urgent=True)
+        self.assertFalse(throttle.can_hurry("y"))
+        self.assertFalse(throttle.can_hurry("nobody"))
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["a", "x", "b", "y", "c"])
+
+    def test_ends_at_once(self) -> None:
+        """Thousands of items whose questions end at once are asked, one after another."""
+        asked = []
+
+        def ask(item: int, now: float) -> Deferred[None]:
+            asked.append(item)
+            return succeed(None)
+
+        throttle = Throttle(self.clock, ask, at_once=1)
+        for number in range(5000):
+            throttle.put(number, 0.0)
+        throttle.ask_due()
+        self.assertEqual(len(asked), 5000)
+
+    def test_bug(self) -> None:
+        """A question that fails is a bug: it is logged, and makes room for the next."""
+        throttle = self.throttle(at_once=1)
+        for item in "ab":
+            throttle.put(item, 0.0)
+        throttle.ask_due()
+        self.in_flight.pop().errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.asked, ["a", "b"])
+
+    def test_stop(self) -> None:
+        """Stopping cancels what is asked, and asks nothing more."""
+        throttle = self.throttle(at_once=1)
+        for item in "ab":
+            throttle.put(item, 0.0)
+        throttle.ask_due()
+        self.successResultOf(throttle.stop())
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
+        throttle.ask_due()
+        self.assertEqual(self.asked, ["a"])
+
+
+class Visits(Rounds[Turn]):
+    """Rounds in which each node is asked at once when it is added, and never again."""
+
+    def __init__(self, fleet: Fleet, clock: Clock) -> None:
+        super().__init__(fleet, clock, interval=3.0, rate=100, at_once=10)
+        self.log: list[tuple[str, str]] = []
+
+    def new_turn(self, address: NodeAddress) -> Turn:
+        return Turn(address)
+
+    def added(self, turns: list[Turn], now: float) -> None:
+        for turn in turns:
+            self.throttle.put(turn, now)
+
+    def changed(self, turn: Turn, event: Event, now: float) -> None:
+        self.log.append((event.name, str(turn.address)))
+
+    def ask(self, turn: Turn, now: float) -> Deferred[Any]:
+        self.log.append(("asked", str(turn.address)))
+        return succeed(None)
+
+
+class RoundsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.fleet.replace([A])
+        self.fleet.observed(A, IDLE)
+        self.visits = Visits(self.fleet, self.clock)
+        self.visits.startService()
+        self.addCleanup(lambda: self.visits.running and self.visits.stopService())
+
+    def log(self) -> list[tuple[str, str]]:
+        """What happened by the next tick, since the last call."""
+        self.clock.advance(0.1)
+        log, self.visits.log = self.visits.log, []
+        return log
+
+    def test_follows(self) -> None:
+        """Every node has a turn while it is in the fleet."""
+        self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])
+        gone = self.visits.turn_of(A)
+        assert gone is not None
+        self.assertTrue(self.visits.is_known(gone))
+        self.fleet.replace([B])
+        self.fleet.replace([A, B])
+        self.assertEqual(self.log(), [("asked", "192.0.2.2:4000"), ("asked", "192.0.2.1:4000")])
+        self.assertFalse(self.visits.is_known(gone))
+
+    def test_short_stay(self) -> None:
+        """A node that is removed within a tick is not asked."""
+        self.log()
+        self.fleet.replace([A, B])
+        self.fleet.replace([A])
+        self.assertEqual(self.log(), [])
+        self.assertIsNone(self.visits.turn_of(B))
+
+    def test_respelled(self) -> None:
+        """A node is called as the newest list calls it."""
+        self.log()
+        self.fleet.replace([parse_address("http://192.0.2.1:4000")])
+        self.fleet.missed(A, "gone")
+        self.assertEqual(self.log(), [("DOWN", "http://192.0.2.1:4000")])
+
+    def test_interval(self) -> None:
+        """With more nodes than may be asked in the interval, it is longer."""
+        self.assertEqual(self.visits.interval, 3.0)
+        self.fleet.replace([parse_address(f"192.0.{n >> 8}.{n & 255}") for n in range(500)])
+        self.log()
+        self.assertEqual(self.visits.interval, 5.0)
+
+    def test_bug(self) -> None:
+        """A bug in a tick is logged, and the next tick comes."""
+        self.log()
+        self.visits.ticked = lambda now: 1 / 0  # type: ignore
+        self.clock.pump([0.1, 0.1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        del self.visits.ticked
+        self.fleet.replace([A, B])
+        self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
+
+    def test_stop(self) -> None:
+        """Stopping leaves nothing behind; started again, it asks every node anew."""
+        self.log()
+        self.successResultOf(self.visits.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.visits.startService()
+        self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])

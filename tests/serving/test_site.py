@@ -1,0 +1,236 @@
+"""Tests of infernet_router.serving.site."""
+
+from socket import EAI_NONAME, gaierror
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from infernet_router.serving.site import CannotServe, ClosableSite, Server
+from tests.doubles import DeafReactor, Socket
+
+GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
+
+
+class Slow(Resource):
+    """Answers a request when told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> int:
+        self.requests.append(request)
+        return NOT_DONE_YET
+
+    def answer(self) -> None:
+        request = self.requests.pop()
+        request.write(b"answer")
+        request.finish()
+
+
+class ClosableSiteTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.slow = Slow()
+        self.site = ClosableSite(self.slow, self.reactor, 100)
+
+    def connect(self, sent: bytes) -> tuple[Any, Any]:
+        """Connect a client that sends these bytes; returns its protocol and transport."""
+        protocol: Any = self.site.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(sent)
+        return protocol, transport
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.site.close())
+
+    def drop(self, *connections: tuple[Any, Any]) -> None:
+        """Report the loss of the connections that were closed, like a real transport."""
+        for protocol, transport in connections:
+            if transport.disconnecting:
+                protocol.connectionLost(None)
+
+    def test_nobody(self) -> None:
+        """A site without clients closes at once."""
+        self.successResultOf(self.close())
+
+    def test_idle(self) -> None:
+        """An idle connection is closed soon."""
+        idle = self.connect(b"")
+        closed = self.close()
+        self.reactor.advance(0.2)
+        self.assertTrue(idle[1].disconnecting)
+        self.drop(idle)
+        self.successResultOf(closed)
+
+    def test_in_flight(self) -> None:
+        """A request in flight is answered, and then its connection is closed."""
+        busy = self.connect(GET)
+        closed = self.close()
+        self.reactor.advance(0.5)
+        self.assertFalse(busy[1].disconnecting)
+        self.slow.answer()
+        self.assertIn(b"answer", busy[1].value())
+        self.assertTrue(busy[1].disconnecting)
+        self.drop(busy)
+        self.successResultOf(closed)
+
+    def test_on_its_way(self) -> None:
+        """A request that arrives just after closing began is answered too."""
+        late = self.connect(b"")
+        closed = self.close()
+        self.reactor.advance(0.05)
+        late[0].dataReceived(GET)
+        self.slow.answer()
+        self.assertIn(b"onnection: close", late[1].value())
+        self.assertIn(b"answer", late[1].value())
+        self.assertTrue(late[1].disconnecting)
+        self.drop(late)
+        self.reactor.advance(0.1)
+        self.successResultOf(closed)
+
+    def test_never_answered(self) -> None:
+        """A request that takes too long delays closing by less than a second."""
+        busy = self.connect(GET)
+        closed = self.close()
+        began = self.reactor.seconds()
+        self.reactor.advance(0.5)
+        self.assertNoResult(closed)
+        while not closed.called:
+            self.reactor.advance(0.01)
+        self.successResultOf(closed)
+        self.assertLess(self.reactor.seconds() - began, 1)
+        self.assertTrue(busy[1].disconnected or busy[1].disconnecting)
+
+    def test_open(self) -> None:
+        """Until closing begins, a connection is kept alive for the next request."""
+        client = self.connect(GET)
+        self.slow.answer()
+        self.assertFalse(client[1].disconnecting)
+        client[0].dataReceived(GET)
+        self.slow.answer()
+        self.assertEqual(client[1].value().count(b"answer"), 2)
+        client[0].connectionLost(None)
+        self.successResultOf(self.close())
+
+
+class LimitTests(SynchronousTestCase):
+    """With a limit of 20 connections, 18 are served."""
+
+    def setUp(self) -> None:
+        self.slow = Slow()
+        self.site = ClosableSite(self.slow, MemoryReactorClock(), 20)
+        self.connections = [self.connect() for _ in range(18)]
+
+    def connect(self) -> tuple[Any, Socket]:
+        protocol: Any = self.site.buildProtocol(None)
+        socket = Socket()
+        protocol.makeConnection(socket)
+        return protocol, socket
+
+    def test_served(self) -> None:
+        """All clients within the limit are served."""
+        for protocol, _ in self.connections:
+            protocol.dataReceived(GET)
+        self.assertEqual(len(self.slow.requests), 18)
+
+    def test_turned_away(self) -> None:
+        """A client over the limit gets a 503; once another has left, new clients are served."""
+        refused, told = self.connect()
+        self.connections[0][0].connectionLost(None)
+        refused.dataReceived(GET)
+        self.assertIn(b"HTTP/1.1 503 Service Unavailable\r\n", told.value())
+        self.assertIn(b"\r\nRetry-After: 1\r\n", told.value())
+        refused.connectionLost(None)
+        self.connect()[0].dataReceived(GET)
+        self.assertEqual(len(self.slow.requests), 1)
+
+    def test_closed(self) -> None:
+        """When the reserved connections are in use too, new connections are aborted."""
+        for _ in range(2):
+            self.assertFalse(self.connect()[1].aborted)
+        for _ in range(2):
+            self.assertTrue(self.connect()[1].aborted)
+
+    def leave(self, clients: int) -> None:
+        for _ in range(clients):
+            self.connections.pop()[0].connectionLost(None)
+
+    def test_logged(self) -> None:
+        """A full site is logged once, and again only after a tenth of its clients have left."""
+        with capturedLogs() as logged:
+            for arriving, leaving in ((2, 3), (2, 3), (3, 0)):
+                self.connections += [self.connect() for _ in range(arriving)]
+                self.leave(leaving)
+        full, room = (
+            "18 clients are connected: others are refused",
+            "fewer clients are connected: all are served",
+        )
+        self.assertEqual([formatEvent(event) for event in logged], [full, room, full])
+
+    def test_protocols(self) -> None:
+        """Only HTTP/1.1 is offered over TLS."""
+        self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+
+class ServerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.site = ClosableSite(Resource(), self.reactor, 100)
+
+    def test_listens(self) -> None:
+        """A server listens on all its endpoints."""
+        server = Server(self.site, ["tcp:4000", "tcp6:4001:interface=\\:\\:1"], self.reactor)
+        server.privilegedStartService()
+        server.startService()
+        self.assertEqual([listening[0] for listening in self.reactor.tcpServers], [4000, 4001])
+        self.successResultOf(server.stopService())
+
+    def test_bad_endpoint(self) -> None:
+        """A malformed endpoint is refused, and named."""
+        for endpoint in ("nonsense:1", "tcp:x", "", "ssl:1:privateKey=/nowhere"):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, ["tcp:4000", endpoint], self.reactor)
+            self.assertIn(f"cannot listen on {endpoint!r}: ", str(caught.exception))
+
+    def test_no_systemd(self) -> None:
+        """The error for a missing systemd socket says so."""
+        for which in ("index=0", "name=router"):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
+            self.assertIn("systemd passed no such socket", str(caught.exception))
+
+    def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
+        """A server cannot listen on this endpoint, for this reason."""
+        server = Server(self.site, [endpoint], reactor)
+        with self.assertRaises(CannotServe) as caught:
+            server.privilegedStartService()
+        self.assertEqual(str(caught.exception), f"cannot listen on {endpoint!r}: {why}")
+
+    def test_taken(self) -> None:
+        """The error for a port in use says so."""
+        self.assert_deaf(DeafReactor(), "tcp:4000", "Address already in use")
+
+    def test_cannot_listen(self) -> None:
+        """Any other error of listening is reported with its endpoint."""
+        from twisted.internet import reactor
+
+        for endpoint, why in (
+            ("unix:/nowhere/at/all", "No such file or directory"),
+            ("unix:" + "x" * 108, "AF_UNIX path too long"),
+            ("tcp:99999", "bind(): port must be 0-65535."),
+            ("tcp:-5", "bind(): port must be 0-65535."),
+        ):
+            self.assert_deaf(reactor, endpoint, why)
+        nobody = gaierror(EAI_NONAME, "Name or service not known")
+        self.assert_deaf(
+            DeafReactor(nobody), "tcp:0:interface=node.invalid", "Name or service not known"
+        )

@@ -1,0 +1,83 @@
+"""Tests of infernet_router.sources.joining."""
+
+from infernet_router.reports import decode_report
+from tests.doubles import SourceTestCase, addresses
+
+REPORT = decode_report(
+    b'{"containers":[{"id":"llm","external":true}],"pending":{"offchain":0,"onchain":0}}'
+)
+
+
+class SourcesTests(SourceTestCase):
+    def test_union(self) -> None:
+        """The fleet has the union of all sources; a node stays until no source has it."""
+        self.sources.named("a", addresses("192.0.2.1", "192.0.2.2"))
+        self.sources.named("b", addresses("192.0.2.2", "192.0.2.3"))
+        self.assert_fleet("192.0.2.1", "192.0.2.2", "192.0.2.3")
+        self.sources.named("a", addresses("192.0.2.1"))
+        self.assert_fleet("192.0.2.1", "192.0.2.2", "192.0.2.3")
+        self.sources.dropped("b")
+        self.assert_fleet("192.0.2.1")
+
+    def test_stays(self) -> None:
+        """A node keeps its state for as long as some source has it."""
+        (node,) = addresses("192.0.2.1")
+        self.sources.named("a", [node])
+        self.fleet.observed(node, REPORT)
+        self.sources.named("b", addresses("http://192.0.2.1:80", "192.0.2.2"))
+        self.sources.named("a", addresses("192.0.2.3"))
+        self.assertEqual(self.fleet.pick(["llm"]), node)
+
+    def test_order(self) -> None:
+        """Nodes are in the order of the sources, and of the addresses within each."""
+        self.sources.named("a", addresses("192.0.2.2", "192.0.2.1", "192.0.2.2"))
+        self.sources.named("b", addresses("192.0.2.4"))
+        self.sources.named("a", addresses("192.0.2.3", "192.0.2.2"))
+        self.assert_fleet("192.0.2.3", "192.0.2.2", "192.0.2.4")
+
+    def test_unchanged(self) -> None:
+        """The same addresses again, in any order, change nothing."""
+        self.sources.named("a", addresses("192.0.2.1", "192.0.2.2"))
+        self.sources.named("a", addresses("192.0.2.2", "192.0.2.1"))
+        self.assert_fleet("192.0.2.1", "192.0.2.2")
+        self.assert_logged("info: a: 2 added, 0 removed, 2 in all")
+
+    def test_text(self) -> None:
+        """A node whose address is now written differently is handed out as written now."""
+        self.sources.named("a", addresses("192.0.2.1"))
+        self.sources.named("a", addresses("http://192.0.2.1"))
+        self.assert_fleet("http://192.0.2.1")
+
+    def test_changes_are_logged(self) -> None:
+        """Added and removed addresses are counted in the log, for each source."""
+        self.sources.named("a", addresses("192.0.2.1", "192.0.2.2", "192.0.2.3"))
+        self.sources.named("a", addresses("192.0.2.3", "192.0.2.4"))
+        self.sources.dropped("a")
+        self.sources.dropped("b")
+        self.assert_logged(
+            "info: a: 3 added, 0 removed, 3 in all",
+            "info: a: 1 added, 2 removed, 2 in all",
+            "info: a: dropped, 2 removed",
+        )
+
+    def test_failed(self) -> None:
+        """A failing source keeps its nodes; each reason is logged once, and so is the recovery."""
+        self.sources.named("a", addresses("192.0.2.1"))
+        self.sources.failed("a", "no reason")
+        self.sources.failed("a", "no reason")
+        self.sources.failed("a", "another")
+        self.sources.named("a", addresses("192.0.2.1"))
+        self.sources.named("a", addresses("192.0.2.1"))
+        self.assert_fleet("192.0.2.1")
+        self.assert_logged(
+            "info: a: 1 added, 0 removed, 1 in all",
+            "warn: cannot update the addresses of a, keeping 1: no reason",
+            "warn: cannot update the addresses of a, keeping 1: another",
+            "info: a works again",
+        )
+
+    def test_flaw(self) -> None:
+        """A flaw is logged once, and again only after an answer without one."""
+        for flaw in ("1 is bad", "2 are bad", "", "3 are bad"):
+            self.sources.named("a", (), flaw)
+        self.assert_logged("warn: a: 1 is bad", "warn: a: 3 are bad")
