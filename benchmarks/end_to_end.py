@@ -30,7 +30,7 @@ from twisted.web.server import Site
 from benchmarks.loopback.machine import free_port
 from benchmarks.simulation.world import Lognormal
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Among, CameUp, Fleet
+from infernet_router.fleet import Among, CameUp, Fleet
 from infernet_router.options import Settings
 from infernet_router.reports import NodeReport
 from infernet_router.tap import make_router

@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.loopback.machine import memory, processor_seconds
 from benchmarks.loopback.served import PATH, constant
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 from infernet_router.reports import Container, NodeReport
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)

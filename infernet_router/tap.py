@@ -13,27 +13,29 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.api.cors import CrossOrigin
-from infernet_router.api.rate_limit import Clients, RateLimited
-from infernet_router.api.routes import Api
-from infernet_router.fleet.fleet import Fleet
-from infernet_router.fleet.load import Weights
-from infernet_router.nodes.connections import NodeConnections, http_client
-from infernet_router.nodes.hostnames import HostnameResolver
-from infernet_router.nodes.model_support import Surveyor
-from infernet_router.nodes.polling import Poller
-from infernet_router.nodes.resources import Resources
-from infernet_router.nodes.tls import BadCertificates
+from infernet_router.api import Api, Clients, CrossOrigin, RateLimited
+from infernet_router.fleet import Fleet, Weights
+from infernet_router.nodes import (
+    BadCertificates,
+    HostnameResolver,
+    NodeConnections,
+    Poller,
+    Resources,
+    Surveyor,
+    http_client,
+)
 from infernet_router.options import CannotStart, Options, Settings
-from infernet_router.process.descriptors import raise_limit
-from infernet_router.process.garbage import Freezer
-from infernet_router.process.hangup import HangupListener
-from infernet_router.serving.site import CannotServe, ClosableSite, Server
-from infernet_router.sources.address_file import AddressFile
-from infernet_router.sources.asked import AskedSource
-from infernet_router.sources.dns_records import DnsWatcher, dns_resolver
-from infernet_router.sources.joining import BadSource, Sources
-from infernet_router.sources.node_explorer import ask_explorer
+from infernet_router.process import Freezer, HangupListener, raise_limit
+from infernet_router.serving import CannotServe, ClosableSite, Server
+from infernet_router.sources import (
+    AddressFile,
+    AskedSource,
+    BadSource,
+    DnsWatcher,
+    Sources,
+    ask_explorer,
+    dns_resolver,
+)
 
 _POLLS_A_QUESTION = 10
 """Polls for each request for a node's resources, when there are many nodes."""

@@ -21,14 +21,13 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api.routes import Api
-from infernet_router.fleet.fleet import Fleet
-from infernet_router.nodes.model_support import Surveyor
-from infernet_router.nodes.resources import Resources
+from infernet_router.api import Api
+from infernet_router.fleet import Fleet
+from infernet_router.nodes import Resources, Surveyor
 from infernet_router.reports import Container, NodeReport
-from infernet_router.serving.site import ClosableSite
+from infernet_router.serving import ClosableSite
 from infernet_router.serving.streaming import BUFFER_SIZE
-from infernet_router.sources.joining import Sources
+from infernet_router.sources import Sources
 from infernet_router.testing import SimulatedNode
 
 NODE = parse_address("https://node.invalid/prefix/")

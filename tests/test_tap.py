@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router import __version__
 from infernet_router.addresses import parse_address
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 from infernet_router.options import CannotStart, Options, Settings
 from infernet_router.tap import make_router, makeService
 from tests.doubles import DeafReactor

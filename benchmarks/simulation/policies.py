@@ -5,7 +5,7 @@ from random import Random
 
 from benchmarks.simulation.world import MEAN_WORK, World
 from infernet_router.addresses import parse_address
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 from infernet_router.fleet.load import Loads
 from infernet_router.reports import Container, NodeReport
 

@@ -1,1 +1,12 @@
 """The API: what clients are answered."""
+
+from infernet_router.api.cors import CrossOrigin
+from infernet_router.api.rate_limit import Clients, RateLimited
+from infernet_router.api.routes import Api
+
+__all__ = [
+    "Api",
+    "Clients",
+    "CrossOrigin",
+    "RateLimited",
+]

@@ -12,7 +12,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
 
 from infernet_router.api.query import BadRequest
-from infernet_router.fleet.fleet import NoNode
+from infernet_router.fleet import NoNode
 from infernet_router.nodes.model_support import CannotSurvey
 from infernet_router.quoting import quoted
 from infernet_router.serving.errors import JSON_HEADERS, RETRY_SOON, HTTPError

@@ -19,10 +19,8 @@ from infernet_router.addresses import NodeAddress
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
 from infernet_router.api.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.fleet import Among, Fleet
-from infernet_router.nodes.model_support import Surveyor
-from infernet_router.nodes.resources import Resources
+from infernet_router.fleet import Among, Fleet, RunningContainer
+from infernet_router.nodes import Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
 _USUAL_TARGET = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")

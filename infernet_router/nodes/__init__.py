@@ -1,1 +1,18 @@
 """Nodes: asks them what they run and how busy they are."""
+
+from infernet_router.nodes.connections import NodeConnections, http_client
+from infernet_router.nodes.hostnames import HostnameResolver
+from infernet_router.nodes.model_support import Surveyor
+from infernet_router.nodes.polling import Poller
+from infernet_router.nodes.resources import Resources
+from infernet_router.nodes.tls import BadCertificates
+
+__all__ = [
+    "BadCertificates",
+    "HostnameResolver",
+    "NodeConnections",
+    "Poller",
+    "Resources",
+    "Surveyor",
+    "http_client",
+]

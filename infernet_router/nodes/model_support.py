@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Among, Fleet
+from infernet_router.fleet import Among, Fleet
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
 from infernet_router.nodes.rounds import Throttle
 from infernet_router.quoting import quoted

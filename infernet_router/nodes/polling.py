@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 from infernet_router.nodes.asking import KEEP_ALIVE, Asker, NoAnswer, ask
 from infernet_router.nodes.rounds import TICK, Rounds, Turn
 from infernet_router.quoting import quoted

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Event, Fleet
+from infernet_router.fleet import Event, Fleet
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
 from infernet_router.nodes.rounds import Rounds, Turn
 from infernet_router.nodes.utilization import utilization

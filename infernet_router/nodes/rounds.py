@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Event, Fleet
+from infernet_router.fleet import Event, Fleet
 from infernet_router.nodes.schedule import Schedule
 
 TICK = 0.1

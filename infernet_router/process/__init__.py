@@ -1,1 +1,11 @@
 """The process: its descriptors, garbage collection and signals."""
+
+from infernet_router.process.descriptors import raise_limit
+from infernet_router.process.garbage import Freezer
+from infernet_router.process.hangup import HangupListener
+
+__all__ = [
+    "Freezer",
+    "HangupListener",
+    "raise_limit",
+]

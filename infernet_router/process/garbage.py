@@ -4,7 +4,7 @@ import gc
 
 from twisted.application.service import Service
 
-from infernet_router.fleet.fleet import Event, Fleet
+from infernet_router.fleet import Event, Fleet
 
 _ALL = 2
 """The oldest generation: its collection goes over all objects that are not frozen."""

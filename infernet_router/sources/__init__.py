@@ -1,1 +1,17 @@
 """Sources: where the addresses of nodes come from."""
+
+from infernet_router.sources.address_file import AddressFile
+from infernet_router.sources.asked import AskedSource
+from infernet_router.sources.dns_records import DnsWatcher, dns_resolver
+from infernet_router.sources.joining import BadSource, Sources
+from infernet_router.sources.node_explorer import ask_explorer
+
+__all__ = [
+    "AddressFile",
+    "AskedSource",
+    "BadSource",
+    "DnsWatcher",
+    "Sources",
+    "ask_explorer",
+    "dns_resolver",
+]

@@ -6,7 +6,7 @@ from itertools import chain
 from twisted.logger import Logger
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 
 log = Logger()
 

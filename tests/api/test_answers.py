@@ -19,7 +19,7 @@ from infernet_router.api.answers import (
     answer_failure,
 )
 from infernet_router.api.query import BadRequest
-from infernet_router.fleet.fleet import NoNode
+from infernet_router.fleet import NoNode
 from infernet_router.nodes.model_support import CannotSurvey
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 from tests.doubles import ask

@@ -11,8 +11,8 @@ from twisted.logger import capturedLogs
 
 from infernet_router import __version__
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.fleet import Fleet
-from infernet_router.serving.site import ClosableSite
+from infernet_router.fleet import Fleet
+from infernet_router.serving import ClosableSite
 from tests.doubles import NODE, OTHER, ApiTestCase, BrokenFleet, report
 
 

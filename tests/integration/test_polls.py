@@ -28,10 +28,9 @@ from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
 from infernet_router.addresses import parse_address
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
+from infernet_router.nodes import NodeConnections, Poller, http_client
 from infernet_router.nodes.asking import NoAnswer, ask
-from infernet_router.nodes.connections import NodeConnections, http_client
-from infernet_router.nodes.polling import Poller
 from infernet_router.testing import SimulatedNode
 from tests.integration.programs import IPV6
 

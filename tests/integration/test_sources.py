@@ -17,7 +17,7 @@ from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import provider
 
-from infernet_router.sources.dns_records import dns_resolver
+from infernet_router.sources import dns_resolver
 from tests.integration.name_server import Zone
 from tests.integration.programs import ROOT, TROUBLE, Node, Program, Router, until
 

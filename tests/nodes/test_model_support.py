@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 from infernet_router.nodes import model_support as models
 from infernet_router.nodes.asking import NoAnswer
 from infernet_router.nodes.model_support import CannotSurvey, Survey, Surveyor

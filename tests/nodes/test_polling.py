@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer, provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet.fleet import Fleet, NoNode
+from infernet_router.fleet import Fleet, NoNode
 from infernet_router.nodes.polling import Poller
 from infernet_router.reports import Container, NodeReport
 from infernet_router.testing import SimulatedContainer, SimulatedNode

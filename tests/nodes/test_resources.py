@@ -16,8 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet.candidates import Tier
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet, Tier
 from infernet_router.nodes.resources import Resources
 from tests.doubles import report
 

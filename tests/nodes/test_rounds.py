@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet.fleet import Event, Fleet
+from infernet_router.fleet import Event, Fleet
 from infernet_router.nodes.rounds import Rounds, Throttle, Turn
 from infernet_router.reports import NodeReport
 

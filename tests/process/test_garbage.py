@@ -6,7 +6,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
-from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet import Fleet
 from infernet_router.process.garbage import Freezer
 
 MANY, MORE = (
