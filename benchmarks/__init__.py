@@ -1,1 +1,1 @@
-"""Benchmarks: they measure, and print, what the documentation claims."""
+"""Benchmarks that measure and print the figures in the documentation."""

@@ -1,11 +1,11 @@
 """
-How well jobs fare over real HTTP: this router beside itself forced to least-pending.
+Job times over real HTTP, under this router and under the same router forced to least-pending.
 
     python -m benchmarks.end_to_end [--seconds N]
 
-Each of the two routers has twelve simulated nodes of its own, with speeds from 0.5 to 2, which it
-polls every three seconds, and clients that ask it for a node and submit a job there: at the same
-moments for both, 80 % of what the nodes can do. All of it runs in one process, over loopback.
+Each of the two routers polls twelve simulated nodes of its own, with speeds from 0.5 to 2, every
+three seconds. Clients ask each router for a node and submit a job there, at the same moments for
+both and at 80 % load. Everything runs in one process, over loopback.
 """
 
 import argparse
@@ -40,9 +40,9 @@ NODES = 12
 SLOWEST, FASTEST = 0.5, 2.0
 LOAD = 0.8
 WORK = Lognormal(0.7)
-"""Seconds that jobs take at speed 1: two on average, most of them between 0.5 and 5."""
+"""Seconds a job takes at speed 1: two on average, mostly between 0.5 and 5."""
 WARM_UP = 0.2
-"""The part of the time that is not measured."""
+"""The share of the time before the measurement."""
 
 
 class LeastPending(Fleet):
@@ -63,7 +63,7 @@ class LeastPending(Fleet):
 
 
 class Node(SimulatedNode):
-    """A node that keeps every job it was given."""
+    """A node that remembers every job it was given."""
 
     def __init__(self, reactor: Any, speed: float, random: Random) -> None:
         super().__init__(reactor, ["llm"], speed=speed, work=lambda: WORK(random))
@@ -76,7 +76,7 @@ class Node(SimulatedNode):
 
 
 class Side:
-    """One router, and its nodes."""
+    """A router and its nodes."""
 
     def __init__(self, reactor: Any, fleet: type[Fleet], speeds: list[float], ips: Path) -> None:
         self.nodes = [Node(reactor, speed, Random(2)) for speed in speeds]
@@ -88,7 +88,7 @@ class Side:
         self.api = f"http://127.0.0.1:{port}/api/v1/ip?container=llm"
 
     def times(self, since: float) -> list[float]:
-        """From submission to end, of each job submitted since then, in order."""
+        """Seconds from submission to end of each job submitted since then, in ascending order."""
         return sorted(
             job.finished - job.submitted
             for node in self.nodes
@@ -105,7 +105,7 @@ def _serve(reactor: Any, resource: Resource) -> str:
 
 
 async def _one_job(http: HTTPClient, side: Side) -> None:
-    """A client asks which node to use, and gives it a job."""
+    """Ask the router for a node, and submit a job to it."""
     address = (await (await http.get(side.api)).json())["ip"]
     job = {"containers": ["llm"], "data": {}}
     await (await http.post(f"http://{address}/api/jobs", json=job)).content()
@@ -131,7 +131,7 @@ async def _main(reactor: Any, seconds: float, folder: Path) -> None:
             progress.update(task, completed=now - began)
         for asked in asking:
             await asked
-        progress.update(task, description="ending the last jobs", total=None)
+        progress.update(task, description="waiting for the last jobs", total=None)
         while any(node.pending for side in sides.values() for node in side.nodes):
             await deferLater(reactor, 0.5)
     table = Table(title=f"{seconds:g} s, Python {platform.python_version()}")

@@ -1,13 +1,13 @@
 """
-What hostile nodes do to the API: the time of a request to it, with and without them.
+How hostile nodes affect the latency of the API.
 
     python -m benchmarks.hostile [--copies N] [--good N] [--seconds N]
 
-The hostile nodes are those of the tests (tests/integration/hostile_nodes.py), so many of each kind.
-A router is measured among good nodes alone, among good and hostile ones, and among as many nodes
-that are all good, whose polls take time, too. It has a processor for itself. A client asks two
-hundred times a second on a kept connection; the time of a request begins when it is due, however
-late the one before was answered.
+The hostile nodes are those of the tests (tests/integration/hostile_nodes.py), some copies of each
+kind. The router is measured with good nodes only, with good and hostile nodes, and with the same
+total number of good nodes, as their polls take time too. It has one processor. A client sends 200
+requests a second over one connection; the latency of a request counts from when it was due, even
+if an earlier response was late.
 """
 
 import argparse
@@ -35,9 +35,9 @@ from benchmarks.loopback.served import PATH, router
 ROOT = Path(__file__).parents[1]
 HOSTILE = str(ROOT / "tests" / "integration" / "hostile_nodes.py")
 EVERY = 0.005
-"""Seconds from one request to the next."""
+"""Seconds between two requests."""
 WARM_UP = 12.0
-"""Seconds until every node was asked a few times, and what hangs has timed out."""
+"""Seconds until every node has been polled a few times, and those that hang have timed out."""
 
 GOOD = """
 import json, sys
@@ -57,22 +57,22 @@ reactor.run()
 
 @frozen
 class Measured:
-    """How a router fared among some nodes."""
+    """The measurements of a router with some nodes."""
 
     nodes: str
     times: Sequence[float]
-    """Of each request, in seconds."""
+    """The latency of each request, in seconds."""
     processor: float
-    """The share of a processor's time that it used."""
+    """The share of a processor that it used."""
     grown: int
-    """The most memory it had, beyond what it had when all nodes were known, in bytes."""
+    """Growth of its peak memory after the warm-up, in bytes."""
     lost: int
     """How often a good node went down."""
 
 
 @contextmanager
 def running(*command: str, folder: str) -> Iterator[subprocess.Popen[str]]:
-    """A program, until the end; the client comes first when there is not enough time for both."""
+    """A program that is killed at the end; it yields to the client where CPU time is short."""
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         ("nice", *command), cwd=folder, env=variables, stdout=subprocess.PIPE, text=True
@@ -89,7 +89,7 @@ def first_line(program: subprocess.Popen[str]) -> str:
 
 
 def measure(nodes: str, addresses: Sequence[str], good: set[str], seconds: float) -> Measured:
-    """Measure a router among these nodes."""
+    """Measure a router with these nodes."""
     with router(addresses, "--ca-file", str(Path("authority.pem").absolute())) as served:
         connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
         ask(connection, WARM_UP, nodes)
@@ -103,7 +103,7 @@ def measure(nodes: str, addresses: Sequence[str], good: set[str], seconds: float
 
 
 def ask(connection: HTTPConnection, seconds: float, nodes: str) -> list[float]:
-    """The time of each request that is due within so many seconds."""
+    """Send requests for this many seconds; gives the latency of each."""
     times = []
     began = monotonic()
     for number in track(range(int(seconds / EVERY)), nodes, transient=True):
@@ -123,7 +123,7 @@ def show(console: Console, runs: Sequence[Measured]) -> None:
         "longest": lambda run: f"{max(run.times) * 1e3:.1f} ms",
         "processor": lambda run: f"{run.processor:.0%}",
         "memory grown": lambda run: f"{run.grown / 2**20:.1f} MiB",
-        "good ones lost": lambda run: str(run.lost),
+        "good nodes lost": lambda run: str(run.lost),
     }
     table.add_column("nodes")
     for figure in figures:
@@ -132,14 +132,18 @@ def show(console: Console, runs: Sequence[Measured]) -> None:
         table.add_row(run.nodes, *(show_figure(run) for show_figure in figures.values()))
     console.print(table)
     alone, among, *_ = (quantiles(run.times, n=100)[98] for run in runs)
-    console.print(f"p99 among hostile nodes: {among / alone:.2f} times what it is without them")
+    console.print(f"p99 with hostile nodes: {among / alone:.2f} times the p99 without")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.hostile", description=__doc__)
-    parser.add_argument("--copies", type=int, default=5, help="of each hostile node [default: 5]")
-    parser.add_argument("--good", type=int, default=100, help="good nodes [default: 100]")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each run [default: 60]")
+    parser.add_argument(
+        "--copies", type=int, default=5, help="copies of each hostile node [default: 5]"
+    )
+    parser.add_argument("--good", type=int, default=100, help="number of good nodes [default: 100]")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="duration of each run [default: 60]"
+    )
     options = parser.parse_args()
     leave_first_processor()
     with (

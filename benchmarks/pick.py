@@ -1,11 +1,11 @@
 """
-What a pick, a list and a report cost, and what a node takes of memory, with 10 to 1,000,000 nodes.
+The time of a pick, a list and a report, and the memory per node, with 10 to 1,000,000 nodes.
 
     python -m benchmarks.pick [--largest N]
 
-Times are medians over rounds in which every fleet has its turn, so that what else the machine does
-meets all of them alike. A whole request is one to a Klein route that returns a constant, over a
-kept connection on loopback, in processor time of the serving process.
+Times are medians over rounds. Each round measures every fleet, so that other load on the machine
+affects all of them alike. A whole request is one to a Klein route that returns a constant, over a
+persistent connection on loopback, in CPU time of the server.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from infernet_router.reports import Container, NodeReport
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = 15
 CALLS = 2_000
-"""In each round."""
+"""Calls in each round."""
 REQUESTS = 5_000
 CONTAINERS = (Container("llm", external=True), Container("prover", external=True))
 
@@ -51,7 +51,7 @@ class Measured:
 
 
 def fleet_of(count: int) -> Measured:
-    """A fleet of nodes that all gave a report."""
+    """A fleet of nodes that have all reported."""
     gc.collect()
     before = memory(os.getpid(), "VmRSS")
     addresses = [
@@ -67,7 +67,7 @@ def fleet_of(count: int) -> Measured:
 
 
 def one_round(measured: Measured, random: Random) -> None:
-    """Time each kind of call."""
+    """Measure each kind of call."""
     fleet = measured.fleet
     measured.pick.append(_seconds(lambda: fleet.pick(("llm",))))
     measured.pick_two.append(_seconds(lambda: fleet.pick(("llm", "prover"))))
@@ -77,7 +77,7 @@ def one_round(measured: Measured, random: Random) -> None:
 
 
 def whole_request() -> float:
-    """Seconds of processor time that one request to a constant Klein route takes."""
+    """The CPU time of one request to a constant Klein route, in seconds."""
     with constant() as served:
         connection = HTTPConnection("127.0.0.1", served.port, timeout=10)
         for count in (REQUESTS // 5, REQUESTS):  # the first ones warm it up
@@ -95,7 +95,7 @@ def _report(pending: int) -> NodeReport:
 
 
 def _seconds(call: Callable[[], object], calls: int = CALLS) -> float:
-    """Seconds that one call takes."""
+    """The time of one call, in seconds."""
     began = perf_counter()
     for _ in range(calls):
         call()
@@ -104,7 +104,9 @@ def _seconds(call: Callable[[], object], calls: int = CALLS) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.pick", description=__doc__)
-    parser.add_argument("--largest", type=int, default=SIZES[-1], help="nodes [default: 1000000]")
+    parser.add_argument(
+        "--largest", type=int, default=SIZES[-1], help="largest fleet [default: 1000000]"
+    )
     largest = parser.parse_args().largest
     console = Console()
     sizes = [size for size in SIZES if size <= largest]

@@ -1,10 +1,10 @@
 """
-How well jobs fare under this router and under other policies, in a simulated world.
+Job times under this router and under other routing policies, simulated.
 
     python -m benchmarks.routing [--all] [--seeds N] [--jobs N] [--plot FILE] [SCENARIO…]
 
-Each figure is a ratio to the oracle, which sees every queue as it is now: the median of the seeds,
-and their range for the mean. Times are those from submission to end.
+Each figure is a ratio to the oracle, which sees the current state of every queue. Ratios are the
+median over the seeds; for the mean, the range is shown too. A job's time is from submission to end.
 """
 
 import argparse
@@ -46,7 +46,7 @@ SCENARIOS = [
     Scenario("500 nodes", nodes=500, jobs=100_000),
     Scenario("instant failers", failing=2),
 ]
-"""Those the router's targets are about."""
+"""The default scenarios, for which the router has targets."""
 
 MORE = [
     Scenario("1 s polls", interval=1.0),
@@ -63,14 +63,14 @@ MORE = [
     Scenario("failers, 1 s polls", failing=2, interval=1.0),
     Scenario("failers, half load", failing=2, load=0.5),
 ]
-"""The other ways in which the world lies."""
+"""Further scenarios, with --all or by name."""
 
 FIRST_SEED = 1000
-"""The constants of the model were tuned on seeds below 100."""
+"""The constants of the router's model were tuned on seeds below 100."""
 
 
 def measure(scenario: Scenario, name: str, seed: int) -> tuple[float, float, float, float]:
-    """Mean, median and 99th percentile of the times, and the share of jobs lost."""
+    """The mean, median and 99th percentile of the job times, and the share of jobs lost."""
     outcome = run(scenario, POLICIES[name], seed)
     return outcome.mean, outcome.quantile(0.5), outcome.quantile(0.99), outcome.share_lost
 
@@ -122,7 +122,7 @@ def _ratio(ratios: list[float]) -> str:
 
 
 def plot(scenario: Scenario, path: Path) -> list[Path]:
-    """Draw job times, and queues over time, of least-pending and of ours; says into which files."""
+    """Plot job times and queues under least-pending and this router; gives the files' paths."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -134,7 +134,7 @@ def plot(scenario: Scenario, path: Path) -> list[Path]:
     for name, colour in shown.items():
         times = outcomes[name].times
         axes.step(times, [i / len(times) for i in range(len(times))], color=colour, label=name)
-    axes.set(xscale="log", xlabel="seconds from submission to end", ylabel="part of the jobs")
+    axes.set(xscale="log", xlabel="seconds from submission to end", ylabel="share of jobs")
     axes.set(xlim=(0.1, max(outcomes["least pending"].times)), ylim=(0, 1))
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
@@ -155,7 +155,7 @@ def plot(scenario: Scenario, path: Path) -> list[Path]:
         )
         axes.set(title=name, xlabel="seconds")
     both[0].set_ylabel("node")
-    figure.colorbar(image, ax=both, label="jobs that wait or run there")
+    figure.colorbar(image, ax=both, label="pending jobs")
     queues_path = path.with_stem(f"{path.stem}-queues")
     figure.savefig(queues_path, dpi=110)
     return [times_path, queues_path]
@@ -169,15 +169,20 @@ def _by_node(outcome: Outcome, seconds: int) -> list[list[int]]:
 
 def main() -> None:
     known = {scenario.name: scenario for scenario in SCENARIOS + MORE}
-    parser = argparse.ArgumentParser(prog="benchmarks.routing", description=__doc__)
     names = ", ".join(known).replace("%", "%%")
-    parser.add_argument("scenarios", nargs="*", help=f"of {names}", metavar="SCENARIO")
+    parser = argparse.ArgumentParser(prog="benchmarks.routing", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", help=names, metavar="SCENARIO")
     parser.add_argument(
         "--all", action="store_true", help="all scenarios, not just the default set"
     )
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each [default: 5]")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each scenario [default: 5]")
     parser.add_argument("--jobs", type=int, help="jobs in a run [default: 50000]")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw pictures beside FILE")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="plot the first scenario instead, into files named after FILE",
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.scenarios) - known.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
@@ -189,7 +194,7 @@ def main() -> None:
     console = Console()
     if arguments.plot:
         for path in plot(chosen[0], arguments.plot):
-            console.print(f"drawn: {path}")
+            console.print(f"plotted: {path}")
     else:
         compare(chosen, arguments.seeds, console)
 

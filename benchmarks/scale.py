@@ -1,11 +1,11 @@
 """
-The router in front of fleets of many sizes: how often it asks a node, and what that costs.
+The router with fleets of many sizes: how often it polls a node, and what that costs.
 
     python -m benchmarks.scale [--nodes N …] [--max-polls N …] [--seconds N] [--descriptors N]
 
-All nodes are well, so none must ever be down. The router has a processor for itself; the nodes and
-16 clients that ask it as fast as they can (wrk, from apt) have the other. At rest, nobody asks it.
-Staleness is the time between two polls of a node, just before the second.
+All nodes are healthy, so none may ever be down. The router has one processor; the nodes and 16
+clients that send requests as fast as they can (wrk, from apt) have the other. "At rest" is without
+clients. "Stalest" is the longest time between two polls of a node.
 """
 
 import argparse
@@ -24,35 +24,35 @@ from infernet_router.nodes.polling import MAX_POLLS
 NODES = (10, 100, 1_000, 2_000, 5_000, 10_000)
 
 WARM_UP = 2
-"""Seconds of load before it counts."""
+"""Seconds of load before the measurement."""
 
 SHORTEST_REST = 10.0
-"""Seconds at rest, at least; it is as long as two rounds of the fleet if that is longer."""
+"""Minimum seconds at rest; longer where polling every node twice takes longer."""
 
 
 @frozen
 class Measured:
-    """How a router fared in front of a fleet."""
+    """The measurements of a router with one fleet."""
 
     nodes: int
     max_polls: int
     first_answer: float
-    """Seconds from its start."""
+    """Seconds from its start to its first response with status 200."""
     all_up: float
-    """Seconds until the first poll of every node was back."""
+    """Seconds from its start until all nodes were up."""
     usual: float
     stalest: float
-    """Seconds between two polls of a node at rest: the median, and the longest."""
+    """Seconds between two polls of a node at rest: the median and the maximum."""
     at_rest: float
-    """The share of a processor that it uses when no client asks it."""
+    """The share of a processor that it uses at rest."""
     load: Load
     stalest_under_load: float
     peak: int
-    """Bytes of memory, at most."""
+    """Peak memory in bytes."""
     descriptors: int
-    """Open descriptors under load."""
+    """Open descriptors after the load."""
     lost: int
-    """How often a node was down."""
+    """How often a node went down."""
 
 
 def measure(
@@ -60,7 +60,7 @@ def measure(
 ) -> Measured:
     addresses = fleet.addresses[:nodes]
     with router(addresses, f"--max-polls={max_polls}", most_descriptors=most_descriptors) as served:
-        until(lambda: served.up() == nodes, "poll of every node")
+        until(lambda: served.up() == nodes, "all nodes to be up")
         all_up = served.age
         fleet.forget()
         at_rest = served.at_rest(max(SHORTEST_REST, 2.5 * nodes / max_polls))
@@ -115,8 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES)
     parser.add_argument("--max-polls", type=int, nargs="+", default=[MAX_POLLS])
-    parser.add_argument("--seconds", type=int, default=15, help="of load [default: 15]")
-    parser.add_argument("--descriptors", type=int, default=0, help="the most the router may have")
+    parser.add_argument(
+        "--seconds", type=int, default=15, help="duration of the load [default: 15]"
+    )
+    parser.add_argument("--descriptors", type=int, default=0, help="descriptor limit of the router")
     options = parser.parse_args(arguments)
     leave_first_processor()
     console = Console(width=180)

@@ -1,11 +1,11 @@
 """
-How many requests a second the router answers, as a share of what a constant Klein route does.
+The router's requests per second, relative to a Klein route that returns a constant.
 
     python -m benchmarks.throughput [--rounds N] [--seconds N]
 
-The router has a processor for itself, and 16 clients on the other ask it as fast as they can (wrk,
-from apt). Before and after each case, a Klein route that returns a constant is measured in the same
-way, and a case counts by the ratio to the mean of these two. Shown are medians over the rounds.
+The router has one processor; 16 clients on the other send requests as fast as they can (wrk, from
+apt). The constant route is measured in the same way before and after each case; the result of a
+case is its ratio to the mean of these two. The table shows medians over the rounds.
 """
 
 import argparse
@@ -24,21 +24,21 @@ from benchmarks.loopback.nodes import PlayedFleet
 from benchmarks.loopback.served import Load, Served, constant, router
 
 WARM_UP = 2
-"""Seconds of load before it counts."""
+"""Seconds of load before the measurement."""
 
 AT_REST = 0.02
-"""The share of a processor that a router without clients uses when it asks no node."""
+"""The share of a processor below which a router without clients is idle."""
 
 
 @frozen
 class Case:
-    """One way to run the router."""
+    """One configuration of the router."""
 
     name: str
     nodes: int
     flags: tuple[str, ...]
     settles: float
-    """Seconds until every node was asked."""
+    """Seconds until every node has been polled."""
 
 
 POLLING_IDLE = ("--interval=86400", "--resources-interval=86400", "--max-polls=5000")
@@ -88,13 +88,13 @@ def show(console: Console, cases: dict[str, list[Load]], ratios: dict[str, list[
     console.print(table)
     few, *_, many = (cases[case.name] for case in CASES)
     longer = median(b.p99 / a.p99 for a, b in zip(few, many, strict=True))
-    console.print(f"p99 with 10,000 nodes that are polled: {longer:.1f} times that with 10")
+    console.print(f"p99 with 10,000 polled nodes: {longer:.1f} times the p99 with 10")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of all cases [default: 5]")
-    parser.add_argument("--seconds", type=int, default=8, help="of each load [default: 8]")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of all cases [default: 5]")
+    parser.add_argument("--seconds", type=int, default=8, help="duration of each load [default: 8]")
     options = parser.parse_args(arguments)
     leave_first_processor()
     console = Console()

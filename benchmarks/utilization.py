@@ -1,12 +1,12 @@
 """
-How jobs fare when the router minds how full nodes are: where that means nothing, and where it does.
+Job times when the router avoids nodes whose GPU memory is in use, simulated.
 
     python -m benchmarks.utilization [--seeds N] [--jobs N]
 
 Times are seconds from the submission of a job to its end: the median of the seeds. GPU memory in
-use is harmless where a language model holds it for good; where nodes thrash, jobs take three times
-as long. The router hears of it once a minute, and then leaves full nodes out (over 0.9), or takes
-jobs to cost more the fuller a node is, up to twice as much.
+use is harmless where a language model holds it permanently; where nodes thrash, jobs take three
+times as long. The router learns the utilization once a minute. It then either leaves full nodes out
+(over 0.9), or assumes that a job costs more the fuller a node is, up to twice as much.
 """
 
 import argparse
@@ -41,11 +41,11 @@ SCENARIOS = [
     Scenario("20 % thrash, 40 % load", thrashing=0.2, load=0.4),
     Scenario("50 % thrash for 5 min", thrashing=0.5),
 ]
-"""The load is 80 % of what all nodes can do, unless it is said."""
+"""The load is 80 % unless the name says otherwise."""
 
 
 def measure(job: tuple[Scenario, str, int]) -> tuple[float, float, float]:
-    """Mean, median and 99th percentile of the times of one run."""
+    """The mean, median and 99th percentile of the job times of one run."""
     scenario, name, seed = job
     outcome = run(scenario, POLICIES[name], seed)
     return outcome.mean, outcome.quantile(0.5), outcome.quantile(0.99)
@@ -53,8 +53,8 @@ def measure(job: tuple[Scenario, str, int]) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.utilization", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each [default: 5]")
-    parser.add_argument("--jobs", type=int, default=50_000, help="in a run [default: 50000]")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each scenario [default: 5]")
+    parser.add_argument("--jobs", type=int, default=50_000, help="jobs in a run [default: 50000]")
     arguments = parser.parse_args()
     scenarios = [evolve(scenario, jobs=arguments.jobs) for scenario in SCENARIOS]
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)

@@ -1,4 +1,4 @@
-"""A demonstration: three simulated nodes, a router in front, and a client that uses them, live."""
+"""A live demo: three simulated nodes, a router, and a client that sends jobs through it."""
 
 import argparse
 import sys
@@ -32,17 +32,18 @@ from infernet_router.testing import SimulatedNode
 _PORT = 4000
 _JOBS_A_SECOND = 4.0
 _WORK = 0.6
-"""Seconds a job takes at speed 1, on average."""
+"""Mean seconds a job takes at speed 1."""
 _JOBS = (("llm",),) * 5 + (("classifier",),) * 3 + (("prover",),) + (("llm", "classifier"),)
-"""What jobs need, the likelier the more often it stands here."""
+"""The containers that jobs need; each entry is equally likely."""
 _ONCE = 8.0
+"""Seconds the demo runs with --once."""
 _PATIENCE = 20.0
-"""Seconds the jobs still running at the end may take."""
+"""Seconds to wait at the end for jobs that still run."""
 
 
 @frozen
 class _Place:
-    """A simulated node, and the address it is served at."""
+    """A simulated node and its address."""
 
     address: str
     node: SimulatedNode
@@ -50,12 +51,12 @@ class _Place:
 
 class Demo:
     """
-    Everything that runs in the demonstration.
+    The nodes, the router and the client of the demo.
 
     :param reactor: a running reactor.
-    :param folder: an empty folder to use.
-    :param port: where the router serves; another one if it is taken.
-    :param random: decides when jobs come, and for what.
+    :param folder: an empty folder for the list of nodes.
+    :param port: the router's port; if it is in use, another one is chosen.
+    :param random: decides when jobs arrive and which containers they need.
     """
 
     def __init__(
@@ -73,16 +74,16 @@ class Demo:
         self.api = f"http://127.0.0.1:{_free_port(port)}/api/v1/ip"
         self.places: list[_Place] = []
         self.handed_out: Counter[str] = Counter()
-        """Jobs the router sent to each address."""
+        """How often the router handed out each address."""
         self.seconds: list[float] = []
-        """How long each finished job took, from the question to its end."""
+        """Seconds from request to end of each job that succeeded."""
         self.problems: list[str] = []
-        """What went wrong, one line for each job it went wrong for."""
+        """One line for each job that failed, with the reason."""
         self.events: deque[str] = deque(maxlen=4)
-        """The last lines the router logged."""
+        """The router's latest log messages."""
 
     async def start(self) -> None:
-        """Start the nodes and the router, and wait until it knows them all."""
+        """Start the nodes and the router, and wait until it has polled them all."""
         self._serve(["llm"], speed=2.0, slots=2)
         self._serve(["llm", "classifier"], speed=1.0, slots=1)
         self._serve(["classifier", "prover"], speed=0.5, slots=2)
@@ -98,7 +99,7 @@ class Demo:
         await deferLater(self._reactor, 0.1)
 
     async def submit_jobs(self, seconds: float | None) -> None:
-        """Be a client for so many seconds, or for ever; then wait for the jobs that still run."""
+        """Submit jobs for this many seconds, or without end; then wait for those that still run."""
         end = None if seconds is None else self._reactor.seconds() + seconds
         while end is None or self._reactor.seconds() < end:
             job = Deferred.fromCoroutine(self._one_job())
@@ -111,7 +112,7 @@ class Demo:
         self.problems += ["a job did not end"] * len(self._running)
 
     async def stop(self) -> None:
-        """Stop everything; what goes wrong from now on is no problem."""
+        """Stop everything; jobs that this interrupts are not problems."""
         self._stopping = True
         for job in tuple(self._running):
             job.cancel()
@@ -122,12 +123,12 @@ class Demo:
             await self._ports.pop().stopListening()
 
     def log(self, event: LogEvent) -> None:
-        """Keep a line of the log for the view."""
+        """Keep a log message for the view."""
         if str(event.get("log_namespace")).startswith("infernet_router"):
             self.events.append(formatEvent(event))
 
     def _serve(self, containers: list[str], speed: float, slots: int) -> None:
-        """Serve one simulated node on a port of its own."""
+        """Serve a simulated node on a free port."""
         node = SimulatedNode(
             self._reactor,
             containers,
@@ -143,7 +144,7 @@ class Demo:
         self.places.append(_Place(f"127.0.0.1:{port.getHost().port}", node))
 
     async def _one_job(self) -> None:
-        """Ask the router for a node, give that node a job, and wait for its end."""
+        """Ask the router for a node, submit a job to it, and wait for its end."""
         containers = self._random.choice(_JOBS)
         asked = self._reactor.seconds()
         try:
@@ -168,8 +169,8 @@ class Demo:
 
 
 def view(demo: Demo) -> Group:
-    """What goes where, now."""
-    table = Table(title="Infernet Router: what goes where", title_justify="left")
+    """The state of the demo, as a table."""
+    table = Table(title="Infernet Router: jobs per node", title_justify="left")
     table.add_column("node", no_wrap=True)
     table.add_column("runs")
     table.add_column("speed")
@@ -190,18 +191,18 @@ def view(demo: Demo) -> Group:
         table,
         Text(summary(demo)),
         *(Text(f"  router: {line}", style="dim", no_wrap=True) for line in demo.events),
-        Text(f'Try beside it:  curl "{demo.api}?container=llm"', style="bold"),
+        Text(f'Try it:  curl "{demo.api}?container=llm"', style="bold"),
     )
 
 
 def summary(demo: Demo) -> str:
-    """How it went so far, in one line."""
-    times = f", half of them within {median(demo.seconds):.1f} s" if demo.seconds else ""
-    return f"{len(demo.seconds)} jobs done{times}; {len(demo.problems)} went wrong"
+    """The result so far, in one line."""
+    times = f", median {median(demo.seconds):.1f} s" if demo.seconds else ""
+    return f"{len(demo.seconds)} jobs done{times}; {len(demo.problems)} failed"
 
 
 def _free_port(preferred: int) -> int:
-    """`preferred` if nothing listens there on loopback, or else a port that is free."""
+    """`preferred` if it is free on loopback, or else a free port."""
     for port in (preferred, 0):
         with socket() as probe:
             probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
@@ -210,7 +211,7 @@ def _free_port(preferred: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise AssertionError("no port is free")
+    raise AssertionError("there is no free port")
 
 
 async def _main(reactor: Any, once: bool) -> None:
@@ -239,35 +240,35 @@ async def _main(reactor: Any, once: bool) -> None:
         finally:
             await demo.stop()
         for problem in demo.problems[:10]:
-            console.print(f"wrong: {problem}", style="red", soft_wrap=True)
+            console.print(f"failed: {problem}", style="red", soft_wrap=True)
         console.print(summary(demo), soft_wrap=True)
         if demo.problems or (once and not demo.seconds):
             raise SystemExit(1)
 
 
 def main(arguments: list[str]) -> None:
-    """Run the demonstration until Ctrl-C, or for some seconds with --once."""
+    """Run the demo until Ctrl-C, or for some seconds with --once."""
     parser = argparse.ArgumentParser(prog="infernet_router.demo", description=__doc__)
-    parser.add_argument("--once", action="store_true", help=f"end after {_ONCE:g} seconds")
+    parser.add_argument("--once", action="store_true", help=f"stop after {_ONCE:g} seconds")
     once = parser.parse_args(arguments).once
 
     def run(reactor: Any) -> Deferred[None]:
-        demonstration = Deferred.fromCoroutine(_main(reactor, once))
+        demo = Deferred.fromCoroutine(_main(reactor, once))
 
         def wind_up() -> Deferred[None]:
-            """Let the demonstration tidy up when Ctrl-C has stopped the reactor."""
+            """Cancel the demo and wait for its clean-up when Ctrl-C stops the reactor."""
             ended: Deferred[None] = Deferred()
 
             def tell(result: None) -> None:
                 ended.callback(None)
                 return result
 
-            demonstration.cancel()
-            demonstration.addBoth(tell)
+            demo.cancel()
+            demo.addBoth(tell)
             return ended
 
         reactor.addSystemEventTrigger("before", "shutdown", wind_up)
-        return demonstration
+        return demo
 
     react(run)
 

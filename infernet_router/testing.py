@@ -1,13 +1,13 @@
 """
-A simulated Infernet node, for tests, demos and benchmarks of the router and of its clients.
+A simulated Infernet node, for tests, demos and benchmarks of routers and clients.
 
-`SimulatedNode` is a twisted.web resource that speaks the part of the wire a router and a client
-need. Serve it with twisted.web's Site, or hand it to treq.testing.StubTreq:
+`SimulatedNode` is a twisted.web resource that implements the part of a node's HTTP API that routers
+and clients use. Serve it with twisted.web's Site, or pass it to treq.testing.StubTreq:
 
     node = SimulatedNode(reactor, ["llm"], speed=2.0, slots=4)
     reactor.listenTCP(4001, Site(node))
 
-Its knobs are attributes, and may be turned while it runs.
+Its behaviour is set by attributes, which may be changed while it runs.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 _REMEMBERED = 1000
-"""Finished jobs a node can still be asked about."""
+"""Finished jobs that a node remembers."""
 
 
 @frozen
@@ -38,7 +38,7 @@ class SimulatedContainer:
 
 @frozen
 class _Submission:
-    """A job as POST /api/jobs takes it."""
+    """The body of POST /api/jobs."""
 
     containers: tuple[str, ...]
     data: object
@@ -46,29 +46,28 @@ class _Submission:
 
 @define
 class SimulatedJob:
-    """One job a simulated node was given; times are its clock's, in seconds."""
+    """A job of a simulated node; times are in seconds on the node's clock."""
 
     id: str
     containers: tuple[str, ...]
     submitted: float
     finished: float | None = None
     status: str = "running"
-    """`running` from submission on, then `success` or `failed`."""
+    """`running` from submission to end, then `success` or `failed`."""
 
 
 class SimulatedNode(Resource):
     """
-    A node with one queue: jobs wait in order of arrival, `slots` of them run at once.
+    A node with one first-in, first-out queue, of which up to `slots` jobs run concurrently.
 
-    It answers GET /info, /health and /resources, with model_id too, and POST and GET /api/jobs;
-    HEAD is as GET.
+    It answers GET and HEAD of /info, /health, /resources (also with model_id) and /api/jobs, and
+    POST of /api/jobs.
 
     :param clock: times the jobs.
-    :param containers: ids, or SimulatedContainer for more than an id.
-    :param speed: work done a second in each slot; a job has 1 second of work unless `work`
-        says otherwise.
-    :param slots: jobs that run at once.
-    :param work: the work of the next job, in seconds at speed 1.
+    :param containers: ids, or SimulatedContainers for further attributes.
+    :param speed: seconds of work done per second in each slot.
+    :param slots: the number of jobs that run concurrently.
+    :param work: gives the work of the next job, in seconds at speed 1; by default 1 second.
     :param random: decides which jobs fail.
     """
 
@@ -96,34 +95,34 @@ class SimulatedNode(Resource):
         self.work = work
         self.version = "1.4.0"
         self.failing = 0.0
-        """The share of jobs that fail, at once, as those of a container that crashed do."""
+        """The share of jobs that fail immediately, as if their container had crashed."""
         self.silent = False
-        """Whether it accepts requests and answers none, as a node that hangs does."""
+        """Whether it hangs: accepts requests and never responds."""
         self.status = 200
-        """The HTTP status of its answers to GET /info."""
+        """The HTTP status of its responses to GET /info."""
         self.info: bytes | None = None
-        """What it answers to GET /info in place of the truth."""
+        """The body of its responses to GET /info, in place of its real state."""
         self.resources: dict[str, Any] = {}
-        """What it answers to GET /resources."""
+        """Its response to GET /resources."""
         self.models: dict[str, Collection[str]] = {}
-        """By container, the models it supports: what it answers to GET /resources?model_id=…"""
+        """The models that each container supports, for GET /resources?model_id=…"""
         self.polls = 0
-        """How often it was asked GET /info."""
+        """The number of requests for /info."""
         self.running = 0
-        """Jobs that run now."""
+        """The number of jobs that run now."""
         self.done = 0
-        """Jobs that ended well."""
+        """The number of jobs that succeeded."""
         self._waiting: deque[SimulatedJob] = deque()
         self._jobs: dict[str, SimulatedJob] = {}
         self._finished: deque[str] = deque()
 
     @property
     def pending(self) -> int:
-        """Jobs that wait or run."""
+        """The number of jobs that wait or run."""
         return len(self._waiting) + self.running
 
     def submit(self, containers: Iterable[str]) -> SimulatedJob:
-        """Give it a job."""
+        """Submit a job."""
         job = SimulatedJob(str(uuid4()), tuple(containers), self._clock.seconds())
         self._jobs[job.id] = job
         if self._random.random() < self.failing:
@@ -134,7 +133,7 @@ class SimulatedNode(Resource):
         return job
 
     def render(self, request: Request) -> bytes | int:
-        """Answer one request."""
+        """Answer a request."""
         path = request.path.rstrip(b"/")
         if path == b"/info":
             self.polls += 1
@@ -167,14 +166,14 @@ class SimulatedNode(Resource):
         }
 
     def _resources(self, request: Request) -> tuple[int, Any]:
-        """What its containers say of themselves, or whether they support a model."""
+        """What its containers report about themselves, or whether they support a model."""
         model = request.args.get(b"model_id", [b""])[0].decode("utf-8", "replace")
         if not model:
             return 200, self.resources
         return 200, {id: {"supported": model in models} for id, models in self.models.items()}
 
     def _post_job(self, request: Request) -> tuple[int, Any]:
-        """Take a job. A node refuses one whose first container is not external."""
+        """Accept a job, unless its first container is not external."""
         try:
             body = request.content.read() if request.content else b""
             containers = msgspec.json.decode(body, type=_Submission).containers
@@ -188,7 +187,7 @@ class SimulatedNode(Resource):
         return 200, {"id": self.submit(containers).id}
 
     def _get_jobs(self, request: Request) -> tuple[int, Any]:
-        """The state of the jobs asked for by `id`, or the ids of all."""
+        """The state of the jobs with these ids, or without `id`, the ids of all jobs."""
         ids = [value.decode("utf-8", "replace") for value in request.args.get(b"id", ())]
         if not ids:
             return 200, list(self._jobs)

@@ -1,7 +1,7 @@
-"""The tests: one module for each of the router's, and integration for what only sockets show."""
+"""Unit tests, one module for each module of the router; `integration` tests real processes."""
 
 from hypothesis import settings
 
-# The same examples in every run, however busy the machine: a run fails for a change or not at all.
+# Every run has the same examples and no deadline, so that only a change can make it fail.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")

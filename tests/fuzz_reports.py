@@ -1,10 +1,10 @@
 """
-Fuzzes decode_report, guided by coverage, until it fails or is stopped:
+Fuzzes decode_report, guided by coverage, until it fails or is stopped.
 
     make fuzz ARGS=-max_total_time=300
 
-The arguments are libFuzzer's; -help=1 lists them. The cases that found something new are kept in
-`.fuzz/`, and so is one that fails.
+The arguments are libFuzzer's; -help=1 lists them. `.fuzz/` keeps the inputs that reached new code,
+and an input that fails.
 """
 
 import sys

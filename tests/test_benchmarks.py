@@ -1,4 +1,4 @@
-"""Tests of the simulated world in benchmarks: it agrees with what theory says of queues."""
+"""Tests of the simulation in benchmarks: it agrees with queueing theory."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Tests of infernet_router.demo; it is run as a whole in tests/integration."""
+"""Tests of infernet_router.demo; tests.integration.test_demo runs it as a program."""
 
 from pathlib import Path
 from random import Random
@@ -31,7 +31,7 @@ class DemoTests(TestCase):
         return capture.get()
 
     async def test_jobs(self) -> None:
-        """Jobs go where the router says, and come to an end; the view tells of it."""
+        """Jobs go to the nodes that the router hands out, and end; the view shows them."""
         for place in self.demo.places:
             place.node.speed = 20.0
         await self.demo.submit_jobs(2.0)
@@ -45,20 +45,20 @@ class DemoTests(TestCase):
         drawn = self.drawn()
         for place in self.demo.places:
             self.assertIn(place.address, drawn)
-        self.assertIn(f"{len(self.demo.seconds)} jobs done, half of them within", drawn)
+        self.assertIn(f"{len(self.demo.seconds)} jobs done, median ", drawn)
         self.assertIn(f'curl "{self.demo.api}?container=llm"', drawn)
 
     async def test_problems(self) -> None:
-        """A job that fails, and one no node takes, is a problem."""
+        """A job that fails is a problem, and so is one that no node takes."""
         self.demo.places[0].node.failing = 1.0
         self.demo.places[1].node.failing = 1.0
         self.demo.places[2].node.containers = []
         await self.demo.submit_jobs(1.5)
         self.assertIn("failed", " ".join(self.demo.problems))
-        self.assertIn(f"{len(self.demo.problems)} went wrong", summary(self.demo))
+        self.assertIn(f"{len(self.demo.problems)} failed", summary(self.demo))
 
     async def test_stop_early(self) -> None:
-        """Stopping ends the jobs that still run; they are no problem."""
+        """Stopping ends the jobs that still run; they are not problems."""
         for place in self.demo.places:
             place.node.silent = True
         submitting = Deferred.fromCoroutine(self.demo.submit_jobs(None))

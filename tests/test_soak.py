@@ -1,4 +1,4 @@
-"""Tests of what a soak is judged by: the record of what nodes were, and each criterion."""
+"""Tests of how a soak test is judged: the record of the nodes, and each criterion."""
 
 from collections.abc import Callable
 from math import inf

@@ -1,1 +1,1 @@
-"""What is measured over loopback: a fleet of nodes, the router in front of it, and load on that."""
+"""Parts of the benchmarks over loopback: programs, a fleet of nodes, and load on a server."""

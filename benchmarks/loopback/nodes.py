@@ -1,4 +1,4 @@
-"""A fleet of nodes over loopback, played by a thread."""
+"""A simulated fleet of healthy nodes, which records when each is polled."""
 
 import asyncio
 from collections import defaultdict
@@ -18,9 +18,9 @@ _INFO = (
 
 class PlayedFleet:
     """
-    Nodes that are all well, on 127.1.0.0/16, played by a thread of this process.
+    Nodes on 127.1.0.0/16 that are always up, simulated by a thread of this process.
 
-    :param count: how many, up to 65,535.
+    :param count: the number of nodes, up to 65,535.
     """
 
     def __init__(self, count: int) -> None:
@@ -29,10 +29,10 @@ class PlayedFleet:
             f"127.1.{number >> 8}.{number & 255}:{self._port}" for number in range(1, count + 1)
         ]
         self._polls: dict[str, list[float]] = defaultdict(list)
-        """By IP address, when it was asked for its report."""
+        """The times of the polls of each IP address."""
         self._listening = False
         Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
-        until(lambda: self._listening, "the fleet")
+        until(lambda: self._listening, "the nodes to listen")
 
     async def _serve(self) -> None:
         serve = asyncio.get_running_loop().create_server
@@ -41,21 +41,21 @@ class PlayedFleet:
         await server.serve_forever()
 
     def asked(self, address: str) -> None:
-        """A node was asked for its report."""
+        """Record a poll of a node."""
         self._polls[address].append(monotonic())
 
     def forget(self) -> None:
-        """Count no poll that was."""
+        """Discard the recorded polls."""
         self._polls = defaultdict(list)
 
     def gaps(self) -> list[float]:
-        """The seconds between two polls of a node, the shortest first."""
+        """The seconds between consecutive polls of each node, in ascending order."""
         polls = self._polls.values()
         return sorted(after - before for times in polls for before, after in pairwise(times))
 
 
 class _Node(asyncio.Protocol):
-    """A connection to a node of a fleet."""
+    """A connection to one of the nodes."""
 
     transport: asyncio.Transport
 

@@ -1,4 +1,4 @@
-"""Servers that are measured over loopback, each a process, and the load on them."""
+"""Servers to measure over loopback, each in a process of its own, and the load on them."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from benchmarks.loopback.machine import (
 from benchmarks.loopback.programs import TWISTD, Program, Router, limited_twistd
 
 PATH = "/api/v1/ip?container=llm"
-"""What clients ask for."""
+"""The path that clients request."""
 
 _CONSTANT = """
 import sys
@@ -49,25 +49,25 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 @define
 class Served:
-    """A process that serves on a port."""
+    """A running server."""
 
     program: Program
     port: int
     began: float
     first_answer: float = 0.0
-    """Seconds from its start to its first answer."""
+    """Seconds from its start to its first response with status 200."""
 
     @property
     def age(self) -> float:
-        """Seconds since its start."""
+        """Seconds since it was started."""
         return monotonic() - self.began
 
     def up(self) -> int:
-        """How many nodes are up."""
+        """The number of nodes that are up."""
         return int(json.loads(self._get("/health")[1]).get("up", 0))
 
     def answers(self) -> bool:
-        """Whether it answers a client with 200 now."""
+        """Whether it responds with status 200 now."""
         with suppress(OSError):
             return self._get(PATH)[0] == 200
         return False
@@ -82,7 +82,7 @@ class Served:
             connection.close()
 
     def load(self, seconds: int) -> "Load":
-        """Let 16 clients ask it as fast as they can, each on a connection that it keeps."""
+        """Measure it under 16 clients that send requests as fast as they can, with keep-alive."""
         wrk = subprocess.run(
             ("wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", self.url),
             capture_output=True,
@@ -107,7 +107,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
     def at_rest(self, seconds: float) -> float:
-        """The share of a processor that it uses in so many seconds in which nobody asks it."""
+        """The share of a processor that it uses for this many seconds without requests."""
         before = processor_seconds(self.program.id)
         sleep(seconds)
         return (processor_seconds(self.program.id) - before) / seconds
@@ -115,23 +115,23 @@ class Served:
 
 @frozen
 class Load:
-    """How clients that ask as fast as they can were served."""
+    """What clients measured that send requests as fast as they can."""
 
     rate: float
     """Requests a second."""
     p50: float
     p99: float
-    """Seconds from a request to its answer: the median, and the 99th percentile."""
+    """Seconds from request to response: the median and the 99th percentile."""
     failed: int
-    """Requests without an answer, or with another status than 200."""
+    """Requests without a response, or with a status other than 200."""
 
 
 @contextmanager
 def router(addresses: Iterable[str], *flags: str, most_descriptors: int = 0) -> Iterator[Served]:
     """
-    A router for these nodes, from the first address it hands out.
+    A router for these nodes, once it hands out the first address.
 
-    :param most_descriptors: how many it may have, if not as many as this process.
+    :param most_descriptors: its descriptor limit, by default that of this process.
     """
     with TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
@@ -144,7 +144,7 @@ def router(addresses: Iterable[str], *flags: str, most_descriptors: int = 0) -> 
 
 @contextmanager
 def constant() -> Iterator[Served]:
-    """A Klein route that always answers the same, served as the router is."""
+    """A Klein route that returns a constant, once it responds."""
     with TemporaryDirectory() as folder:
         port = free_port()
         program = Program(Path(folder), sys.executable, "-c", _CONSTANT, str(port))
@@ -154,11 +154,11 @@ def constant() -> Iterator[Served]:
 
 @contextmanager
 def _serving(program: Program, port: int) -> Iterator[Served]:
-    """A server from its first response on; it has the first processor for itself."""
+    """A server, pinned to the first processor, once it responds."""
     with program:
         os.sched_setaffinity(program.id, PROCESSORS[:1])
         served = Served(program, port, monotonic())
-        until(lambda: served.answers() or not program.is_running, "answer")
+        until(lambda: served.answers() or not program.is_running, "the first response")
         if not program.is_running:
             raise CannotMeasure(program.output())
         served.first_answer = served.age

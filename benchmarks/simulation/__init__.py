@@ -1,1 +1,1 @@
-"""A simulated world, in which routing policies are compared."""
+"""A discrete-event simulation that compares routing policies."""

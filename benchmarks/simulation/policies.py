@@ -1,4 +1,4 @@
-"""Routing policies to compare: this router's, what others do, and what cannot be had."""
+"""Routing policies to compare: this router's, common ones, and ideals with perfect knowledge."""
 
 from math import exp, inf
 from random import Random
@@ -11,7 +11,7 @@ from infernet_router.reports import Container, NodeReport
 
 
 class _Policy:
-    """Knows the world; most policies look at no more than the last report of each node."""
+    """Keeps the last report of each node."""
 
     at_once = False
 
@@ -25,7 +25,7 @@ class _Policy:
 
 
 class LeastPending(_Policy):
-    """The node with the fewest pending jobs at the last poll: the public releases of the router."""
+    """The node with the fewest pending jobs at its last poll, as in earlier releases."""
 
     at_once = True
 
@@ -34,14 +34,14 @@ class LeastPending(_Policy):
 
 
 class AtRandom(_Policy):
-    """Any node."""
+    """A random node."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         return self.random.choice(self.world.candidates[containers])
 
 
 class TwoChoices(_Policy):
-    """Of two nodes at random, the one with fewer pending jobs at its last poll."""
+    """Of two random nodes, the one with fewer pending jobs at its last poll."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         one, other = self.random.choices(self.world.candidates[containers], k=2)
@@ -49,7 +49,7 @@ class TwoChoices(_Policy):
 
 
 class Ours(_Policy):
-    """This router's fleet itself."""
+    """This router's own fleet."""
 
     def __init__(self, world: World, random: Random, max_utilization: float = 1.0) -> None:
         super().__init__(world, random)
@@ -88,7 +88,7 @@ class LeavingOut(Ours):
 
 
 class Penalising(_Policy):
-    """This router's rule, but that jobs cost up to twice as much the fuller a node is."""
+    """This router's rule, where a job costs more the fuller a node is, up to twice as much."""
 
     def __init__(self, world: World, random: Random) -> None:
         super().__init__(world, random)
@@ -116,7 +116,7 @@ class Penalising(_Policy):
 
 
 class Utilization:
-    """What each node said of its utilization last: it is asked once a minute."""
+    """The utilization that each node last reported; nodes are asked once a minute."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -124,7 +124,7 @@ class Utilization:
         self.last = [0.0] * world.scenario.nodes
 
     def told(self, node: int, now: float) -> float:
-        """What a node said last, by `now`, at a poll of which it may be asked for this, too."""
+        """The last utilization of a node; asks it again when the last answer is a minute old."""
         if now >= self._asked[node] + 60.0:
             self._asked[node] = now
             self.last[node] = 0.95 if self._world.full[node] else 0.3
@@ -132,7 +132,7 @@ class Utilization:
 
 
 class Told(_Policy):
-    """This router's rule, told every node's true speed: what is lost to learning is the rest."""
+    """This router's rule with the true speed of every node: shows the cost of learning speeds."""
 
     def __init__(self, world: World, random: Random) -> None:
         super().__init__(world, random)
@@ -157,7 +157,7 @@ class Told(_Policy):
 
 
 class Oracle(_Policy):
-    """The node with the fewest jobs, each queue seen as it is now, ties broken at random."""
+    """The node with the fewest jobs at this moment; ties are broken at random."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         pending, candidates = self.world.pending, self.world.candidates[containers]

@@ -1,4 +1,4 @@
-"""A simulated world of nodes, jobs and polls, in which routing policies are compared."""
+"""A discrete-event simulation of nodes, jobs and polls, which compares routing policies."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +10,15 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 THRASHED = 3.0
-"""How many times as long jobs take where memory is short."""
+"""The factor by which jobs take longer on a node that thrashes."""
 
 MEAN_WORK = 2.0
-"""Seconds a job takes at speed 1, on average."""
+"""Mean seconds a job takes at speed 1."""
 
 
 @frozen
 class Lognormal:
-    """Job sizes; their coefficient of variation is sqrt(exp(sigma²) - 1)."""
+    """Lognormal job sizes, whose coefficient of variation is sqrt(exp(sigma²) - 1)."""
 
     sigma: float
 
@@ -29,89 +29,89 @@ class Lognormal:
 
 @frozen
 class Scenario:
-    """A fleet, and what is asked of it. Times are in seconds, work is in seconds at speed 1."""
+    """A fleet and its load. Times are in seconds; work is in seconds at speed 1."""
 
     name: str
     nodes: int = 50
     load: float = 0.8
-    """Work that comes, as a part of what all nodes together can do."""
+    """Arriving work as a share of the capacity of all nodes."""
     interval: float = 5.0
-    """Between two polls of a node."""
+    """Time between two polls of a node."""
     work: Callable[[Random], float] = Lognormal(0.7)
     speeds: tuple[float, float] = (0.4, 2.5)
-    """The least and the greatest; their logarithms are spread evenly."""
+    """The slowest and the fastest; speeds are log-uniform between them."""
     slots: int = 1
-    """Jobs a node runs at once."""
+    """Jobs a node runs concurrently."""
     around: float = 0.0
-    """The part of the jobs that comes around the router, to nodes at random."""
+    """The share of jobs that reach random nodes without asking the router."""
     ghosts: float = 0.0
-    """The part of the askers that never submit a job."""
+    """The share of clients that ask the router but never submit a job."""
     late: float = 0.0
-    """How long after the answer clients submit their job."""
+    """Time from the router's response to the submission of the job."""
     failing: int = 0
-    """Nodes that fail every job at once."""
+    """Nodes that fail every job immediately."""
     slowing: int = 0
-    """Nodes that become eight times slower when half of the jobs are done."""
+    """Nodes that become eight times slower halfway through the run."""
     quickening: int = 0
-    """Nodes that begin eight times slower than they become then."""
+    """Nodes that become eight times faster halfway through the run."""
     full: float = 0.0
-    """The part of the nodes whose GPU memory is in use for good, which slows none of their jobs."""
+    """The share of nodes whose GPU memory is permanently in use, without slowing their jobs."""
     thrashing: float = 0.0
-    """The part of the nodes whose GPU memory is in use just now, at which jobs take three times as
-    long."""
+    """The share of nodes that thrash at any time: their GPU memory is in use, and jobs take three
+    times as long."""
     episode: float = 300.0
-    """How long a node thrashes, on average."""
+    """Mean time for which a node thrashes."""
     burst: float = 0.0
-    """By how much more is asked for ten seconds, and by how much less for the next ten."""
+    """The load alternates every ten seconds between this share more and this share less."""
     asked: Sequence[frozenset[str]] = (frozenset({"a"}),)
-    """What jobs need, each as often as another."""
+    """The sets of containers that jobs need, all equally likely."""
     placed: float = 1.0
-    """The part of the nodes that runs a container, for each."""
+    """The share of nodes that run a given container."""
     jobs: int = 50_000
-    """The first fifth of them is not measured."""
+    """Jobs in a run. The first fifth is not measured."""
 
 
 @define
 class Outcome:
-    """How the jobs of one run fared."""
+    """The result of one run."""
 
     times: list[float] = field(factory=list)
-    """From submission to end, of each job the router sent somewhere, in order of size."""
+    """Seconds from submission to end of each job that the router placed, in ascending order."""
     lost: int = 0
-    """Jobs that failed at once."""
+    """Jobs that failed."""
     queues: list[list[int]] = field(factory=list)
-    """The jobs at each node, once a second."""
+    """The pending jobs of each node, once a second."""
 
     @property
     def mean(self) -> float:
-        """The mean time; infinite if no job came to an end, as quantiles are."""
+        """The mean time, or infinity if no job ended."""
         return sum(self.times) / len(self.times) if self.times else inf
 
     def quantile(self, part: float) -> float:
-        """The time within which this part of the jobs ended."""
+        """The time within which this share of the jobs ended, or infinity if none did."""
         return self.times[int(part * len(self.times))] if self.times else inf
 
     @property
     def share_lost(self) -> float:
-        """The part of the jobs that were lost."""
+        """The share of jobs that were lost."""
         return self.lost / (self.lost + len(self.times))
 
 
 class Policy(Protocol):
-    """What is compared: it sees reports, and says where a job goes."""
+    """A routing policy: it observes reports, and picks a node for each job."""
 
     at_once: bool
-    """Whether all nodes are polled at the same moment, instead of each in its turn."""
+    """Whether all nodes are polled at the same moment, instead of evenly over the interval."""
 
     def observed(self, node: int, pending: int, now: float) -> None:
-        """A poll of a node at `now` said that so many jobs wait or run there."""
+        """A poll of a node at `now` reported this many pending jobs."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         """The node for a job that needs these containers."""
 
 
 class World:
-    """The nodes of a scenario, and the jobs that wait and run there."""
+    """The nodes of a scenario and their jobs."""
 
     def __init__(self, scenario: Scenario, random: Random) -> None:
         self.scenario = scenario
@@ -126,11 +126,11 @@ class World:
         self.full = [node < scenario.full * count for node in range(count)]
         """Whether the GPU memory of each node is in use."""
         self.turns = [(0.0, node) for node in range(count) if scenario.thrashing]
-        """When which node begins to thrash, or ends; a heap."""
+        """A heap of the times at which nodes begin or cease to thrash."""
         self.pending = [0] * count
-        """The jobs that wait or run at each node."""
+        """The jobs that wait or run on each node."""
         self.containers = self._place(random)
-        """What each node runs."""
+        """The containers that each node runs."""
         self.candidates = {
             asked: [node for node in range(count) if asked <= self.containers[node]]
             for asked in scenario.asked
@@ -139,14 +139,14 @@ class World:
         self._ends: list[tuple[float, int]] = []
 
     def advance(self, now: float) -> None:
-        """Let time pass: jobs end."""
+        """Move time forward to `now`, and end the jobs that are done by then."""
         ends = self._ends
         while ends and ends[0][0] <= now:
             self.pending[heappop(ends)[1]] -= 1
         self.now = now
 
     def submit(self, node: int, work: float) -> float:
-        """Give a node a job; says when it ends."""
+        """Submit a job to a node; gives the time at which it ends."""
         free = self._free[node]
         end = max(self.now, free[0]) + work / self.speeds[node]
         heapreplace(free, end)
@@ -155,7 +155,7 @@ class World:
         return end
 
     def change_speed(self, node: int, factor: float) -> None:
-        """A node gets faster or slower, also at the jobs it has."""
+        """Change the speed of a node, for its present jobs too."""
         self.speeds[node] *= factor
 
         def moved(end: float) -> float:
@@ -166,7 +166,7 @@ class World:
         heapify(self._ends)
 
     def turn(self, random: Random) -> None:
-        """The next node begins to thrash, or ends; in the beginning, each is in either state."""
+        """Make the next node begin or cease to thrash. At time zero, each draws its first state."""
         when, node = heappop(self.turns)
         part, episode = self.scenario.thrashing, self.scenario.episode
         if thrashes := (random.random() < part if when == 0.0 else not self.full[node]):
@@ -178,7 +178,7 @@ class World:
         heappush(self.turns, (when + random.expovariate(1 / usual), node))
 
     def _place(self, random: Random) -> list[frozenset[str]]:
-        """Containers for every node: each on its part of the fleet, and none without any."""
+        """Draw the containers of every node; none is left without any."""
         names = sorted(frozenset().union(*self.scenario.asked))
         if self.scenario.placed == 1.0:
             return [frozenset(names)] * self.scenario.nodes
@@ -195,9 +195,9 @@ def run(
     """
     Run a scenario under a policy.
 
-    The same seed gives the same nodes to every policy.
+    With the same seed, every policy has the same nodes.
 
-    :param queues: record the queues.
+    :param queues: whether to record the queues.
     """
     world = World(scenario, Random(seed))
     random = Random(seed + 1)
@@ -256,7 +256,7 @@ def run(
 
 
 def _submit(world: World, node: int, random: Random, outcome: Outcome | None) -> None:
-    """A client gives its job to the node it was told."""
+    """Submit a client's job to the node that the router picked."""
     if node < world.scenario.failing:
         if outcome:
             outcome.lost += 1
@@ -267,7 +267,7 @@ def _submit(world: World, node: int, random: Random, outcome: Outcome | None) ->
 
 
 def _polls(scenario: Scenario, at_once: bool, random: Random) -> Iterator[tuple[float, int]]:
-    """When which node is polled."""
+    """The time and the node of each poll, in order."""
     order = random.sample(range(scenario.nodes), scenario.nodes)
     start = 0.0
     while True:

@@ -1,1 +1,1 @@
-"""A soak: a million requests to a router, while all that is around it misbehaves."""
+"""A soak test: a million requests to a router while nodes, clients and its list misbehave."""

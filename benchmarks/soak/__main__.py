@@ -1,14 +1,14 @@
 """
-A soak: a million requests and a million polls, while all that is around the router misbehaves.
+A soak test: a million requests and a million polls while the router's surroundings misbehave.
 
     python -m benchmarks.soak [--minutes N] [--nodes N] [--rate N] [--slack N] [--growth N]
         [-- ROUTER OPTIONS]
 
-The router runs as ever, in a process of its own. Two thirds of its nodes flap, and are down in
-every way there is; clients leave in mid-request, or send what is no request; its list is edited,
-replaced, spoiled and lost. All of these know the truth, and every answer is checked against it: an
-address may be handed out for some seconds after it was taken from the list, or no poll can have
-found it good; never later. Ends with 1 unless all is well. Linux only.
+The router runs unmodified, in a process of its own. Two thirds of its nodes flap and fail in many
+ways; clients disconnect in the middle of a request or send garbage; its list of nodes is edited,
+replaced, corrupted and deleted. Every response is checked against the true state: an address may be
+handed out for a few seconds after it leaves the list or its node fails, and never later. The exit
+code is 0 only if every check passes. Linux only.
 """
 
 import argparse
@@ -44,31 +44,31 @@ from benchmarks.soak.verdicts import MAX_GROWTH, Measured, Verdict, verdicts
 
 MILLION = 1_000_000
 LONGEST = 60.0
-"""Minutes after which a run ends though it has not done its millions."""
+"""Minutes after which a run ends in any case."""
 INTERVAL, TIMEOUT = 1.0, 2.0
-"""Seconds, as the router is told them: short, for many polls."""
+"""The router's options, in seconds: short, for many polls."""
 ALLOWED = {
     Fault.REMOVED: 2.0,
     Fault.DOWN: INTERVAL + TIMEOUT,
     Fault.WITHOUT: INTERVAL + TIMEOUT,
 }
-"""Seconds after the fact in which an address may be handed out: README promises the 2 seconds."""
+"""Seconds for which an address may still be handed out; the 2 seconds are documented."""
 SLACK = 1.0
-"""Seconds that each of these may take longer, because others use the machine as well."""
+"""Seconds added to each of these, as the machine has other work."""
 PATIENCE = 30.0
-"""Seconds after which what has not happened is taken not to happen."""
-NOBODY = "127.1.255.1:1"
-"""Stands in the list while the router is at rest."""
+"""Seconds to wait for a condition."""
+UNREACHABLE = "127.1.255.1:1"
+"""The one address in the list while the router is at rest."""
 ERROR = re.compile(r"Unhandled|Traceback|#(?:error|critical)\]")
 SHOWN = 20
-"""Errors of the log that are printed."""
+"""Errors of the log to print."""
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
     """
     Wait for a condition.
 
-    :raises TimeoutError: when it does not come to hold; `what` says what did not happen.
+    :raises TimeoutError: when it does not hold in time; `what` is the message.
     """
     try:
         async with asyncio.timeout(PATIENCE):
@@ -82,9 +82,9 @@ async def soak(
     folder: Path, arguments: argparse.Namespace, show: Callable[[Measured], None]
 ) -> Measured:
     """
-    Run it.
+    Run the soak test.
 
-    :param show: called each second.
+    :param show: called once a second with the measurements so far.
     """
     clock, port, random, record = (
         asyncio.get_running_loop(),
@@ -97,7 +97,7 @@ async def soak(
         for n in range(1, arguments.nodes + 1)
     ]
     listed = ChangingList(folder / "ips.txt", [node.address for node in nodes], record, random)
-    listed.path.write_text(NOBODY)
+    listed.path.write_text(UNREACHABLE)
     flags = (
         f"--interval={INTERVAL}",
         f"--timeout={TIMEOUT}",
@@ -110,7 +110,10 @@ async def soak(
             clients = Clients(router.port or 0, record, random, arguments.rate)
             measured = Measured(record, clients, nodes, await _at_rest(router))
             listed.write(listed.addresses)
-            await until(lambda: all(node.polls for node in nodes if node.steady), "not all polled")
+            await until(
+                lambda: all(node.polls for node in nodes if node.steady),
+                "some nodes were not polled",
+            )
             await asyncio.sleep(TIMEOUT)
             began, spent = clock.time(), processor_seconds(router.id)
             changing = [
@@ -126,9 +129,11 @@ async def soak(
             measured.processor_seconds = processor_seconds(router.id) - spent
             for task in changing:
                 task.cancel()
-            listed.path.write_text(NOBODY)
+            listed.path.write_text(UNREACHABLE)
             with suppress(TimeoutError):
-                await until(lambda: descriptors(router.id) <= measured.before, "no rest")
+                await until(
+                    lambda: descriptors(router.id) <= measured.before, "connections stayed open"
+                )
             measured.after = await _at_rest(router)
             for task in tasks:
                 task.cancel()
@@ -141,7 +146,7 @@ async def soak(
 
 def _running(router: Router) -> Router:
     """
-    The router, which must still run.
+    Check that the router still runs, and return it.
 
     :raises RuntimeError: when it has ended.
     """
@@ -151,7 +156,7 @@ def _running(router: Router) -> Router:
 
 
 async def _at_rest(router: Router) -> int:
-    """Descriptors of a router that has no node and no client; it asks in vain each second."""
+    """The fewest descriptors in a second of a router whose one node is unreachable."""
     seen = []
     for _ in range(20):
         await asyncio.sleep(0.05)
@@ -171,25 +176,25 @@ def _print(measured: Measured, rows: Sequence[Verdict], console: Console) -> Non
     share = measured.processor_seconds / seconds
     console.print(
         f"{seconds / 60:.1f} min, {len(measured.nodes):,} nodes: {measured.requests / seconds:,.0f}"
-        f" requests and {measured.polls / seconds:,.0f} polls a second took {share:.0%} of a core;"
-        f" answers after {times[len(times) // 2] * 1e3:.1f} ms, p99"
+        f" requests and {measured.polls / seconds:,.0f} polls a second used {share:.0%} of a core;"
+        f" responses after {times[len(times) // 2] * 1e3:.1f} ms, p99"
         f" {times[int(0.99 * len(times))] * 1e3:.0f} ms; {measured.clients.left:,} clients left"
-        f" without one; {measured.record.checked:,} addresses handed out"
+        f" without a response; {measured.record.checked:,} addresses handed out"
     )
     console.print(machine())
     table = Table()
-    for column in ("", "allowed", "measured", ""):
+    for column in ("check", "allowed", "measured", ""):
         table.add_column(column)
     for row in rows:
-        well = "well" if row.good else "[bold red]not well"
-        table.add_row(row.criterion, row.allowed, row.measured, well)
+        result = "passed" if row.good else "[bold red]failed"
+        table.add_row(row.criterion, row.allowed, row.measured, result)
     console.print(table)
     for line in (*measured.clients.examples, *measured.errors[:SHOWN]):
         console.print(line, markup=False)
 
 
 async def _main(arguments: argparse.Namespace, console: Console) -> bool:
-    """Whether all was well."""
+    """Run the soak test and print the results; gives whether every check passed."""
     running = asyncio.current_task()
     assert running is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
@@ -214,23 +219,27 @@ async def _main(arguments: argparse.Namespace, console: Console) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, help="how long [default: till all is done]")
-    parser.add_argument("--nodes", type=int, default=1200, help="in all [default: 1200]")
-    parser.add_argument("--rate", type=float, default=1600.0, help="requests a second, at most")
     parser.add_argument(
-        "--slack", type=float, default=SLACK, help="seconds more that are allowed [default: 1]"
+        "--minutes", type=float, help="duration [default: until a million of each is done]"
+    )
+    parser.add_argument("--nodes", type=int, default=1200, help="number of nodes [default: 1200]")
+    parser.add_argument(
+        "--rate", type=float, default=1600.0, help="maximum requests per second [default: 1600]"
     )
     parser.add_argument(
-        "--growth", type=float, default=MAX_GROWTH, help="of memory [default: 0.05]"
+        "--slack", type=float, default=SLACK, help="seconds added to what is allowed [default: 1]"
     )
-    parser.add_argument("router", nargs="*", help="more options for the router, after --")
+    parser.add_argument(
+        "--growth", type=float, default=MAX_GROWTH, help="allowed growth of memory [default: 0.05]"
+    )
+    parser.add_argument("router", nargs="*", help="further options of the router, after --")
     arguments = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         sys.exit(0 if asyncio.run(_main(arguments, Console())) else 1)
     except (asyncio.CancelledError, KeyboardInterrupt):
-        sys.exit("ended before its time")
+        sys.exit("interrupted")
 
 
 if __name__ == "__main__":

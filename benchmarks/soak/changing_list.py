@@ -1,4 +1,4 @@
-"""The router's list of nodes in a soak, which changes all the time."""
+"""The router's list of nodes in a soak test, which changes constantly."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,21 +10,21 @@ from attrs import frozen
 from benchmarks.soak.record import Record
 
 SPOILT = ("", "# nothing\n", "127.1.0.1:4000\nhttp://a b/\n", "\xff\0\n", None)
-"""Lists that change nothing; the last is no file at all."""
+"""Contents of the file that the router must ignore; None deletes it."""
 
 
 @frozen
 class ChangingList:
-    """The router's list of nodes, which changes all the time."""
+    """The router's list of nodes, which changes constantly."""
 
     path: Path
     addresses: Sequence[str]
-    """Of all nodes."""
+    """The addresses of all nodes."""
     record: Record
     random: Random
 
     def write(self, addresses: Sequence[str], replace: bool = False) -> None:
-        """List these nodes, in a file that is written anew or replaced."""
+        """List these nodes, by rewriting the file or by replacing it."""
         self.record.listed(addresses)
         target = self.path.with_suffix(".new") if replace else self.path
         target.write_text("".join(f"{address}  # a node\n\n" for address in addresses))
@@ -33,9 +33,9 @@ class ChangingList:
         self.record.removed(gone, asyncio.get_running_loop().time())
 
     async def keep_changing(self, hang_up: Callable[[], None]) -> None:
-        """Another tenth of the nodes is away each time; but now and then the list is spoilt."""
+        """Now list all but a random tenth of the nodes, now corrupt or delete the file."""
         while True:
-            # Longer than the router takes to see a change: one that is gone again is none.
+            # Longer than the router takes to notice a change, so that it sees every one.
             await asyncio.sleep(self.random.uniform(3.0, 5.0))
             if self.random.random() < 0.3:
                 spoilt = self.random.choice(SPOILT)

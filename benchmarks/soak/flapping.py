@@ -1,4 +1,4 @@
-"""Nodes of a soak: loopback addresses that are up and down in turn, each time in another way."""
+"""Nodes for a soak test, on loopback addresses, that go up and down in many ways."""
 
 import asyncio
 from random import Random
@@ -9,13 +9,13 @@ from benchmarks.soak.record import Record
 
 CONTAINERS = ("llm", "prover", "painter")
 EPISODE = 8.0
-"""Seconds until a flapping node changes, on average; many changes are too short to be noticed."""
+"""Mean seconds until a flapping node changes; many episodes are too short to be noticed."""
 _UP = 0.6
-"""The part of the episodes in which a flapping node is up."""
+"""The share of episodes in which a flapping node is up."""
 
 
 def _http(status: int, body: bytes, length: int | None = None) -> bytes:
-    """An answer; its length is not as it says if that is given."""
+    """A response; `length` replaces the true Content-Length."""
     return b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
         status,
         len(body) if length is None else length,
@@ -37,7 +37,7 @@ _DOWN = {
     "no report": _http(200, b'{"containers":[{"id":1}],"pending":{}}'),
     "too long a header": b"HTTP/1.1 200 \r\nx: " + b"x" * 20_000,
 }
-"""The ways to be down: what is then answered."""
+"""The ways to be down, and the response to a request in each."""
 
 
 class _Connection(asyncio.Protocol):
@@ -65,10 +65,9 @@ class _Connection(asyncio.Protocol):
 
 class Node:
     """
-    A node.
+    A node that records its true state.
 
-    :param record: is told what it truly is.
-    :param steady: whether it is always up, and runs every container.
+    :param steady: whether it is always up and runs every container.
     """
 
     def __init__(self, host: str, port: int, record: Record, random: Random, steady: bool) -> None:
@@ -80,7 +79,7 @@ class Node:
         self._containers = frozenset(CONTAINERS)
         self._version = 0
         self._down: str | None = None
-        """In which way it is down, if it is."""
+        """The way in which it is down, or None while it is up."""
         self._server: asyncio.Server | None = None
         self.address = f"{host}:{port}"
         self.connections: set[_Connection] = set()
@@ -88,7 +87,7 @@ class Node:
         """How often it was asked GET /info."""
 
     async def live(self) -> None:
-        """Listen, and be up and down in turn, until this is cancelled."""
+        """Listen, and go up and down, until cancelled."""
         try:
             while True:
                 self._record.offers(
@@ -107,7 +106,7 @@ class Node:
             self._close()
 
     def answer(self, request: bytes, transport: asyncio.Transport) -> None:
-        """Answer one request as befits its state."""
+        """Answer a request according to its state."""
         is_poll = request.startswith(b"GET /info ")
         self.polls += is_poll
         if self._down == _CLOSING:
@@ -138,7 +137,7 @@ class Node:
                 self._close()
 
     def _close(self) -> None:
-        """Listen no more, and close every connection."""
+        """Stop listening, and close every connection."""
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -1,4 +1,4 @@
-"""The record of a soak: what every node truly was, and so how wrong the answers of a router are."""
+"""The true state of every node in a soak test over time, to check the router's responses."""
 
 from array import array
 from collections import deque
@@ -9,11 +9,11 @@ from math import inf
 from attrs import define, field
 
 _REMEMBERED = 50
-"""Changes of a node that are kept: minutes, where the oldest that matters is some seconds ago."""
+"""Changes kept per node: they span minutes, and only the last seconds matter."""
 
 
 class Fault(StrEnum):
-    """Why an address should not be handed out."""
+    """A reason why an address should not be handed out."""
 
     REMOVED = "removed"
     DOWN = "down"
@@ -22,17 +22,17 @@ class Fault(StrEnum):
 
 @define
 class _Node:
-    """One node as it truly was."""
+    """The true state of one node over time."""
 
     removed: float | None = -inf
-    """Since when it is not listed, or None while it is."""
+    """When it was removed from the list, or None while it is listed."""
     offers: deque[tuple[float, frozenset[str]]] = field(
         factory=lambda: deque([(-inf, frozenset())], _REMEMBERED)
     )
-    """What it has offered and since when, the newest last; nothing while it was down."""
+    """When it changed and the containers it ran since then; none while it was down."""
 
     def last_offered(self, containers: frozenset[str]) -> float:
-        """When it last offered all these at once: infinite if it does, minus that if never."""
+        """When it last ran all of these: infinity if it does now, -infinity if it never did."""
         until = inf
         for since, offered in reversed(self.offers):
             if containers <= offered:
@@ -43,44 +43,44 @@ class _Node:
 
 class Record:
     """
-    What every node truly was, told as it happens, against which addresses are checked.
+    The true state of every node, recorded as it changes; addresses are checked against it.
 
     Times are in seconds, on one clock.
 
-    :param allowed: how long after the fact an address may still be handed out.
+    :param allowed: how long an address may still be handed out after each fault began.
     """
 
     def __init__(self, allowed: Mapping[Fault, float]) -> None:
         self.allowed = allowed
         self.checked = 0
-        """How many addresses were handed out."""
+        """The number of addresses handed out."""
         self.late = {fault: array("d") for fault in Fault}
-        """How long after the fact an address was handed out, each time that it was."""
+        """For each address handed out despite a fault, the time since the fault began."""
         self._nodes: dict[str, _Node] = {}
 
     def listed(self, addresses: Iterable[str]) -> None:
-        """The router may now know of these nodes."""
+        """Record that these nodes are in the list."""
         for address in addresses:
             self._nodes.setdefault(address, _Node()).removed = None
 
     def removed(self, addresses: Iterable[str], now: float) -> None:
-        """These are no longer listed, if they were."""
+        """Record that these nodes are no longer in the list."""
         for address in addresses:
             node = self._nodes.setdefault(address, _Node())
             if node.removed is None:
                 node.removed = now
 
     def offers(self, address: str, containers: frozenset[str], now: float) -> None:
-        """A node offers these containers from now on; none of them when it is down."""
+        """Record that a node runs these containers from now on, or none when it is down."""
         self._nodes.setdefault(address, _Node()).offers.append((now, containers))
 
     def handed_out(self, address: str, containers: frozenset[str], asked: float) -> str | None:
         """
-        An address was handed out for a job that needs all these containers.
+        Check an address that was handed out for a job that needs all these containers.
 
-        What happened after the router was asked counts in its favour.
+        Changes since the request was sent do not count against the router.
 
-        :return: what is wrong with that, in words, if it is more than is allowed.
+        :return: what is wrong with the address, or None if it is within what is allowed.
         """
         self.checked += 1
         node = self._nodes.get(address, _Node())
@@ -98,5 +98,5 @@ class Record:
         return wrong
 
     def wrong(self, fault: Fault) -> int:
-        """How often an address was handed out later than is allowed."""
+        """How often an address was handed out later than allowed."""
         return sum(late > self.allowed[fault] for late in self.late[fault])

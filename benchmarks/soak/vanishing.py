@@ -1,4 +1,4 @@
-"""Clients of a soak: they check every answer they get, and many leave without one."""
+"""Clients for a soak test: they check every response, and many disconnect without one."""
 
 import asyncio
 import re
@@ -14,17 +14,17 @@ from benchmarks.soak.flapping import CONTAINERS
 from benchmarks.soak.record import Record
 
 CLIENTS = 100
-"""How many there are at a time."""
+"""The number of concurrent clients."""
 _PATIENCE = 10.0
-"""Seconds after which an answer is taken not to come."""
+"""Seconds to wait for a response."""
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _SHOWN = 20
-"""Wrong answers that are kept, to be shown."""
+"""Wrong responses to keep as examples."""
 
 
 @frozen
 class Question:
-    """A request, and the status that its answer must have."""
+    """A request, and the status that its response must have."""
 
     path: str
     containers: Sequence[str] = ()
@@ -36,14 +36,14 @@ class Question:
         return f"{self.method} {self.path}{'?' if query else ''}{query}"
 
     def encode(self) -> bytes:
-        """As it is sent."""
+        """The request as it is sent."""
         return f"{self} HTTP/1.1\r\nhost: router.invalid\r\n\r\n".encode()
 
     def wrongs(self, status: int, body: bytes, asked: float, record: Record) -> list[str]:
         """
-        What is wrong with an answer to it, in words.
+        What is wrong with a response to it.
 
-        :param asked: when it was asked, on the record's clock.
+        :param asked: when the request was sent, on the record's clock.
         """
         if status != self.status:
             return [f"{status} {body!r}"]
@@ -85,7 +85,7 @@ _QUESTIONS = {
     Question("/api/v1/nothing", status=404): 1,
     Question("/api/v1/ip", CONTAINERS, method="POST", status=405): 1,
 }
-"""What is asked, and how often out of a hundred times: steady nodes run all containers."""
+"""The requests, and how many of a hundred are of each kind. Steady nodes run all containers."""
 
 _GARBAGE = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -103,9 +103,10 @@ _GARBAGE = (
 
 class Clients:
     """
-    Clients that ask the router on a port.
+    Clients of the router on a port.
 
-    :param rate: requests a second of all together, if it took no time to answer and to leave.
+    :param rate: requests per second of all clients together, not counting the time that responses
+        and new connections take.
     """
 
     def __init__(self, port: int, record: Record, random: Random, rate: float) -> None:
@@ -116,16 +117,16 @@ class Clients:
         self._questions = list(_QUESTIONS)
         self._weights = list(_QUESTIONS.values())
         self.times = array("d")
-        """Seconds until each answer that came."""
+        """Seconds from request to response, for each response."""
         self.left = 0
-        """How often a client left without an answer."""
+        """How often a client disconnected without waiting for a response."""
         self.wrong = 0
-        """Answers that are wrong, or did not come."""
+        """Responses that were wrong or missing."""
         self.examples: list[str] = []
-        """What was wrong with some of them."""
+        """Descriptions of the first of them."""
 
     async def run(self) -> None:
-        """Ask, until this is cancelled."""
+        """Send requests until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(self._one_after_another())
@@ -135,10 +136,10 @@ class Clients:
             try:
                 await self._visit()
             except (OSError, EOFError, TimeoutError) as error:
-                self._complain(f"no answer: {error!r}")
+                self._complain(f"no response: {error!r}")
 
     async def _visit(self) -> None:
-        """One client comes, asks once or more often, and leaves in its own way."""
+        """Connect, send some requests, and disconnect in a random way."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             for _ in range(self._random.choice((0, 1, 1, 5, 50))):
@@ -155,7 +156,7 @@ class Clients:
         return self._random.choices(self._questions, self._weights)[0]
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Ask once, and check the answer."""
+        """Send one request, and check the response."""
         question, asked = self._question(), asyncio.get_running_loop().time()
         writer.write(question.encode())
         async with asyncio.timeout(_PATIENCE):
@@ -169,7 +170,7 @@ class Clients:
             self._complain(f"{question}: {wrong}")
 
     async def _leave(self, writer: asyncio.StreamWriter) -> None:
-        """Say something before leaving, or nothing, and perhaps wait, but not for an answer."""
+        """Perhaps send something, perhaps pause, and wait for no response."""
         request = self._question().encode()
         last_words = self._random.choice(
             (

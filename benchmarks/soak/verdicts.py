@@ -1,4 +1,4 @@
-"""What a soak came to, and the criteria by which it is judged."""
+"""The measurements of a soak test, and the criteria that judge them."""
 
 import signal
 from collections.abc import Sequence
@@ -11,41 +11,41 @@ from benchmarks.soak.record import Fault, Record
 from benchmarks.soak.vanishing import Clients
 
 MAX_GROWTH = 0.05
-"""The part by which memory may grow."""
+"""The share by which memory may grow."""
 
 
 @define
 class Measured:
-    """What a run came to."""
+    """The measurements of a run."""
 
     record: Record
     clients: Clients
     nodes: Sequence[Node]
     before: int
-    """Descriptors of the router at rest, before."""
+    """Descriptors of the router at rest before the run."""
     after: int = 0
     resident: list[int] = field(factory=list)
-    """Bytes of memory of the router, each second."""
+    """Memory of the router in bytes, once a second."""
     seconds: float = 0.0
     processor_seconds: float = 0.0
-    """Of the router."""
+    """CPU time of the router."""
     errors: Sequence[str] = ()
-    """From the router's log."""
+    """Errors in the router's log."""
     exit_code: int | None = None
 
     @property
     def requests(self) -> int:
-        """Answers that came."""
+        """Responses received."""
         return len(self.clients.times)
 
     @property
     def polls(self) -> int:
-        """Those that reached a node: one that refuses connections counts none."""
+        """Polls that reached a node; connections that were refused are not counted."""
         return sum(node.polls for node in self.nodes)
 
     @property
     def windows(self) -> tuple[float, float]:
-        """Bytes of memory of the router after the first tenth and at the end: medians."""
+        """Median memory of the router after the first tenth and at the end, in bytes."""
         tenth, window = len(self.resident) // 10, max(1, len(self.resident) // 20)
         return (
             median(self.resident[tenth : tenth + window]),
@@ -55,7 +55,7 @@ class Measured:
 
 @frozen
 class Verdict:
-    """What came of one criterion."""
+    """The result of one criterion."""
 
     criterion: str
     allowed: str
@@ -65,10 +65,10 @@ class Verdict:
 
 def verdicts(measured: Measured, least: int, max_growth: float = MAX_GROWTH) -> list[Verdict]:
     """
-    What comes of every criterion.
+    The result of every criterion.
 
-    :param least: requests, and polls, that are enough.
-    :param max_growth: the part by which memory may grow after the first tenth.
+    :param least: the minimum number of requests, and of polls.
+    :param max_growth: the share by which memory may grow after the first tenth.
     """
     counts = {"requests": measured.requests, "polls": measured.polls}
     late, allowed = measured.record.late, measured.record.allowed
@@ -113,7 +113,7 @@ def verdicts(measured: Measured, least: int, max_growth: float = MAX_GROWTH) -> 
 
 
 def _spread(seconds: Sequence[float]) -> str:
-    """How late addresses were, in words."""
+    """How late addresses were handed out: count, median, 99th percentile and maximum."""
     if not seconds:
         return "none"
     ordered = sorted(seconds)

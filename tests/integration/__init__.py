@@ -1,1 +1,1 @@
-"""What only real sockets and processes show."""
+"""Tests with real sockets and processes."""

@@ -1,8 +1,8 @@
 """
-A name server as a process of its own, until it is killed: python name_server.py ZONE
+A name server as a program: python name_server.py ZONE
 
-ZONE is a JSON file, read for each question: by kind of record (A, AAAA, SRV) and name, a list of
-what each record says.
+ZONE is a JSON file, read again for each query. It has, by type (A, AAAA, SRV) and name, the fields
+of each record. It prints the port it listens on, and runs until it is killed.
 """
 
 import json
@@ -23,7 +23,7 @@ RECORDS: dict[str, Any] = {"A": dns.Record_A, "AAAA": dns.Record_AAAA, "SRV": dn
 
 
 class Zone(ResolverBase):
-    """Answers from a file, with the shortest time to live."""
+    """Answers queries from a file, with a time to live of zero."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

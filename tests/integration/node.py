@@ -1,8 +1,8 @@
 """
-A simulated node as a process of its own, until it is killed: python node.py INTERFACE PORT KNOBS
-CONTAINER…
+A simulated node as a program: python node.py INTERFACE PORT KNOBS CONTAINER…
 
-KNOBS is a JSON object of attributes of the node.
+KNOBS is a JSON object of attributes to set on the node. It prints the port it listens on, and runs
+until it is killed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Programs the tests run: each a process of its own, ended with its test."""
+"""Programs that the tests run in processes of their own; each is killed after its test."""
 
 import json
 import re
@@ -18,9 +18,9 @@ from benchmarks.loopback.programs import TWISTD, listening_ports
 
 ROOT = Path(__file__).parents[2]
 TROUBLE = re.compile(r"Traceback|Unhandled|Error|CRITICAL|critical|failure", re.ASCII)
-"""What no log of a healthy router has."""
+"""What the log of a healthy router never has."""
 _PATIENCE = 60.0
-"""Seconds after which what has not happened is taken not to happen: long, for busy machines."""
+"""Seconds to wait for a condition: long, for busy machines."""
 
 
 def _has_ipv6() -> bool:
@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 
 def until(condition: Callable[[], Value], what: str = "it") -> Value:
-    """Wait until the condition holds, and give what it gives then."""
+    """Wait until a condition is true; gives its value."""
     end = time.monotonic() + _PATIENCE
     while not (value := condition()):
         if time.monotonic() > end:
@@ -66,8 +66,8 @@ class Node(Program):
     """
     A simulated node.
 
-    :param interface: where it listens; if on all, it is a node at every address of 127.0.0.0/8.
-    :param knobs: attributes of it that are not as usual.
+    :param interface: where it listens; with "", it is a node at every address of 127.0.0.0/8.
+    :param knobs: attributes to set on it.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class Node(Program):
 
 class HostileNodes(Program):
     """
-    The nodes of hostile_nodes.py; their certificates are of `authority.pem` in their folder.
+    The nodes of hostile_nodes.py. Their certificate authority is authority.pem in their folder.
 
-    :param copies: how many there are of each.
+    :param copies: the number of nodes of each kind.
     """
 
     def __init__(self, test: SynchronousTestCase, folder: Path, copies: int = 1) -> None:
@@ -112,11 +112,11 @@ class HostileNodes(Program):
         )
         until(lambda: "\n" in self.output(), "listening")
         self.addresses: dict[str, str] = json.loads(self.output().partition("\n")[0])
-        """By name."""
+        """The address of each node, by name."""
 
     @property
     def flaps(self) -> int:
-        """How often the one that flaps has answered."""
+        """How often the flapping node has responded."""
         return self.output().count("\n") - 1
 
 
@@ -140,7 +140,7 @@ class Router(programs.Router):
         return until(lambda: listening_ports(self.output()), "listening")[0]
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:
-        """The status and decoded body of its answer."""
+        """The status and the decoded body of its response."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
         try:
             connection.request(method, path)
@@ -151,7 +151,7 @@ class Router(programs.Router):
             connection.close()
 
     def memory(self) -> dict[str, int]:
-        """Its memory now, VmRSS, and the most it ever had, VmHWM, in bytes."""
+        """Its memory now (VmRSS) and at its peak (VmHWM), in bytes."""
         return {name: memory(self.id, name) for name in ("VmRSS", "VmHWM")}
 
     def descriptors(self) -> int:
@@ -159,6 +159,6 @@ class Router(programs.Router):
         return descriptors(self.id)
 
     def pick(self, *containers: str) -> str | None:
-        """The address it hands out, or None when there is none."""
+        """The address it hands out, or None if no node can do the job."""
         status, body = self.get("/api/v1/ip?" + "&".join(f"container={c}" for c in containers))
         return str(body["ip"]) if status == 200 else None

@@ -1,4 +1,4 @@
-"""Tests of the demonstration as a program."""
+"""Tests of the demo as a program."""
 
 import re
 import signal
@@ -20,18 +20,18 @@ class DemoTests(SynchronousTestCase):
         return Program(self, self.folder, *command, variables={"COLUMNS": "120"})
 
     def test_once(self) -> None:
-        """With --once it ends by itself, well, and says what went where."""
+        """With --once it ends by itself with exit code 0 and prints a summary."""
         demo = self.demo("--once")
         self.assertEqual(demo.ended(), 0, demo.output())
-        self.assertRegex(demo.output(), r"\n\d+ jobs done, half of them within .* 0 went wrong\n$")
+        self.assertRegex(demo.output(), r"\n\d+ jobs done, median \d+\.\d s; 0 failed\n$")
         self.assertRegex(demo.output(), r'curl "http://127\.0\.0\.1:\d+/api/v1/ip\?container=llm"')
         self.assertNotIn("Traceback", demo.output())
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends it well, with a summary, though jobs run."""
+        """Ctrl-C ends it with exit code 0 and a summary, even while jobs run."""
         demo = self.demo()
         until(lambda: re.search("curl", demo.output()), "start")
         demo.signal(signal.SIGINT)
         self.assertEqual(demo.ended(), 0, demo.output())
-        self.assertIn("; 0 went wrong\n", demo.output())
+        self.assertIn("; 0 failed\n", demo.output())
         self.assertNotIn("Traceback", demo.output())
