@@ -38,7 +38,9 @@ class Cursor(Generic[Entry]):
 
     def read(self) -> list[Entry]:
         """The entries written since the last call, oldest first."""
-        entries, self.unread = self.unread, []
+        entries = self.unread.copy()
+        # The list stays the same: garbage collection may call a reader in the middle of a write.
+        self.unread.clear()
         return entries
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ from benchmarks.loopback.programs import environment
 from infernet_router import __version__
 from tests.integration.programs import ROOT, Node, Router, until
 
-_QUICK = ("addresses", "api", "benchmarks", "main", "soak", "tap")
-"""Test modules to run from the source release: quick ones, of every kind."""
+_QUICK = ("api.test_routes", "fleet", "test_addresses", "test_benchmarks", "test_main", "test_soak")
+"""Tests to run from the source release: quick ones, of every kind."""
 
 
 class ReleaseTests(SynchronousTestCase):
@@ -45,7 +45,7 @@ class ReleaseTests(SynchronousTestCase):
     def assert_complete(self, source: Path) -> None:
         """The source release has every file of the repository, and its tests run there."""
         self.run_in(source, sys.executable, "-m", "twisted.trial", "--dry-run", "tests")
-        modules = [f"tests.test_{name}" for name in _QUICK]
+        modules = [f"tests.{name}" for name in _QUICK]
         tested = self.run_in(source, sys.executable, "-m", "twisted.trial", *modules)
         self.assertRegex(tested, r"\nPASSED \(successes=\d{2,}\)\n$")
         if (ROOT / ".git").exists():
@@ -59,6 +59,7 @@ class ReleaseTests(SynchronousTestCase):
         targets = re.findall(r"\]\(([^)]*)\)", description)
         self.assertNotEqual(targets, [])
         self.assertEqual([url for url in targets if not url.startswith("https://")], [])
+        self.assertNotIn("<img", description)
 
     def assert_same_package(self, wheel: Path, source: Path) -> None:
         """The wheel has the packages of the source release, and nothing else."""
