@@ -1,4 +1,4 @@
-"""Node addresses: what an operator may write, and the one URL, or DNS name, it stands for."""
+"""Node addresses: reads what an operator may write, a node's URL or a DNS source of nodes."""
 
 import re
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from infernet_router.quoting import quoted
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?P<port>:.*)?", re.DOTALL)
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
 _ONLY_COLON = re.compile(r"https?:(?![0-9]+/*$)", re.IGNORECASE)
-"""A scheme without its slashes; a number after it would make it a host and its port."""
+"""A scheme without its slashes. With a number after the colon it is a host and port instead."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DNS = re.compile(r"(dns(?P<srv>\+srv)?://)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _SERVICE = re.compile(r"(?:_[a-z0-9_-]{1,62}\.)*", re.IGNORECASE)
-"""The labels in front of a host that name a service, as in _infernet._tcp (RFC 2782)."""
+"""The labels that name a service, in front of a host, as in _infernet._tcp (RFC 2782)."""
 _MAX_NAME = 253
-"""Characters of the longest DNS name (RFC 1035, section 2.3.4)."""
+"""The most characters of a DNS name (RFC 1035, section 2.3.4)."""
 
 
 class BadAddress(ValueError):
-    """A text is no node address; the message says why, in words for the operator who wrote it."""
+    """A text that is not an address; the message tells the operator who wrote it why."""
 
 
 @frozen
@@ -31,35 +31,35 @@ class NodeAddress:
     """
     How one node is reached and named.
 
-    Two addresses are equal when they lead to the same URL, however they are written.
+    Two addresses are equal when they stand for the same URL, even if they are spelled differently.
     """
 
     text: str = field(eq=False)
     """As the operator wrote it, without a trailing slash: what the API returns."""
 
     url: str
-    """The absolute URL it stands for, normalised and in ASCII, without a trailing slash."""
+    """The absolute URL it stands for: normalised, ASCII, without a trailing slash."""
 
     def __str__(self) -> str:
         return self.text
 
 
 @frozen
-class DnsName:
+class DnsSource:
     """
-    A name whose DNS records say where nodes are; one line of an address list.
+    A `dns://` line of an address list: a name whose DNS records are the addresses of nodes.
 
-    Two are equal when they stand for the same addresses, however they are written.
+    Two are equal when they stand for the same records, even if they are spelled differently.
     """
 
     text: str = field(eq=False)
     """As the operator wrote it, without a trailing slash."""
 
     name: str
-    """What is asked for, in ASCII and lower case, without a dot at its end."""
+    """The name to look up: ASCII, lower case, without a trailing dot."""
 
     port: int | None
-    """The port of every node; None when SRV records are asked for, each of which has its own."""
+    """The port of every node; None for SRV records, each of which has its own."""
 
     def __str__(self) -> str:
         return self.text
@@ -67,7 +67,7 @@ class DnsName:
 
 @frozen
 class BadLine:
-    """One line of an address list that is no address."""
+    """One line of an address list that is not an address."""
 
     number: int
     """The line's number, from 1."""
@@ -76,7 +76,7 @@ class BadLine:
 
 
 class BadAddressList(ValueError):
-    """An address list has bad lines; `lines` holds every one of them."""
+    """An address list with bad lines; `lines` has all of them."""
 
     def __init__(self, lines: tuple[BadLine, ...]) -> None:
         super().__init__(f"{len(lines)} bad line{'s' if len(lines) > 1 else ''}")
@@ -85,11 +85,11 @@ class BadAddressList(ValueError):
 
 def parse_address(text: str) -> NodeAddress:
     """
-    Read one address.
+    Read the address of a node: `host`, `host:port`, or an `http://` or `https://` URL, which may
+    have a port and a path prefix.
 
-    `host`, `host:port`, or an `http://` or `https://` URL with or without port and path
-    prefix. The port is the scheme's own (80 or 443) where none is given, as it is for the
-    clients, which put `http://` before an address without a scheme.
+    Without a port, it is the scheme's default (80 or 443), as it is for clients, which put
+    `http://` before an address that has no scheme.
 
     :raises BadAddress: when `text` is anything else.
     """
@@ -119,11 +119,9 @@ def parse_address(text: str) -> NodeAddress:
     )
 
 
-def parse_dns_name(text: str) -> DnsName:
+def parse_dns_source(text: str) -> DnsSource:
     """
-    Read a name that stands for the addresses in its DNS records.
-
-    `dns://host:port` stands for its A and AAAA records, `dns+srv://name` for its SRV records.
+    Read a DNS source: `dns://host:port` for A and AAAA records, `dns+srv://name` for SRV records.
 
     :raises BadAddress: when `text` is anything else.
     """
@@ -149,23 +147,23 @@ def parse_dns_name(text: str) -> DnsName:
     if not found["srv"] and not split["port"]:
         raise BadAddress("the port is missing, as in dns://nodes.example.org:4000")
     port = _port(split["port"][1:]) if split["port"] else None
-    return DnsName(text=found[1] + authority, name=name, port=port)
+    return DnsSource(text=found[1] + authority, name=name, port=port)
 
 
-def parse_address_list(text: str) -> tuple[NodeAddress | DnsName, ...]:
+def parse_address_list(text: str) -> tuple[NodeAddress | DnsSource, ...]:
     """
-    Read an address list: one address or DNS name a line, in order, duplicates once.
+    Read an address list: one address or DNS source per line, in order, without duplicates.
 
     Blank lines, blanks around an address, carriage returns, a byte order mark, and comments
-    (from a `#` at the start of a line or after a blank) count for nothing.
+    (from a `#` at the start of a line or after a blank) are ignored.
 
-    :raises BadAddressList: with every bad line, when there is one.
+    :raises BadAddressList: with all bad lines, when there are any.
     """
-    entries: dict[NodeAddress | DnsName, None] = {}
+    entries: dict[NodeAddress | DnsSource, None] = {}
     bad: list[BadLine] = []
     for number, line in _lines(text):
         try:
-            entries.setdefault(parse_dns_name(line) if _DNS.match(line) else parse_address(line))
+            entries.setdefault(parse_dns_source(line) if _DNS.match(line) else parse_address(line))
         except BadAddress as error:
             bad.append(BadLine(number=number, text=line, reason=str(error)))
     if bad:
@@ -174,14 +172,14 @@ def parse_address_list(text: str) -> tuple[NodeAddress | DnsName, ...]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of an address list that should hold an address, with their numbers."""
+    """The lines of an address list that should be addresses, with their numbers."""
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         if stripped := _COMMENT.sub("", line).strip():
             yield number, stripped
 
 
 def _refuse_characters(text: str) -> None:
-    """Refuse what no part of an address may contain."""
+    """Refuse characters that no address may have."""
     if not text:
         raise BadAddress("it is empty")
     if any("\udc80" <= character <= "\udcff" for character in text):
@@ -198,9 +196,9 @@ def _refuse_characters(text: str) -> None:
 
 def _host(text: str, authority: str) -> str:
     """
-    A host as it goes into a URL: ASCII, lower case, an IPv6 address in brackets.
+    A host as a URL has it: ASCII, lower case, an IPv6 address in brackets.
 
-    `authority`, the host and port it was found in, is for the message.
+    :param authority: the host and port that it is a part of, for the message.
     """
     if text.startswith("["):
         try:
@@ -222,13 +220,13 @@ def _host(text: str, authority: str) -> str:
     last_label = host.removesuffix(".").rpartition(".")[2]
     ends_in_number = last_label.isdigit() or re.fullmatch("0x[0-9a-f]*", last_label)
     if ends_in_number and not _is_ipv4(host):
-        # Such a name is an IPv4 address or nothing: https://url.spec.whatwg.org/
+        # Browsers read such a name as an IPv4 address or not at all: https://url.spec.whatwg.org/
         raise BadAddress(f"{text} is not an IPv4 address")
     return host
 
 
 def _is_ipv4(host: str) -> bool:
-    """Whether a host is an IPv4 address: four decimal numbers, none with a 0 in front."""
+    """Whether a host is an IPv4 address: four decimal numbers without leading zeros."""
     try:
         IPv4Address(host)
     except AddressValueError:

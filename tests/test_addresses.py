@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from infernet_router.addresses import (
     BadAddress,
     BadAddressList,
-    DnsName,
+    DnsSource,
     NodeAddress,
     parse_address,
     parse_address_list,
-    parse_dns_name,
+    parse_dns_source,
 )
 
 
@@ -143,7 +143,7 @@ class ParseAddressTests(SynchronousTestCase):
         self.assertEqual(parse_address(address.url), address)
 
 
-class ParseDnsNameTests(SynchronousTestCase):
+class ParseDnsSourceTests(SynchronousTestCase):
     def test_good(self) -> None:
         """A name is shown as written, and asked for in one form; SRV records have the ports."""
         for text, name, port in [
@@ -155,9 +155,9 @@ class ParseDnsNameTests(SynchronousTestCase):
             ("dns+srv://_Inf_er-net._TCP.nodes.invalid.", "_inf_er-net._tcp.nodes.invalid", None),
             ("dns+srv://nodes.invalid", "nodes.invalid", None),
         ]:
-            parsed = parse_dns_name(text)
+            parsed = parse_dns_source(text)
             self.assertEqual((str(parsed), parsed.name, parsed.port), (text, name, port))
-        self.assertEqual(str(parse_dns_name("dns://nodes.invalid:1/")), "dns://nodes.invalid:1")
+        self.assertEqual(str(parse_dns_source("dns://nodes.invalid:1/")), "dns://nodes.invalid:1")
 
     def test_bad(self) -> None:
         """What is no such name is refused, with the reason."""
@@ -180,15 +180,15 @@ class ParseDnsNameTests(SynchronousTestCase):
             ("dns://nodes.invalid:4000?type=A", "query"),
         ]:
             with self.assertRaises(BadAddress, msg=text) as caught:
-                parse_dns_name(text)
+                parse_dns_source(text)
             self.assertIn(reason, str(caught.exception), text)
 
     def test_equal(self) -> None:
         """Two ways to write one question are the same name; another port is another."""
-        name = parse_dns_name("dns://nodes.invalid:4000")
-        self.assertEqual(name, parse_dns_name("DNS://NODES.invalid.:04000"))
-        self.assertNotEqual(name, parse_dns_name("dns://nodes.invalid:4001"))
-        self.assertNotEqual(name, parse_dns_name("dns+srv://nodes.invalid"))
+        name = parse_dns_source("dns://nodes.invalid:4000")
+        self.assertEqual(name, parse_dns_source("DNS://NODES.invalid.:04000"))
+        self.assertNotEqual(name, parse_dns_source("dns://nodes.invalid:4001"))
+        self.assertNotEqual(name, parse_dns_source("dns+srv://nodes.invalid"))
 
 
 class ParseAddressListTests(SynchronousTestCase):
@@ -225,7 +225,7 @@ class ParseAddressListTests(SynchronousTestCase):
         entries = parse_address_list(
             "192.0.2.1\ndns://nodes.invalid:4000\nDNS://nodes.invalid:4000"
         )
-        name = DnsName("dns://nodes.invalid:4000", "nodes.invalid", 4000)
+        name = DnsSource("dns://nodes.invalid:4000", "nodes.invalid", 4000)
         self.assertEqual(entries, (parse_address("192.0.2.1"), name))
         with self.assertRaises(BadAddressList) as caught:
             parse_address_list("192.0.2.1\ndns://nodes.invalid\n")

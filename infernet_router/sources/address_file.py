@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from infernet_router.addresses import BadAddressList, DnsName, NodeAddress, parse_address_list
+from infernet_router.addresses import BadAddressList, DnsSource, NodeAddress, parse_address_list
 from infernet_router.quoting import quoted
 from infernet_router.sources.joining import BadSource, Sources
 
@@ -32,7 +32,7 @@ class NoFile(BadSource):
     """There is no file at this path."""
 
 
-def read_address_file(path: Path) -> tuple[NodeAddress | DnsName, ...]:
+def read_address_file(path: Path) -> tuple[NodeAddress | DnsSource, ...]:
     """
     The addresses and DNS names in an address file.
 
@@ -88,7 +88,7 @@ class AddressFile(Service):
         self,
         path: Path,
         sources: Sources,
-        watch_dns: Callable[[Iterable[DnsName]], None],
+        watch_dns: Callable[[Iterable[DnsSource]], None],
         clock: IReactorTime,
         *,
         may_be_missing: bool = False,
@@ -99,7 +99,7 @@ class AddressFile(Service):
         self._loop = LoopingCall(self._check)
         self._loop.clock = clock
         self._stopped: Deferred[Any] = succeed(None)
-        self._entries: tuple[NodeAddress | DnsName, ...] = ()
+        self._entries: tuple[NodeAddress | DnsSource, ...] = ()
         self._seen = self._read = _stamp(self._path)
         try:
             self._entries = read_address_file(path)
@@ -140,7 +140,7 @@ class AddressFile(Service):
 
     def _announce(self) -> None:
         """Pass on the addresses and DNS names in the file."""
-        names = [entry for entry in self._entries if isinstance(entry, DnsName)]
+        names = [entry for entry in self._entries if isinstance(entry, DnsSource)]
         addresses = [entry for entry in self._entries if isinstance(entry, NodeAddress)]
         self._sources.named(self._path, addresses)
         self._watch_dns(names)

@@ -16,7 +16,7 @@ from twisted.names.client import Resolver
 from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerError
 from twisted.python.log import callWithContext
 
-from infernet_router.addresses import BadAddress, DnsName, NodeAddress, parse_address
+from infernet_router.addresses import BadAddress, DnsSource, NodeAddress, parse_address
 from infernet_router.quoting import quoted
 from infernet_router.sources.asked import Answer, AskedSource
 from infernet_router.sources.joining import BadSource, Sources
@@ -52,9 +52,9 @@ class DnsWatcher(MultiService):
         self._make_resolver = make_resolver
         self._clock = clock
         self._resolver: Any = None
-        self._watched: dict[DnsName, AskedSource] = {}
+        self._watched: dict[DnsSource, AskedSource] = {}
 
-    def watch(self, names: Iterable[DnsName]) -> None:
+    def watch(self, names: Iterable[DnsSource]) -> None:
         """Watch these names, and no others any longer."""
         wanted = dict.fromkeys(names)
         for name in [name for name in self._watched if name not in wanted]:
@@ -81,7 +81,7 @@ class _Records:
     result: some name servers never answer AAAA queries.
     """
 
-    def __init__(self, name: DnsName, look_up: LookUp) -> None:
+    def __init__(self, name: DnsSource, look_up: LookUp) -> None:
         self._name = name
         self._look_up = look_up
         self._types = (dns.SRV,) if name.port is None else (dns.A, dns.AAAA)

@@ -7,7 +7,7 @@ from pathlib import Path, PosixPath
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.addresses import DnsName, NodeAddress, parse_address
+from infernet_router.addresses import DnsSource, NodeAddress, parse_address
 from infernet_router.sources.address_file import AddressFile, NoFile, read_address_file
 from infernet_router.sources.joining import BadSource
 from tests.doubles import SourceTestCase, addresses
@@ -114,13 +114,13 @@ class AddressFileTests(SourceTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.path = self.folder / "ips.txt"
-        self.names: list[DnsName] = []
+        self.names: list[DnsSource] = []
         self.known: tuple[NodeAddress, ...] = ()
         """The nodes in the fleet when DNS names were last passed on."""
         self.trouble: Exception | None = None
         self.path.write_text("192.0.2.1\n192.0.2.2\n")
 
-    def watch_dns(self, names: Iterable[DnsName]) -> None:
+    def watch_dns(self, names: Iterable[DnsSource]) -> None:
         self.names, self.known = list(names), self.fleet.addresses
         if self.trouble:
             raise self.trouble
@@ -277,7 +277,7 @@ class AddressFileTests(SourceTestCase):
         self.path.write_text("192.0.2.1\ndns://nodes.invalid:4000\n")
         self.start()
         self.assert_fleet("192.0.2.1")
-        self.assertEqual(self.names, [DnsName("", "nodes.invalid", 4000)])
+        self.assertEqual(self.names, [DnsSource("", "nodes.invalid", 4000)])
         self.path.write_text("192.0.2.1\n")
         self.pass_time()
         self.assertEqual(self.names, [])

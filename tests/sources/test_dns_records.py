@@ -9,12 +9,12 @@ from twisted.names import dns
 from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerError
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.addresses import parse_dns_name
+from infernet_router.addresses import parse_dns_source
 from infernet_router.sources.dns_records import DnsWatcher, dns_resolver
 from tests.doubles import SourceTestCase
 
-HOST = parse_dns_name("dns://nodes.invalid:4000")
-SERVICE = parse_dns_name("dns+srv://_infernet._tcp.invalid")
+HOST = parse_dns_source("dns://nodes.invalid:4000")
+SERVICE = parse_dns_source("dns+srv://_infernet._tcp.invalid")
 
 
 class FakeResolver:
