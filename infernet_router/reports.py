@@ -136,7 +136,7 @@ def _each_once(containers: list[Container]) -> tuple[Container, ...]:
 
 
 def _in_words(complaint: str) -> str:
-    """What msgspec says of a report whose shape is wrong, in words for an operator."""
+    """What msgspec says about a malformed report, reworded for an operator."""
     parts = _COMPLAINT.fullmatch(complaint)
     assert parts is not None
     what, where = parts["what"], (parts["where"] or "").replace("[...]", "")
