@@ -5,8 +5,8 @@ NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 PACKAGE = pyproject.toml setup.cfg setup.py infernet_router/__init__.py
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
-# Tests that run at a time.
-JOBS ?= 2
+# Tests that run at a time: more than there are processors, as many of them mostly wait.
+JOBS ?= 4
 
 .PHONY: help demo run install quick test lint format bench soak fuzz clean
 .DELETE_ON_ERROR:
