@@ -54,6 +54,14 @@ class MakeRouterTests(SynchronousTestCase):
         )
         self.assert_ends(router)
 
+    def test_guarded(self) -> None:
+        """The API is behind the rate limit and CORS if these are set, and served in any case."""
+        for changes in ({"rate_limit": 60}, {"cors_origin": ("*",)}, {}):
+            router = self.start(**changes)
+            self.assertEqual(len(self.reactor.tcpServers), 1)
+            self.reactor.tcpServers.clear()
+            self.assert_ends(router)
+
     def test_log(self) -> None:
         """The log begins with the version and settings; a line for each listener follows."""
         with capturedLogs() as events:

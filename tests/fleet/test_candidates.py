@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import combinations
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -60,6 +61,17 @@ class CandidatesTests(SynchronousTestCase):
         self.candidates.set_containers(self.nodes[1], {"llm": False, "prover": True})
         self.assertEqual(self.serving("llm", "prover"), [{1, 2}])
         self.assertEqual(self.serving("llm"), [{0, 2}])
+
+    def test_many_combinations(self) -> None:
+        """However many combinations are asked for, each has its candidates, also after a change."""
+        names = [chr(ord("a") + number) for number in range(24)]
+        self.add(2, **dict.fromkeys(names, True))
+        for _ in range(2):
+            for pair in combinations(names, 2):
+                self.assertEqual(self.serving(*pair), [{0, 1}])
+        self.candidates.set_containers(self.nodes[0], {})
+        for pair in combinations(names, 2):
+            self.assertEqual(self.serving(*pair), [{1}])
 
     def test_tiers(self) -> None:
         """Candidates are sampled from the best tier that has any; drained ones never are."""
@@ -129,3 +141,9 @@ class CandidatesTests(SynchronousTestCase):
             self.candidates.serving(("llm",), [self.nodes[1001], None, self.nodes[3]]),
             [[1001], [3]],
         )
+
+    def test_rare(self) -> None:
+        """A single candidate among many nodes is found."""
+        self.add(5000, prover=True)
+        self.add(1, llm=True)
+        self.assertEqual(self.sample_of(range(5001)), {5000})

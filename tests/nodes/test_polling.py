@@ -234,6 +234,17 @@ class PollerTests(SynchronousTestCase):
         first, second = quick.asked[url_of(MANY[0])]
         self.assertApproximates(second - first, 0.5, 0.1)
 
+    def test_many_removed(self) -> None:
+        """A node of a large fleet that is removed after a job was assigned to it is not polled."""
+        quick = self.start_many()
+        self.fleet.observed(MANY[0], SOME_JOB)
+        self.assertEqual(self.fleet.pick(["llm"]), MANY[0])
+        self.fleet.replace(MANY[1:])
+        quick.asked.clear()
+        self.pass_time(6)
+        self.assertEqual(quick.asked[url_of(MANY[0])], [])
+        self.assertEqual(len(quick.asked), 2000)
+
     def test_many_new(self) -> None:
         """In a large fleet, a new node is polled immediately."""
         quick = self.start_many()

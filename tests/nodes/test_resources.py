@@ -304,6 +304,23 @@ class ResourcesTests(SynchronousTestCase):
         self.http.flush()
         self.assertFalse(self.is_full(A))
 
+    def test_back_while_asked(self) -> None:
+        """A node that went down and came back while it was asked is asked again in its turn."""
+        self.nodes.answers["192.0.2.1"] = NOT_DONE_YET
+        resources = self.start([A])
+        self.fleet.missed(A, "connection refused")
+        self.pass_time(0.2)
+        self.come_up(A)
+        self.pass_time(0.2)
+        self.assertEqual(len(self.nodes.asked), 1)
+        (request,) = self.nodes.waiting
+        request.write(b"{}")
+        request.finish()
+        self.http.flush()
+        self.assertEqual(self.said(resources), {"192.0.2.1:4000": {}})
+        self.pass_time(91)
+        self.assertEqual(len(self.nodes.asked), 2)
+
     def test_stop_cancels(self) -> None:
         """Stopping cancels the requests in flight, and logs nothing."""
         self.nodes.answers["192.0.2.1"] = NOT_DONE_YET

@@ -23,6 +23,7 @@ class Cycle:
 
 class FreezerTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.frozen_before = gc.get_freeze_count()  # 0 up to Python 3.11
         self.fleet = Fleet(lambda: 0.0, Random(1))
         self.freezer = Freezer(self.fleet)
         self.freezer.startService()
@@ -82,7 +83,8 @@ class FreezerTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """Stopping unfreezes everything."""
         self.stop()
-        self.assertEqual(gc.get_freeze_count(), 0)
+        after = gc.get_freeze_count()
+        self.assertLessEqual(after, self.frozen_before)
         self.fleet.replace(MANY)
         gc.collect()
-        self.assertEqual(gc.get_freeze_count(), 0)
+        self.assertEqual(gc.get_freeze_count(), after)
