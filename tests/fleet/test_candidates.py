@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 from random import Random
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -65,7 +66,8 @@ class CandidatesTests(SynchronousTestCase):
     def test_many_combinations(self) -> None:
         """However many combinations are asked for, each has its candidates, also after a change."""
         names = [chr(ord("a") + number) for number in range(24)]
-        self.add(2, **dict.fromkeys(names, True))
+        everything: dict[str, Any] = dict.fromkeys(names, True)
+        self.add(2, **everything)
         for _ in range(2):
             for pair in combinations(names, 2):
                 self.assertEqual(self.serving(*pair), [{0, 1}])
