@@ -23,6 +23,9 @@ class _Policy:
     def observed(self, node: int, pending: int, now: float) -> None:
         self.reported[node] = pending
 
+    def looks(self, node: int):
+        return ()
+
 
 class LeastPending(_Policy):
     """The node with the fewest pending jobs at its last poll, as in earlier releases."""
@@ -70,6 +73,9 @@ class Ours(_Policy):
     def observed(self, node: int, pending: int, now: float) -> None:
         report = NodeReport(self._containers[node], {"offchain": pending, "onchain": 0})
         self.fleet.observed(self._addresses[node], report)
+
+    def looks(self, node: int):
+        return self.fleet.looks(self._addresses[node])
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         return self._nodes[self.fleet.pick(containers)]

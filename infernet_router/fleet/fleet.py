@@ -274,6 +274,11 @@ class Fleet:
             self._assign(best[0], now, weight)
         return [self._address(index) for index in best]
 
+    def looks(self, address: NodeAddress) -> tuple[float, ...]:
+        """Seconds after a job was assigned to a node at which a report of it would say most."""
+        node = self._nodes.get(address)
+        return () if node is None else self._loads.looks(node.index)
+
     def can(self, containers: Iterable[str]) -> bool:
         """Whether any node can do a job that needs all these containers."""
         return any(self._candidates.serving(tuple(dict.fromkeys(containers))))

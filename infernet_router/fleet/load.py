@@ -23,6 +23,8 @@ from random import Random
 import msgspec
 from attrs import field, frozen
 
+from infernet_router.fleet.doubt import FAILED, Doubt
+
 _TRAVEL = 0.1
 """Mean seconds from the router's answer to the job's arrival at the node: a host name lookup, a
 connection and a POST."""
@@ -47,19 +49,9 @@ _CHANGED = 5.0
 the difference, divided by the variance due to chance. A lower threshold would mistake chance for a
 change, a higher one would notice a change late."""
 
-_UNSEEN = 1.0
-"""The highest rate, as a multiple of the fleet's, of a node that was never seen at work: a node
-that fails every job at once has an empty queue, too."""
-
-_SEEN = 0.5
-"""How much each report that shows it at work adds to that: some nodes are ten times as fast."""
-
-_EXPECTED = 0.25
-"""A node is doubted when, of the reports that should show jobs, less than this share do. A healthy
-node shows far more, even one that is faster than the others."""
-
-_REMEMBERED = 40.0
-"""How many recent reports count for that; after this many, a doubted node is tried again."""
+_STANDSTILL = 4.0
+"""The most jobs' worth of time in which nothing was finished that counts for how fast a node is: a
+longer pause is a node that stood still, not a slow one."""
 
 _SLOWEST = 0.02
 """The lowest rate of a node, as a multiple of the fleet's: one that seems to have stopped is still
@@ -147,10 +139,12 @@ class _History(msgspec.Struct, gc=False):
     done_lately: float = 0.0
     """The same over the last few jobs only."""
     busy_lately: float = 0.0
-    sights: float = 0.0
-    """Recent reports that showed it at work."""
-    chances: float = 0.0
-    """Recent reports that should have shown it at work."""
+    unconfirmed_done: float = 0.0
+    """Jobs that seem finished, as reports showed no job since it was last seen at work."""
+    unconfirmed_busy: float = 0.0
+    """Seconds of work that these were expected to take."""
+    standing: float = 0.0
+    """Seconds of work since it last finished a job, while reports showed jobs there."""
     weight: float = 1.0
     """An operator's: it gets this many times the share of an ordinary node."""
 
@@ -180,6 +174,7 @@ class Loads:
         self._prices = array("d")
         """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / weight."""
         self._histories: list[_History] = []
+        self._doubts: list[Doubt] = []
         self._free: list[int] = []
 
     def add(self) -> int:
@@ -191,6 +186,7 @@ class Loads:
             for numbers in (self._one_left_at, self._rates, self._prices):
                 numbers.append(0.0)
             self._histories.append(_History())
+            self._doubts.append(Doubt())
         self._settle_rate(index)
         self._set_jobs(index, 0.0, 0.0)
         return index
@@ -198,6 +194,7 @@ class Loads:
     def remove(self, index: int) -> None:
         """Forget a node; a new one may get its index."""
         self._histories[index] = _History()
+        self._doubts[index] = Doubt()
         self._free.append(index)
 
     def jobs(self, index: int, now: float) -> float:
@@ -214,9 +211,22 @@ class Loads:
         return self._histories[index].assigned
 
     def doubt(self, index: int) -> float:
-        """The factor, at least 1, on the cost of a node that is too rarely seen at work."""
-        history = self._histories[index]
-        return max(1.0, (1.0 + _EXPECTED * history.chances) / (1.0 + history.sights))
+        """The evidence against a node, as a multiple of what it takes to doubt it; 0 or more."""
+        return self._doubts[index].share
+
+    def looks(self, index: int) -> tuple[float, ...]:
+        """Seconds after a job was assigned to a node at which to poll it; empty for no hurry."""
+        return self._doubts[index].looks
+
+    def failed(self, index: int, now: float) -> None:
+        """A client says that a node failed its job."""
+        self._doubts[index].accuse(FAILED, now)
+        self._set_price(index)
+
+    def finished(self, index: int) -> None:
+        """A client says that a node did its job."""
+        self._doubts[index].seen_at_work()
+        self._set_price(index)
 
     def set_weight(self, index: int, weight: float) -> None:
         """Divide a node's price by this from now on."""
@@ -268,6 +278,8 @@ class Loads:
         history.travelling = _travelling(history, now) + weight
         history.travelling_at = now
         history.mean_weight += (weight - history.mean_weight) * _MIXTURE
+        if self._doubts[index].tried(now):
+            self._set_price(index)
 
     def reported(self, index: int, at: float, pending: float) -> None:
         """
@@ -278,18 +290,17 @@ class Loads:
         :param pending: what the jobs that wait or run there cost, as in Weights.of_pending.
         """
         history = self._histories[index]
-        jobs = pending * history.mean_weight + _travelling(history, at)
+        travelling = _travelling(history, at)
+        jobs = pending * history.mean_weight + travelling
         if not isnan(history.reported):
             left = self.jobs(index, at)
-            changed = pending != history.pending
-            kept = exp(-1 / _REMEMBERED)
-            history.sights *= kept
-            history.chances *= kept
-            if changed or history.assigned:
-                history.sights += changed and pending > 0
-                history.chances += min(1.0, left)
+            if not pending:
+                arrived = (left - travelling) / history.mean_weight
+                self._doubts[index].seen_idle(min(max(arrived, 0.0), 1.0), at)
+            elif pending != history.pending:
+                self._doubts[index].seen_at_work()
             had = history.reported + history.assigned
-            self._learn(history, self._rates[index], had - jobs, had - left)
+            self._learn(history, self._rates[index], had - jobs, had - left, pending > 0)
         self._settle_rate(index)
         self._set_jobs(index, at, jobs)
         history.reported = jobs
@@ -300,7 +311,9 @@ class Loads:
         """A node did not report: its next report cannot be compared with its last."""
         self._histories[index].reported = nan
 
-    def _learn(self, history: _History, rate: float, done: float, expected: float) -> None:
+    def _learn(
+        self, history: _History, rate: float, done: float, expected: float, at_work: bool
+    ) -> None:
         """
         Learn from the `done` jobs that a node finished since its last report, `expected` by its
         rate.
@@ -308,38 +321,59 @@ class Loads:
         The rate is right when done and expected are equal in the long run, even if the queue is
         empty at times. Jobs that bypass the router look like jobs not done, and jobs that are never
         submitted look like jobs done: the rate is that at which the queue drains as seen from here.
-        But when more jobs bypassed the router than were finished, this does not show how slow the
-        node is.
+        But a queue that only others filled, and that grew, does not show how slow the node is.
+
+        An empty queue shows only that the node was fast enough, or that it fails its jobs: what it
+        adds is held back until the node is seen at work again. A queue in which nothing moves is a
+        node that stands still, or a slow one: it counts in full until the next job is finished, and
+        as a few jobs' time from then on.
+
+        :param at_work: whether the report shows jobs.
         """
-        if expected <= 0.0:
+        if expected <= 0.0 or (done < 0.0 and not history.assigned):
             return
         done = max(done, 0.0)
         each = history.mean_weight
         busy = expected / rate
+        self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
+        history.unconfirmed_done += done
+        history.unconfirmed_busy += busy
+        if not at_work:
+            return
+        done, busy = history.unconfirmed_done, history.unconfirmed_busy
+        history.unconfirmed_done = history.unconfirmed_busy = 0.0
+        if not done:
+            history.standing += busy
+            return
+        busy += min(history.standing, _STANDSTILL * each / rate)
+        history.standing = 0.0
+        expected = busy * rate
         kept = exp(-expected / each / _MEMORY)
         history.done = history.done * kept + done
         history.busy = history.busy * kept + busy
         kept = exp(-expected / each / _LATELY)
         history.done_lately = history.done_lately * kept + done
         history.busy_lately = history.busy_lately * kept + busy
-        usual = history.busy_lately * history.done / history.busy
-        if (history.done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each:
+        if _has_changed(history, history.busy_lately):
             history.done = history.done_lately
             history.busy = history.busy_lately
-        self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
 
     def _settle_rate(self, index: int) -> None:
         """Set a node's rate from its own history and the pace of the fleet."""
         history = self._histories[index]
+        done, busy = history.done, history.busy + history.standing
+        if history.standing:
+            busy_lately = history.busy_lately + history.standing
+            if _has_changed(history, busy_lately):
+                done, busy = history.done_lately, busy_lately
         usual = self._pace.rate
         prior = _PRIOR * history.mean_weight
-        rate = (history.done + prior) / (history.busy + prior / usual)
-        highest = usual * (_UNSEEN + _SEEN * history.sights)
-        self._rates[index] = min(max(rate, usual * _SLOWEST), highest)
+        rate = (done + prior) / (busy + prior / usual)
+        self._rates[index] = max(rate, usual * _SLOWEST)
         self._set_price(index)
 
     def _set_price(self, index: int) -> None:
-        price = self._rates[index] ** -_SPEED_EXPONENT * self.doubt(index)
+        price = self._rates[index] ** -_SPEED_EXPONENT * self._doubts[index].factor
         self._prices[index] = price / self._histories[index].weight
 
     def _set_jobs(self, index: int, now: float, jobs: float) -> None:
@@ -351,3 +385,10 @@ class Loads:
 def _travelling(history: _History, now: float) -> float:
     """The jobs assigned to a node that have not reached it at `now`."""
     return history.travelling * exp(min(0.0, history.travelling_at - now) / _TRAVEL)
+
+
+def _has_changed(history: _History, busy_lately: float) -> bool:
+    """Whether a node did its last jobs, in so many seconds, at another speed than before."""
+    each = history.mean_weight
+    usual = busy_lately * history.done / history.busy if history.busy else 0.0
+    return (history.done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each
