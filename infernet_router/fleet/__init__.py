@@ -1,4 +1,4 @@
-"""The fleet: what is known of every node, and which is best now; the pure core."""
+"""The fleet: the state and load of every node, and the choice of the best; it does no I/O."""
 
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer

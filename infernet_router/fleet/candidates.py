@@ -1,4 +1,4 @@
-"""Candidates: which nodes can do a job, in which order of preference, and a sample of the best."""
+"""Candidates: finds the nodes that can do a job, tier by tier, and samples the best tier."""
 
 from array import array
 from collections import Counter
@@ -11,16 +11,16 @@ from typing import TypeVar
 from infernet_router.quoting import quoted
 
 _RUN = 8
-"""Nodes in each of the two runs of neighbours that a pick compares. Two candidates are far better
-than one (Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10),
-2001), and 32 hardly better than 16, which cost the same in a fleet of any size. Neighbours share
-cache lines. Two runs are as good as 16 random nodes, one run is not."""
+"""The length of a run of neighbouring nodes; a pick compares two runs at random places. Two
+candidates are far better than one (Mitzenmacher, "The power of two choices in randomized load
+balancing", IEEE TPDS 12(10), 2001), and 32 hardly better than 16, which cost the same in a fleet of
+any size. Neighbours share cache lines. Two runs are as good as 16 random nodes, one run is not."""
 
 _SEARCHED = 256
-"""Nodes that are looked at, of some that are given, in search of one of the best tier."""
+"""How many of the given nodes are sampled in search of the best tier, before all are looked at."""
 
 _MAX_COMBINATIONS = 256
-"""Combinations of containers whose candidates are kept: those asked for last."""
+"""The most combinations of containers to cache candidates for, those used most recently."""
 
 
 class Tier(IntEnum):
@@ -30,14 +30,14 @@ class Tier(IntEnum):
     FULL = 1
     """Its utilization is over the threshold."""
     DRAINED = 2
-    """It gets no job at all, by an operator's order. The last of the tiers."""
+    """By an operator's order, it gets no job at all. This is always the last tier."""
 
 
 Key = TypeVar("Key")
 
 
 class Candidate:
-    """A node as far as it matters here."""
+    """The part of a node that decides which jobs it can do."""
 
     __slots__ = ("containers", "index", "tier")
 
@@ -49,21 +49,21 @@ class Candidate:
         self.tier = Tier.NORMAL
 
     def takes(self, containers: Iterable[str]) -> bool:
-        """Whether it runs all these containers and takes a job for one of them."""
+        """Whether it is a candidate: it runs all these containers, and at least one is external."""
         external = [self.containers.get(container) for container in containers]
         return None not in external and True in external
 
 
 class Group:
-    """Some of the nodes: their indices, in an array for each tier."""
+    """A set of nodes: their indices, in one array for each tier."""
 
     __slots__ = ("_places", "_tiers")
 
     def __init__(self) -> None:
         self._tiers = [array("q")]
-        """By tier, up to the last one that was needed: groups are many, and most have one tier."""
+        """By tier, up to the last one ever needed: there are many groups, most with one tier."""
         self._places: dict[int, int] = {}
-        """By index of a node, its place in the array of its tier."""
+        """By index of a node, its position in the array of its tier."""
 
     def __len__(self) -> int:
         return len(self._places)
@@ -72,7 +72,7 @@ class Group:
         return iter(self._places)
 
     def set(self, node: Candidate, member: bool) -> None:
-        """Make a node a member, or not one. It must be removed before its tier changes."""
+        """Add a node, or remove it. It must be removed before its tier changes."""
         index, tier = node.index, int(node.tier)
         if member == (index in self._places):
             return
@@ -94,11 +94,11 @@ class Group:
 
     def sample(self, random: Random) -> "array[int]":
         """
-        Some members of the best tier, each as likely as another; all of them when they are few.
+        A random sample of the best tier, each member equally likely; the whole tier if it is small.
 
-        None if no member gets jobs.
+        Empty if no member gets jobs.
         """
-        indices = self._tiers[0] or next(filter(None, self.serving), _NOBODY)
+        indices = self._tiers[0] or next(filter(None, self.serving), _EMPTY)
         count = len(indices)
         if count <= 2 * _RUN:
             return indices
@@ -110,29 +110,29 @@ class Group:
         )
 
 
-_NOBODY = array("q")
+_EMPTY = array("q")
 
 
 class Candidates:
     """
-    Knows for every job which nodes can do it.
+    Finds the candidates for any job.
 
     :param nodes: every node, by its index.
-    :param random: chooses whom to compare.
+    :param random: chooses which candidates are compared.
     """
 
     def __init__(self, nodes: Sequence[Candidate | None], random: Random) -> None:
         self._nodes = nodes
         self._random = random
         self._external: dict[str, Group] = {}
-        """By container, the nodes that are up and take a job for it."""
+        """By container, the nodes that are up and run it as an external one."""
         self._internal: dict[str, Group] = {}
-        """By container, the nodes that are up and run it, but only for jobs that another takes."""
+        """By container, the nodes that are up and run it as one that is not external."""
         self._together: dict[frozenset[str], Group] = {}
-        """By several containers asked for, their candidates: the combinations asked for last."""
+        """By combination of containers, its candidates; the most recently used one is last."""
 
     def set_containers(self, node: Candidate, containers: dict[str, bool]) -> None:
-        """A node runs these containers from now on."""
+        """Set the containers that a node runs."""
         before, node.containers = node.containers, containers
         changed = {
             container
@@ -153,14 +153,14 @@ class Candidates:
                 group.set(node, node.takes(together))
 
     def set_tier(self, node: Candidate, tier: Tier) -> None:
-        """A node is in this tier from now on."""
+        """Set the tier of a node."""
         containers = node.containers
         self.set_containers(node, {})
         node.tier = tier
         self.set_containers(node, containers)
 
     def of(self, asked: tuple[str, ...]) -> Group | None:
-        """The nodes that are up, run all these containers, and take a job for one of them."""
+        """The candidates for these containers, drained ones too; None or empty without any."""
         if len(asked) == 1:
             return self._external.get(asked[0])
         together = frozenset(asked)
@@ -184,11 +184,12 @@ class Candidates:
         self, asked: tuple[str, ...], some: Sequence[Key], find: Callable[[Key], Candidate | None]
     ) -> Sequence[int]:
         """
-        A sample of the candidates among some of the nodes; none if none of these is one.
+        A sample of the candidates among given nodes; empty if none of them is one.
 
-        All are of the same tier, and of the best unless that is too rare to be found soon.
+        All are in the same tier: the best, or another if those in the best are too rare to find
+        soon.
 
-        :param find: gives the node that an item of `some` stands for.
+        :param find: returns the node that an item of `some` stands for.
         """
         group = self.of(asked)
         best = next((tier for tier, there in enumerate(group.serving) if there), 0) if group else 0
@@ -204,7 +205,7 @@ class Candidates:
     def serving(
         self, asked: tuple[str, ...], some: Iterable[Candidate | None] | None = None
     ) -> list[Sequence[int]]:
-        """All candidates that get jobs, or those among some nodes, by tier, the best tier first."""
+        """The candidates that get jobs, among given nodes or all, by tier, the best tier first."""
         if some is not None:
             found = self._by_tier(asked, some)
             return [found[tier] for tier in sorted(found)]
@@ -212,7 +213,7 @@ class Candidates:
         return list(group.serving) if group else []
 
     def counts(self) -> Counter[str]:
-        """By container, how many nodes that are up run it."""
+        """By container, how many up nodes run it."""
         counts = Counter[str]()
         for groups in (self._external, self._internal):
             for container, group in groups.items():
@@ -220,7 +221,7 @@ class Candidates:
         return counts
 
     def why_none(self, asked: tuple[str, ...]) -> str:
-        """What the nodes that are up lack for these containers, for which there is no candidate."""
+        """Why none of the nodes that are up gets a job for these containers."""
         absent = [
             quoted(container)
             for container in asked
@@ -236,7 +237,7 @@ class Candidates:
         return f"no single up node runs all of {named} and takes jobs for one of them"
 
     def _running(self, container: str) -> list[Group]:
-        """The nodes that are up and run a container, in groups."""
+        """The nodes that are up and run a container, as groups."""
         groups = self._external.get(container), self._internal.get(container)
         return [group for group in groups if group]
 

@@ -1,4 +1,4 @@
-"""The catalogue: what runs on the nodes that are up, on how many, and how they describe it."""
+"""The catalogue: lists the containers that up nodes run, with counts and descriptions."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,38 +6,38 @@ import msgspec
 
 
 class RunningContainer(msgspec.Struct, frozen=True):
-    """A container, and the nodes that are up and run it."""
+    """A container that up nodes run."""
 
     id: str
     count: int
-    """The number of these nodes."""
+    """How many of them run it."""
     description: str | None
-    """The description that most of them give; of equally frequent ones, the first in the alphabet.
-    None when none of them describes it."""
+    """The description that most of them give, or the alphabetically first of equally frequent ones;
+    None if none of them describes it."""
 
 
 class Catalogue:
     """
-    Lists what runs, each time from the descriptions that nodes give now.
+    Lists the running containers, with the descriptions that nodes give now.
 
     Many nodes give the same description, so one copy of each text is kept.
 
-    :param counts: gives, by container, how many nodes that are up run it.
+    :param counts: returns, by container, how many up nodes run it.
     """
 
     def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
         self._counts = counts
         self._descriptions: dict[str, dict[str, tuple[str, int]]] = {}
-        """By container and description: the kept copy, and how many nodes give it."""
+        """By container and description: the copy that is kept, and how many nodes give it."""
         self._listing: tuple[RunningContainer, ...] | None = None
 
     def changed(self) -> None:
-        """What runs has changed: make the next list anew."""
+        """What runs has changed: build the next list again."""
         self._listing = None
 
     def describe(self, before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
         """
-        A node describes its containers as in `now`, and no longer as in `before`.
+        Replace the descriptions that a node gave `before` by those it gives `now`.
 
         :return: `now` with the kept copy of each text, to be passed as `before` the next time.
         """
@@ -59,7 +59,7 @@ class Catalogue:
 
     @property
     def running(self) -> tuple[RunningContainer, ...]:
-        """Every container that a node which is up runs, sorted by id."""
+        """Every container that an up node runs, sorted by id."""
         if self._listing is None:
             self._listing = tuple(
                 RunningContainer(container, count, self._description(container))

@@ -1,4 +1,4 @@
-"""The fleet: every node the router knows, its state, and which of them to use now."""
+"""The fleet: knows every node and its state, and picks the best node for a job."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
@@ -18,15 +18,15 @@ from infernet_router.reports import NodeReport
 
 
 class NoNode(Exception):
-    """No node can do the job; the message says why, in words for the client who asked."""
+    """No node can do the job; the message tells the client why."""
 
 
 @frozen
 class CameUp:
-    """A node that was not up is up."""
+    """A node came up that was down or unknown."""
 
     away: float | None
-    """Seconds since it went down, or None when it had not been down."""
+    """How many seconds it was down; None if it was unknown."""
 
 
 @frozen
@@ -40,11 +40,11 @@ class States:
 
 @frozen
 class Among:
-    """Some of the nodes, to pick from."""
+    """Some of the nodes, to choose from."""
 
     addresses: Sequence[NodeAddress]
     otherwise: str
-    """Why there is no node, in words, when none of them is a candidate but others are."""
+    """The error message when none of them is a candidate, but other nodes are."""
 
 
 class Event(Enum):
@@ -53,20 +53,20 @@ class Event(Enum):
     ADDED = auto()
     REMOVED = auto()
     RESPELLED = auto()
-    """Its address is written in another way, by which it is called from now on."""
+    """Its address is now written differently, and this spelling is used from now on."""
     UP = auto()
     DOWN = auto()
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened to a node."""
+    """An event of one node."""
 
     event: Event
     address: NodeAddress
 
 
 class _Node(Candidate):
-    """One node, and what is known of it beside its load."""
+    """What the fleet knows of a node, except its load."""
 
     __slots__ = (
         "address",
@@ -86,28 +86,28 @@ class _Node(Candidate):
         self.address = address
         self.state = State.UNKNOWN
         self.since = now
-        """When it came into this state."""
+        """When it entered this state."""
         self.reason = ""
-        """Why it is down, while it is."""
+        """Why it is down; empty otherwise."""
         self.descriptions: dict[str, str] = {}
-        """While it is up: how it describes its containers, where it does."""
+        """While it is up: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None
         self.reported_at: float | None = None
         self.is_full = False
         self.order = Tier.NORMAL
-        """The tier that an operator ordered for it."""
+        """The tier in an operator's order for it."""
         self.weight = 1.0
 
 
 class Fleet:
     """
-    The nodes, each unknown until its first poll is back, then up or down.
+    The nodes, each unknown until its first poll ends, then up or down.
 
-    :param seconds: tells the time, in seconds, and never goes back.
-    :param random: chooses whom to compare, and breaks ties.
+    :param seconds: the monotonic time, in seconds.
+    :param random: chooses which candidates are compared, and breaks ties.
     :param weights: what jobs cost.
-    :param max_utilization: a node is full while its utilization is over this share; no node is by
-        default.
+    :param max_utilization: a node is full while its utilization is over this share; by default, no
+        node ever is.
     """
 
     def __init__(
@@ -129,14 +129,14 @@ class Fleet:
         self._up = 0
         """How many nodes are up."""
         self._down: dict[_Node, None] = {}
-        """The nodes that are down, the longest first."""
+        """The nodes that are down, in the order in which they went down."""
         self._page_order = random.getrandbits(32)
-        """Orders nodes that cost the same: by chance, but equally for all pages of a list."""
+        """Breaks ties in `rank`: random, but the same for all pages of a list."""
         self._changes = Journal[Change]()
         self._assignments = Journal[NodeAddress]()
 
     def replace(self, addresses: Iterable[NodeAddress]) -> None:
-        """Make these the nodes: what is known of one that stays is kept."""
+        """Replace the nodes; those that stay keep their state and load."""
         nodes: dict[NodeAddress, _Node] = {}
         for address in addresses:
             node = self._nodes.get(address) or nodes.get(address) or self._add(address)
@@ -152,10 +152,10 @@ class Fleet:
         self, address: NodeAddress, report: NodeReport, at: float | None = None
     ) -> CameUp | None:
         """
-        A poll brought this report: the node is up. Says so when it was not up before.
+        Record a report: the node is up. Returns CameUp if it was not up before.
 
         :param at: when the node made it, on the fleet's clock; now by default. A report that is
-            older than the last one changes nothing.
+            older than the last one is ignored.
         """
         node, now = self._nodes.get(address), self._seconds()
         at = now if at is None else at
@@ -167,7 +167,7 @@ class Fleet:
             self._set_state(node, State.UP)
         containers = {container.id: container.external for container in report.containers}
         if containers != node.containers:
-            self._run(node, containers)
+            self._set_containers(node, containers)
         texts = {c.id: c.description for c in report.containers if c.description}
         if texts != node.descriptions:
             node.descriptions = self._catalogue.describe(node.descriptions, texts)
@@ -177,7 +177,7 @@ class Fleet:
         return came_up
 
     def missed(self, address: NodeAddress, reason: str) -> bool:
-        """A poll brought no report: the node is down. True when it was not down before."""
+        """Record a failed poll: the node is down. Returns whether it was not down before."""
         node = self._nodes.get(address)
         if node is None:
             return False
@@ -186,16 +186,16 @@ class Fleet:
             return False
         self._set_state(node, State.DOWN)
         self._loads.lost(node.index)
-        self._run_nothing(node)
+        self._forget_containers(node)
         return True
 
     def utilized(self, address: NodeAddress, share: float | None) -> bool | None:
         """
-        A node's utilization is this, or is not known: the node is full, or it is not.
+        Record a node's utilization, or None if it is unknown, and whether that makes the node full.
 
-        It stays full while it is down: when it comes back, nothing newer is known of it.
+        A full node stays full while it is down: when it comes back, nothing newer is known of it.
 
-        :return: whether it is full now, if that is a change; None if it is none.
+        :return: whether it is full now, if that has changed; None otherwise.
         """
         node = self._nodes.get(address)
         is_full = share is not None and share > self._max_utilization
@@ -207,10 +207,10 @@ class Fleet:
 
     def order(self, address: NodeAddress, tier: Tier = Tier.NORMAL, weight: float = 1.0) -> bool:
         """
-        An operator's order for a node, in place of the last one; False if there is no such node.
+        Set an operator's order for a node, in place of the last; False if there is no such node.
 
         :param tier: the best tier in which it may be.
-        :param weight: it gets that many times the share of an ordinary node.
+        :param weight: it gets this many times the share of an ordinary node.
         """
         node = self._nodes.get(address)
         if node is None:
@@ -222,17 +222,17 @@ class Fleet:
 
     def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
         """
-        The best node for a job that needs all these containers; the job is counted as assigned.
+        Assign a job that needs all these containers to the best node; returns its address.
 
-        :param among: nodes to choose from, if not from all.
-        :raises NoNode: when there is none.
+        :param among: the nodes to choose from; all by default.
+        :raises NoNode: when no node can do the job.
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
         return self._assign(self._best(asked, now, weight, among), now, weight)
 
     def peek(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
-        """A node that `pick` might choose now; nothing is counted. Raises as `pick` does."""
+        """A node that `pick` might choose now, without assigning the job. Raises as `pick` does."""
         asked = tuple(dict.fromkeys(containers))
         index = self._best(asked, self._seconds(), self._weights.of_job(asked), among)
         return self._address(index)
@@ -247,14 +247,14 @@ class Fleet:
         assign: bool = True,
     ) -> list[NodeAddress]:
         """
-        The best nodes for a job that needs all these containers, best first, and tier by tier;
-        none if there is none.
+        The best nodes for a job that needs all these containers, better tiers first, and the best
+        node of each tier first; empty if no node can do the job.
 
-        All candidates are compared, not a sample of them: that takes some milliseconds for 10,000.
+        This compares all candidates, not a sample: that takes some milliseconds for 10,000.
 
-        :param count: how many at most.
-        :param offset: how many better ones to leave out.
-        :param assign: whether the job is counted as assigned to the first.
+        :param count: the most nodes to return.
+        :param offset: how many better ones to skip.
+        :param assign: whether to assign the job to the first node returned.
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
@@ -285,9 +285,9 @@ class Fleet:
 
     def views(self) -> Iterator[NodeView]:
         """
-        Every node, as it is when it is looked at.
+        Every node, as it is when the iteration reaches it.
 
-        A node that is removed before its turn is left out, and one that is added may be.
+        A node that is removed before that is skipped; one that is added may be missing.
         """
         for address in self.addresses:
             if (view := self.view(address)) is not None:
@@ -295,20 +295,20 @@ class Fleet:
 
     def follow_changes(self) -> Cursor[Change]:
         """
-        Read what happens to nodes from now on.
+        Follow the events of all nodes from now on.
 
-        It begins with how things are now: every node was added, and those that are up came up.
+        The first entries describe the present state: ADDED for each node, then UP for each up node.
         """
         added = (Change(Event.ADDED, address) for address in self.addresses)
         up = (Change(Event.UP, address) for address in self.up)
         return self._changes.follow(chain(added, up))
 
     def follow_assignments(self) -> Cursor[NodeAddress]:
-        """Read which nodes jobs are handed to from now on, once for each job."""
+        """Follow assignments from now on: the address of the node, once for each job."""
         return self._assignments.follow()
 
     def why_none_up(self) -> str:
-        """Why no node is up, when none is."""
+        """Why no node is up; call it only when that is so."""
         if not self._nodes:
             return "no node is known"
         states = self.states
@@ -334,7 +334,7 @@ class Fleet:
         return [node.address for node in self._nodes.values() if node.state is State.UP]
 
     def is_up(self, address: NodeAddress) -> bool:
-        """Whether a node is up; no, if there is no such node."""
+        """Whether a node is up; False if there is no such node."""
         node = self._nodes.get(address)
         return node is not None and node.state is State.UP
 
@@ -345,7 +345,7 @@ class Fleet:
         return States(up=self._up, down=down, unknown=len(self._nodes) - self._up - down)
 
     def _add(self, address: NodeAddress) -> _Node:
-        """A node that nothing is known of."""
+        """Add a new node, which is unknown."""
         node = _Node(address, self._loads.add(), self._seconds())
         if node.index == len(self._by_index):
             self._by_index.append(node)
@@ -362,7 +362,7 @@ class Fleet:
 
     def _remove(self, node: _Node) -> None:
         """Forget a node."""
-        self._run_nothing(node)
+        self._forget_containers(node)
         self._up -= node.state is State.UP
         self._down.pop(node, None)
         self._loads.remove(node.index)
@@ -370,7 +370,7 @@ class Fleet:
         self._changes.write(Change(Event.REMOVED, node.address))
 
     def _set_state(self, node: _Node, state: State) -> None:
-        """A node is up, or down, from now on."""
+        """Make a node up or down."""
         is_up = state is State.UP
         self._up += is_up - (node.state is State.UP)
         if is_up:
@@ -380,22 +380,22 @@ class Fleet:
         node.state, node.since = state, self._seconds()
         self._changes.write(Change(Event.UP if is_up else Event.DOWN, node.address))
 
-    def _run(self, node: _Node, containers: dict[str, bool]) -> None:
-        """A node runs these containers from now on."""
+    def _set_containers(self, node: _Node, containers: dict[str, bool]) -> None:
+        """Set the containers that a node runs."""
         self._candidates.set_containers(node, containers)
         self._catalogue.changed()
 
-    def _run_nothing(self, node: _Node) -> None:
-        """A node runs no container any more, or that is not known."""
-        self._run(node, {})
+    def _forget_containers(self, node: _Node) -> None:
+        """Forget which containers a node runs."""
+        self._set_containers(node, {})
         node.descriptions = self._catalogue.describe(node.descriptions, {})
 
     def _set_tier(self, node: _Node) -> None:
-        """A node is in the worse of the tier that was ordered and that of its utilization."""
+        """Put a node in the worse of two tiers: the one ordered, and the one by its utilization."""
         self._candidates.set_tier(node, max(node.order, Tier.FULL if node.is_full else Tier.NORMAL))
 
     def _best(self, asked: tuple[str, ...], now: float, weight: float, among: Among | None) -> int:
-        """Of a sample of the candidates, the index of the one where the job costs least."""
+        """The index of the node where the job costs least, of a sample of the candidates."""
         candidates = self._candidates.of(asked)
         sample: Sequence[int] = candidates.sample(self._random) if candidates else ()
         if not sample:
@@ -407,7 +407,7 @@ class Fleet:
         return self._loads.cheapest(sample, now, weight, self._random)
 
     def _assign(self, index: int, now: float, weight: float) -> NodeAddress:
-        """A job of this weight is handed to a node; gives its address."""
+        """Assign a job of this weight to a node; returns its address."""
         self._loads.assign(index, now, weight)
         address = self._address(index)
         self._assignments.write(address)

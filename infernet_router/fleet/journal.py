@@ -44,5 +44,5 @@ class Cursor(Generic[Entry]):
         return entries
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop following the journal."""
         self._cursors.remove(self)

@@ -7,9 +7,9 @@ happened since (Dahlin, "Interpreting stale load information", IEEE TPDS 11(10),
 and Wierman, "Asymptotically optimal load balancing in large-scale heterogeneous systems with
 multiple dispatchers", 2020, whose dispatchers keep local estimates between updates). The second is
 to compare a random sample only (Mitzenmacher, "How useful is old information?", IEEE TPDS 11(1),
-2000; see `candidates`). Comparing queues by the time they take, and not believing at once a node
-that seems too good, is as in Prequal (Wydrowski et al., "Load is not what you should balance",
-NSDI 2024), which sends live probes where this module has a model.
+2000; see `candidates`). Queues are compared by the time they take, and a node that seems too good
+is not trusted at once, as in Prequal (Wydrowski et al., "Load is not what you should balance", NSDI
+2024), which sends live probes where this module has a model.
 
 Work is counted in jobs of weight 1, time in seconds.
 """
@@ -24,51 +24,53 @@ import msgspec
 from attrs import field, frozen
 
 _TRAVEL = 0.1
-"""Mean seconds from an answer to the job's arrival: a name look-up, a connection and a POST."""
+"""Mean seconds from the router's answer to the job's arrival at the node: a host name lookup, a
+connection and a POST."""
 
 _MEMORY = 120.0
-"""How many of a node's last jobs tell how fast it is: enough for a tenth, and done in minutes."""
+"""How many of its last jobs determine a node's rate: enough to be accurate to a tenth, and done
+within minutes."""
 
 _PRIOR = 4.0
-"""The weight, in jobs, of the belief that a node is like the others: a few of its own outweigh
-it."""
+"""The weight, in jobs, of the prior belief that a node is as fast as the others: a few of its own
+jobs outweigh it."""
 
 _CREDIBLE = 2.0
-"""The most that one report may add to the fleet's pace, as a multiple of what was expected: no
-single node, whatever it says of its queue, may change what is believed of the others."""
+"""The most finished jobs that one report may add to the fleet's pace, as a multiple of the expected
+number: whatever a single node reports, the estimates for the others hardly change."""
 
 _LATELY = 10.0
-"""How many of a node's last jobs tell how fast it is just now."""
+"""How many of its last jobs show how fast a node is right now."""
 
 _CHANGED = 5.0
-"""A node has changed its speed when the jobs it did lately are off by so much: the square of the
-difference over the variance that chance makes. A lower bound would take chance for change, a higher
-one would see a change late."""
+"""A node's speed has changed when the jobs it finished lately are off by this much: the square of
+the difference, divided by the variance due to chance. A lower threshold would mistake chance for a
+change, a higher one would notice a change late."""
 
 _UNSEEN = 1.0
 """The highest rate, as a multiple of the fleet's, of a node that was never seen at work: a node
 that fails every job at once has an empty queue, too."""
 
 _SEEN = 0.5
-"""What each report that shows it at work adds to that: some nodes are ten times as fast."""
+"""How much each report that shows it at work adds to that: some nodes are ten times as fast."""
 
 _EXPECTED = 0.25
-"""A node is doubted when fewer than this share of the reports that should show jobs do show some.
-A healthy node shows far more, also one that is faster than the others."""
+"""A node is doubted when, of the reports that should show jobs, less than this share do. A healthy
+node shows far more, even one that is faster than the others."""
 
 _REMEMBERED = 40.0
-"""How many reports count for that; after so many a doubted node is tried again."""
+"""How many recent reports count for that; after this many, a doubted node is tried again."""
 
 _SLOWEST = 0.02
 """The lowest rate of a node, as a multiple of the fleet's: one that seems to have stopped is still
 tried."""
 
 _SPEED_EXPONENT = 0.6
-"""How much a node's speed counts. 1 is best for the job at hand, and delays those after it. 1/2 is
-best for all when nodes are chosen without knowing their queues (Bell and Stidham, "Individual
-versus social optimization in the allocation of customers to alternative servers", 1983: optimal
-static shares leave spare capacities in proportion to the square roots of the speeds), and the rule
-here is one step of policy improvement from there (Krishnan, "Joining the right queue: a
+"""Costs are divided by a node's rate to this power. 1 is best for the job itself, but delays later
+jobs. 1/2 is best for all when nodes are chosen without knowing their queues (Bell and Stidham,
+"Individual versus social optimization in the allocation of customers to alternative servers", 1983:
+optimal static shares leave spare capacities in proportion to the square roots of the speeds), and
+the rule here is one step of policy improvement from there (Krishnan, "Joining the right queue: a
 state-dependent decision rule", 1990). In simulations the best value lies between the two."""
 
 _MIXTURE = 0.1
@@ -83,7 +85,7 @@ class Weights:
     """By container, what one job for it costs; 1 for a container that is not listed."""
 
     pending: Mapping[str, float] = field(factory=dict)
-    """By kind of pending jobs, what each counts for; 1 for a kind that is not listed."""
+    """By kind of pending jobs, what each costs; 1 for a kind that is not listed."""
 
     def of_job(self, containers: Collection[str]) -> float:
         """What one job for all these containers costs: the sum over them."""
@@ -92,7 +94,7 @@ class Weights:
         return sum([self.jobs.get(container, 1.0) for container in containers])
 
     def of_pending(self, pending: Mapping[str, int]) -> float:
-        """How many ordinary jobs the pending ones of a report amount to."""
+        """The pending jobs of a report, weighted by kind."""
         return sum([count * self.pending.get(kind, 1.0) for kind, count in pending.items()])
 
 
@@ -100,15 +102,15 @@ class Pace:
     """
     How fast the nodes of a fleet drain their queues, on average.
 
-    A node of which nothing is known is believed to be as fast, and the rates of all are bounded by
-    multiples of it.
+    A new node is assumed to be this fast, and the rate of every node is bounded by multiples of it.
     """
 
     _MEMORY = 2000
-    """How many reports count: no single node sways the mean, and it follows all within an hour."""
+    """How many reports count: no single node sways the mean, and it follows changes within an
+    hour."""
 
     _STANDSTILL = 1e-6
-    """The least rate, jobs a second: one in eleven days."""
+    """The lowest rate, in jobs a second: one job in eleven days."""
 
     def __init__(self) -> None:
         self._done = _PRIOR
@@ -116,11 +118,11 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Jobs a second that a busy node finishes; 1 until something is known."""
+        """Jobs a second that a busy node finishes; 1 at first."""
         return max(self._done / self._busy, self._STANDSTILL)
 
     def learn(self, done: float, busy: float) -> None:
-        """A node that was busy for `busy` seconds finished `done` jobs."""
+        """Learn that a node finished `done` jobs in `busy` seconds of work."""
         self._done += done - self._done / self._MEMORY
         self._busy += busy - self._busy / self._MEMORY
 
@@ -131,16 +133,16 @@ class _History(msgspec.Struct, gc=False):
     reported: float = nan
     """Jobs at its last report; NaN when the next report cannot be compared with it."""
     pending: float = 0.0
-    """What its last report said was pending."""
+    """The pending jobs in its last report."""
     assigned: float = 0.0
-    """Jobs handed to it since its last report."""
+    """Jobs assigned to it since its last report."""
     travelling: float = 0.0
-    """Jobs that had not reached it at `travelling_at`."""
+    """Jobs assigned to it that had not reached it at `travelling_at`."""
     travelling_at: float = 0.0
     mean_weight: float = 1.0
-    """What its jobs weigh on average."""
+    """The mean weight of its jobs."""
     done: float = 0.0
-    """Jobs that it finished in `busy` seconds of having any, older ones counting for less."""
+    """Jobs that it finished in `busy` seconds of work; older ones count less."""
     busy: float = 0.0
     done_lately: float = 0.0
     """The same over the last few jobs only."""
@@ -150,23 +152,23 @@ class _History(msgspec.Struct, gc=False):
     chances: float = 0.0
     """Recent reports that should have shown it at work."""
     weight: float = 1.0
-    """The operator's: it gets that many times the share of an ordinary node."""
+    """An operator's: it gets this many times the share of an ordinary node."""
 
 
 class Loads:
     """
     The queues of the nodes of a fleet; each node is known by an index.
 
-    A queue grows by each job that is handed to the node, and drains at the node's rate while it
-    holds more than one job. When the last job ends is unknown, so the estimate decays from one job
-    to none. Each report corrects the estimate, and the size of the correction tells how fast the
-    node is.
+    A queue grows by each job that is assigned to the node, and drains at the node's rate while it
+    holds more than one job. When the last job ends is unknown, so from one job on, the estimate
+    decays exponentially. Each report corrects the estimate, and the size of the correction shows
+    how fast the node is.
 
-    A report counts jobs whatever each of them costs, so they are taken to cost what the jobs
-    handed to the node lately cost on average.
+    A report has the number of jobs but not what they cost. Each is assumed to cost the average of
+    the jobs assigned to the node lately.
 
     A pick reads three numbers of each candidate. They are kept in arrays, so that those of
-    neighbours share cache lines; all else that is known of a node is in an object of its own.
+    neighbours share cache lines; the rest of what is known of a node is in its _History.
     """
 
     def __init__(self) -> None:
@@ -174,14 +176,14 @@ class Loads:
         self._one_left_at = array("d")
         """When one job will be left at each node."""
         self._rates = array("d")
-        """The jobs a second that each node is believed to finish while it has any."""
+        """The estimated jobs a second that each node finishes while it has any."""
         self._prices = array("d")
         """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / weight."""
         self._histories: list[_History] = []
         self._free: list[int] = []
 
     def add(self) -> int:
-        """The index of a new node, of which nothing is known."""
+        """Add a new node; returns its index."""
         if self._free:
             index = self._free.pop()
         else:
@@ -194,7 +196,7 @@ class Loads:
         return index
 
     def remove(self, index: int) -> None:
-        """Forget a node; another one may get its index."""
+        """Forget a node; a new one may get its index."""
         self._histories[index] = _History()
         self._free.append(index)
 
@@ -204,15 +206,15 @@ class Loads:
         return ahead + 1.0 if ahead > 0.0 else exp(ahead)
 
     def rate(self, index: int) -> float:
-        """The jobs a second that a node is believed to finish while it has any."""
+        """The estimated jobs a second that a node finishes while it has any."""
         return self._rates[index]
 
     def assigned(self, index: int) -> float:
-        """The jobs handed to a node since its last report."""
+        """The jobs assigned to a node since its last report."""
         return self._histories[index].assigned
 
     def doubt(self, index: int) -> float:
-        """The factor, 1 or more, on the cost of a node that is too seldom seen at work."""
+        """The factor, at least 1, on the cost of a node that is too rarely seen at work."""
         history = self._histories[index]
         return max(1.0, (1.0 + _EXPECTED * history.chances) / (1.0 + history.sights))
 
@@ -226,7 +228,7 @@ class Loads:
         The node where a job of this weight costs all users least; ties are broken at random.
 
         The cost is the jobs that would then be there, divided by the node's rate to the power 0.6
-        and by its weight. It is several times as high for a node that is doubted.
+        and by its weight, and multiplied by its doubt.
         """
         one_left_at, rates, prices = self._one_left_at, self._rates, self._prices
         best, lowest, ties = -1, inf, 1
@@ -245,10 +247,10 @@ class Loads:
         self, indices: Collection[int], now: float, weight: float, count: int, order: int
     ) -> list[int]:
         """
-        The `count` nodes where such a job costs least, as `cheapest` has it, best first.
+        The `count` nodes where a job of this weight costs least, as in `cheapest`, best first.
 
-        Ties are ordered by the exclusive or of their index and `order`, the same in each call.
-        The time is about that of looking at each node once, unless most of them are wanted.
+        Ties are ordered by the exclusive or of index and `order`, the same way in each call. This
+        takes about as long as looking at each node once, unless most of them are wanted.
         """
         prices = self._prices
         costs = [(self.jobs(index, now) + weight) * prices[index] for index in indices]
@@ -256,7 +258,7 @@ class Loads:
         return [index for _, _, index in nsmallest(count, zip(costs, ties, indices, strict=True))]
 
     def assign(self, index: int, now: float, weight: float) -> None:
-        """A job of this weight is handed to a node."""
+        """Assign a job of this weight to a node."""
         history = self._histories[index]
         if self._one_left_at[index] > now:  # the same as below in fewer steps, once a request
             self._one_left_at[index] += weight / self._rates[index]
@@ -269,9 +271,11 @@ class Loads:
 
     def reported(self, index: int, at: float, pending: float) -> None:
         """
-        A node said at `at` that `pending` jobs wait or run there, as Weights.of_pending has it.
+        Learn from a report that a node made at `at`.
 
-        Jobs handed to it just before are still on their way, and come on top of these.
+        Jobs assigned to it just before are still on their way, and are added to those it reported.
+
+        :param pending: the jobs that wait or run there, weighted as in Weights.of_pending.
         """
         history = self._histories[index]
         jobs = pending * history.mean_weight + _travelling(history, at)
@@ -293,18 +297,18 @@ class Loads:
         history.pending = pending
 
     def lost(self, index: int) -> None:
-        """A node gave no report: its next one says nothing of the time before."""
+        """A node did not report: its next report cannot be compared with its last."""
         self._histories[index].reported = nan
 
     def _learn(self, history: _History, rate: float, done: float, expected: float) -> None:
         """
-        Since the last report, a node finished `done` jobs, where `rate` made us expect `expected`.
+        Learn that a node finished `done` jobs since its last report; its rate predicted `expected`.
 
-        The rate is right when expected and done are equal in the long run, also for a queue that
-        is empty at times. Jobs that reach the node around the router look like jobs not done, and
-        jobs that are never submitted look like jobs done: that is how its queue drains as seen from
-        here. But when more arrived around the router than were finished, that says nothing of how
-        slow the node is.
+        The rate is right when done and expected are equal in the long run, even if the queue is
+        empty at times. Jobs that bypass the router look like jobs not done, and jobs that are never
+        submitted look like jobs done: the rate is that at which the queue drains as seen from here.
+        But when more jobs bypassed the router than were finished, this does not show how slow the
+        node is.
         """
         if expected <= 0.0:
             return
@@ -324,7 +328,7 @@ class Loads:
         self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
 
     def _settle_rate(self, index: int) -> None:
-        """Set a node's rate from what was learned of it and what is believed of every node."""
+        """Set a node's rate from its own history and the pace of the fleet."""
         history = self._histories[index]
         usual = self._pace.rate
         prior = _PRIOR * history.mean_weight
@@ -344,5 +348,5 @@ class Loads:
 
 
 def _travelling(history: _History, now: float) -> float:
-    """The jobs that were handed to a node and have not reached it at `now`."""
+    """The jobs assigned to a node that have not reached it at `now`."""
     return history.travelling * exp(min(0.0, history.travelling_at - now) / _TRAVEL)

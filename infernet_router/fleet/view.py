@@ -1,4 +1,4 @@
-"""Views: one node as the fleet sees it at an instant, for all who look at it from outside."""
+"""Views: what the fleet shows of one node at one instant."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,38 +10,38 @@ from infernet_router.fleet.candidates import Tier
 
 
 class State(StrEnum):
-    """What the last poll of a node came to."""
+    """The state of a node, by its last poll."""
 
     UNKNOWN = "unknown"
-    """Its first poll is not back."""
+    """Its first poll has not ended yet."""
     UP = "up"
     DOWN = "down"
 
 
 @frozen(kw_only=True)
 class NodeView:
-    """One node at an instant. Times are in seconds, instants on the fleet's clock."""
+    """A node at one instant. Durations are in seconds, instants on the fleet's clock."""
 
     address: NodeAddress
     state: State
     since: float
-    """When it came into this state."""
+    """When it entered this state."""
     reason: str
-    """Why it is down; empty while it is not."""
+    """Why it is down; empty otherwise."""
     containers: Mapping[str, bool]
     """While it is up: each container it runs, and whether that is external."""
     pending: int | None
-    """Jobs that its last report counted, each as one; None before the first report."""
+    """The number of pending jobs in its last report; None before the first."""
     report_age: float | None
-    """Since its last report; None before the first."""
+    """How old its last report is; None before the first."""
     jobs: float
-    """The estimate of the jobs that wait or run there now."""
+    """The estimated jobs that wait or run there now."""
     assigned: float
-    """Jobs handed to it since its last report, by weight."""
+    """Jobs assigned to it since its last report, by weight."""
     rate: float
-    """Jobs a second that it is believed to finish while it has any."""
+    """The estimated jobs a second that it finishes while it has any."""
     doubt: float
-    """The factor, 1 or more, on its cost because it is too seldom seen at work."""
+    """The factor, at least 1, on its cost, higher when it is too rarely seen at work."""
     tier: Tier
     weight: float
-    """An operator's: it gets that many times the share of an ordinary node."""
+    """An operator's: it gets this many times the share of an ordinary node."""
