@@ -1,4 +1,4 @@
-"""Which nodes support a model: asked of them when a client wants to know, and remembered."""
+"""Model support: asks the nodes whether they support a model, and remembers their answers."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ from infernet_router.nodes.rounds import Throttle
 from infernet_router.quoting import quoted
 
 _PATIENCE = 2.0
-"""Seconds after which a survey is settled: infernet-client gives up after 3 on the whole answer,
-which a busy router needs some of."""
+"""Seconds after which a survey is settled: infernet-client has a timeout of 3 for the whole
+response, and a busy router needs some of them."""
 
 _TIMEOUT = 10.0
-"""Seconds a node has for its answer; one that comes later than a client waits is for the next."""
+"""Seconds a node has for its answer; one that is too late for this client serves the next."""
 
 _FRESH = 60.0
-"""Seconds for which a survey answers for its model; for as long again while another is made."""
+"""Seconds for which a survey is fresh; for as long again, it is used while a new one is made."""
 
 _A_MINUTE = 50
-"""Surveys that are begun in a minute, at most: a node answers 60 such questions."""
+"""The most surveys that are begun in a minute; a node answers 60 such requests."""
 
 _MAX_BODY = 16 * 1024
 """The longest answer of a node that is read, in bytes; a container needs about 30."""
 
 _MAX_ERROR = 500
-"""Characters of what a container says is wrong that are passed on."""
+"""The most characters of a container's error message that are passed on."""
 
 _MAX_KEPT = 16 * 1024 * 1024
-"""The most that is kept of surveys that nobody waits for, in bytes."""
+"""The most memory for settled surveys, in bytes."""
 
 _OVERHEAD = 200
-"""About what it costs to keep an answer, in bytes, beside the answer."""
+"""About how many bytes an answer takes in memory, in addition to its text."""
 
 
 class CannotSurvey(Exception):
@@ -51,7 +51,7 @@ class CannotSurvey(Exception):
 
 
 class _Support(msgspec.Struct, omit_defaults=True):
-    """What a container says of a model."""
+    """What a container says about a model."""
 
     supported: bool
     error: str | None = None
@@ -62,25 +62,25 @@ _decoder = msgspec.json.Decoder(dict[str, _Support])
 
 class Survey:
     """
-    What the nodes say of one model, as far as they have answered.
+    What the nodes have said about one model so far.
 
-    :param began: when, in seconds.
-    :param nodes: those that are asked.
+    :param began: when the survey began, in seconds.
+    :param nodes: the nodes to ask.
     """
 
     def __init__(self, model: str, began: float, nodes: Sequence[NodeAddress]) -> None:
         self.model = model
         self.began = began
         self.unasked = list(reversed(nodes))
-        """The nodes that were not asked yet, the next one last."""
+        """The nodes that have not been asked yet, the next one last."""
         self.asked = 0
-        """How many nodes are being asked."""
+        """How many nodes are being asked now."""
         self.answers: dict[NodeAddress, msgspec.Raw] = {}
-        """By node, an object in JSON: by container, whether it supports the model."""
+        """By node, a JSON object: by container, whether it supports the model."""
         self.size = 0
-        """About how many bytes it takes to keep it."""
+        """About how much memory it takes, in bytes."""
         self.deadline: IDelayedCall | None = None
-        """When it is settled at the latest, while it is not."""
+        """When it is settled at the latest; None once it is settled."""
         self._count = len(nodes)
         self._supporting: dict[str, list[NodeAddress]] = {}
         self._waiting: set[Deferred[Survey]] = set()
@@ -101,9 +101,9 @@ class Survey:
 
     def add(self, address: NodeAddress, body: bytes) -> None:
         """
-        A node answered this.
+        Add the answer of a node.
 
-        :raises NoAnswer: when that is no answer.
+        :raises NoAnswer: when it is malformed.
         """
         answer = _decode(body)
         for container, support in answer.items():
@@ -115,7 +115,7 @@ class Survey:
         self.size += len(self.answers[address]) + _OVERHEAD * (1 + len(answer))
 
     def wait(self) -> "Deferred[Survey]":
-        """Fires with this when it is settled."""
+        """Fires with this survey once it is settled."""
         if self.deadline is None:
             return succeed(self)
         settled: Deferred[Survey] = Deferred(self._waiting.discard)
@@ -123,7 +123,7 @@ class Survey:
         return settled
 
     def settle(self) -> None:
-        """Keep nobody waiting any longer; answers may still be added."""
+        """Fire the Deferreds of those who wait; answers may still be added."""
         if self.deadline is not None and self.deadline.active():
             self.deadline.cancel()
         self.deadline = None
@@ -133,13 +133,13 @@ class Survey:
 
 class Surveyor(Service):
     """
-    Asks the nodes that are up about a model when a client does, and remembers what they say.
+    Asks the nodes that are up about a model when a client needs it, and remembers their answers.
 
-    A survey is settled when every node has answered, or after 2 seconds; what comes later is
-    added. It answers for its model for a minute, and for another one while the next is made, so
-    that clients of a model that is in use do not wait. A node that comes up is asked in the next.
+    A survey is settled when every node has answered, or after 2 seconds; later answers are added.
+    It is used for a minute, and for another minute while a new one is made, so clients do not wait
+    for a model in regular use. A node that comes up is asked in the next survey.
 
-    Nodes are asked for all surveys in turn, so that none of them waits for another's end.
+    Surveys take turns in asking nodes, so that none waits until another has ended.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param at_once: the most nodes that are asked at the same time.
@@ -154,12 +154,12 @@ class Surveyor(Service):
         self._throttle = Throttle(clock, self._ask_next, at_once=at_once)
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
-        """By model, those that were used last at the end."""
+        """By model; the most recently used survey is last."""
         self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
-        """When the last surveys were begun."""
+        """When the last surveys began."""
 
     def stopService(self) -> Deferred[Any]:
-        """Ask nothing more; who waits for a survey gets what is known by now."""
+        """Stop asking; those who wait for a survey get the answers so far."""
         super().stopService()
         stopped = self._throttle.stop()
         for survey in tuple(self._unsettled.values()):
@@ -168,9 +168,9 @@ class Surveyor(Service):
 
     def survey(self, model: str) -> Deferred[Survey]:
         """
-        What the nodes say of a model; fires within 2 seconds.
+        What the nodes say about a model; fires within 2 seconds.
 
-        :raises CannotSurvey: at once, when the nodes cannot be asked.
+        :raises CannotSurvey: immediately, when the nodes cannot be asked.
         """
         now = self._clock.seconds()
         settled = self._settled.pop(model, None)
@@ -183,7 +183,7 @@ class Surveyor(Service):
         return (self._unsettled.get(model) or self._begin(model, now)).wait()
 
     def _begin(self, model: str, now: float) -> Survey:
-        """Begin to ask the nodes that are up."""
+        """Begin to ask all nodes that are up."""
         if not self.running:
             raise CannotSurvey("the router is shutting down")
         if now - self._begun[0] < 60.0:
@@ -199,7 +199,7 @@ class Surveyor(Service):
         return survey
 
     def _ask_next(self, survey: Survey, now: float) -> Deferred[Any]:
-        """Ask the next node of a survey, which then waits for its turn to ask another."""
+        """Ask the next node of a survey, which then waits for its next turn."""
         address = survey.unasked.pop()
         if survey.unasked:
             self._throttle.put(survey, now)
@@ -211,7 +211,7 @@ class Surveyor(Service):
         return asked.addBoth(self._asked, survey)
 
     def _asked(self, result: object, survey: Survey) -> object:
-        """A node was asked: end its survey, if it was the last node, or it takes too long."""
+        """Settle the survey if this was its last node; end it if it takes too long."""
         survey.asked -= 1
         if not self.running or self._clock.seconds() - survey.began > _FRESH:
             self._throttle.drop(survey)
@@ -221,7 +221,7 @@ class Surveyor(Service):
         return result
 
     def _settle(self, survey: Survey) -> None:
-        """Let nobody wait for a survey any longer. It is remembered if there is anything in it."""
+        """Settle a survey, and keep it if it has any answers."""
         del self._unsettled[survey.model]
         if survey.answers:
             self._settled.pop(survey.model, None)
@@ -234,7 +234,7 @@ class Surveyor(Service):
 
 def _decode(body: bytes) -> dict[str, _Support]:
     """
-    An answer to GET /resources?model_id=….
+    Decode an answer to GET /resources?model_id=….
 
     :raises NoAnswer: when it is malformed.
     """

@@ -1,4 +1,4 @@
-"""The poller: asks every node for a report, each when it is due."""
+"""The poller: polls every node of a fleet, each when it is due."""
 
 from typing import Any
 
@@ -15,54 +15,55 @@ from infernet_router.quoting import quoted
 from infernet_router.reports import BadReport, NodeReport, decode_report
 
 MAX_POLLS = 500
-"""Polls a second at most, unless it is said otherwise."""
+"""The default for the most polls in a second."""
 
 _SHORTEST_TICK = 0.005
-"""Seconds between two looks for due nodes in a large fleet: the polls of one tick delay clients."""
+"""The shortest tick in a large fleet, in seconds: the polls of one tick delay client requests."""
 
 _FIRST_RETRY = 1.0
-"""Seconds until a node that just went down is asked again; doubled each time it fails again."""
+"""Seconds until a node that just went down is polled again; doubled with each further failure."""
 
 _STALE_AFTER = 3
-"""Intervals for which the last report of a node that says it is asked too often stays good."""
+"""How many intervals the last report of a node stays valid while it answers 429."""
 
 _SHORTEST = 0.1
-"""The least part of an interval between two polls of a node, to get back into its phase."""
+"""The least part of an interval between two polls of a node when it returns to its phase."""
 
 _LISTED = 10
-"""Containers of a node that are named in the log."""
+"""The most containers of a node that a log line lists."""
 
 log = Logger()
 
 
 class _Turn(Turn):
-    """When one node is polled, and how it went before."""
+    """When one node is polled, and the outcome of earlier polls."""
 
     __slots__ = ("asked", "failures", "phase", "reported")
 
     def __init__(self, address: NodeAddress) -> None:
         super().__init__(address)
         self.phase = 0.0
-        """Its next turn, or its last while it is polled or retried; all are intervals apart."""
+        """Its next turn, or its last while it is polled or retried; turns are an interval apart."""
         self.asked = 0.0
-        """When it was polled last."""
+        """When its last poll was sent."""
         self.failures = 0
-        """Polls that failed since its last report."""
+        """Failed polls since its last report."""
         self.reported: float | None = None
-        """When the poll that brought its last report was sent."""
+        """When the poll for its last report was sent."""
 
 
 class Poller(Rounds[_Turn]):
     """
-    Keeps a fleet up to date: every node is polled once an interval, the turns spread over it.
+    Keeps a fleet up to date: polls every node once an interval, with the turns spread over it.
 
-    A new node is polled at once. A node that fails is polled again after a second, then two, four,
-    … and once that is an interval, in turn again: many that fail at once are soon spread again.
+    A new node is polled at once. A node that fails is polled again after 1, 2, 4, … seconds, and
+    once that reaches the interval, at its usual turn: many nodes that fail at once are soon spread
+    again.
 
-    A fleet with more nodes than can be polled in an interval has a longer one. The nodes that it
-    matters most to know about are urgent there: new ones, those that failed, and those that jobs
-    were handed to, once an interval of the usual length has passed since their last poll. Urgent
-    nodes get at most half of the polls, so that no node waits for more than twice the interval.
+    A fleet with more nodes than can be polled in an interval has a longer interval. There, the
+    nodes whose reports matter most are urgent: new ones, those that failed, and those that got
+    jobs, once an interval of the usual length has passed since their last poll. Urgent nodes get at
+    most half of the polls, so that no node waits longer than twice the interval.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param interval: seconds from one poll of a node to its next, at least.
@@ -104,7 +105,7 @@ class Poller(Rounds[_Turn]):
             self.throttle.put(turn, now, urgent=True)
 
     def ticked(self, now: float) -> None:
-        """In a large fleet, make nodes that jobs were handed to urgent."""
+        """In a large fleet, make nodes that jobs were assigned to urgent."""
         even = self._least_interval / max(1, len(self._turns))
         self._loop.interval = min(max(even, _SHORTEST_TICK), TICK)
         assigned = self._assignments.read()
@@ -119,7 +120,7 @@ class Poller(Rounds[_Turn]):
         return self.interval > self._least_interval
 
     def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
-        """Poll one node. Whatever comes of it, it gets its next turn."""
+        """Poll one node, and schedule its next turn whether or not it answers."""
         turn.asked = now
         poll: Deferred[Any] = ask(
             self._http,
@@ -134,7 +135,7 @@ class Poller(Rounds[_Turn]):
         return poll.addBoth(self._schedule, turn)
 
     def _schedule(self, result: object, turn: _Turn) -> object:
-        """Arrange the next turn of a node that was polled."""
+        """Schedule the next turn of a node that was polled."""
         if not self.is_known(turn):
             return result
         now = self._clock.seconds()
@@ -152,7 +153,7 @@ class Poller(Rounds[_Turn]):
         return result
 
     def _is_good(self, turn: _Turn, now: float) -> bool:
-        """Whether a node's last report still counts though it refuses to give another just now."""
+        """Whether the last report of a node that answers 429 is still valid."""
         return (
             not turn.failures
             and turn.reported is not None

@@ -1,4 +1,4 @@
-"""The resources: what the containers of each node say of themselves, asked in a slow cycle."""
+"""Resources: what the containers of each node say about themselves, asked at long intervals."""
 
 import sys
 from random import Random
@@ -18,23 +18,22 @@ from infernet_router.nodes.rounds import Rounds, Turn
 from infernet_router.nodes.utilization import utilization
 
 _MAX_BYTES = 64 * 1024
-"""The most that is kept of one node, in bytes; a container says about a thousand of itself."""
+"""The longest answer that is read and kept, in bytes; a container needs about a thousand."""
 
 _MAX_LEVELS = 32
-"""How deep an answer may be nested, so that whoever asks the router can read it."""
+"""How deep an answer may be nested, so that every client can parse it."""
 
 _LARGEST = sys.float_info.max
-"""The largest whole number in an answer, up or down, for the same reason: many read all numbers as
-floats."""
+"""The largest integer in an answer, in absolute value: many clients read all numbers as floats."""
 
 _TIMEOUT = 10.0
 """Seconds a node has for its answer: it waits for the slowest of its containers."""
 
 _BURST = 0.2
-"""Seconds' worth of questions that may be asked at once: two ticks, so that none is missed."""
+"""Seconds' worth of requests that may be sent at once: two ticks, in case one is late."""
 
 _STALE_AFTER = 3
-"""Intervals for which what a node said last is kept while it gives no other answer."""
+"""How many intervals the last answer of a node is kept while newer requests fail."""
 
 _TOO_DEEP = f"they are nested more than {_MAX_LEVELS} levels deep"
 
@@ -42,7 +41,7 @@ log = Logger()
 
 
 class _Turn(Turn):
-    """When one node is asked next, and what it said last."""
+    """When one node is asked next, and its last answer."""
 
     __slots__ = ("answered", "due", "is_asked", "problem", "said", "was_asked")
 
@@ -51,29 +50,29 @@ class _Turn(Turn):
         self.due = 0.0
         """When it is asked next, if it is up then."""
         self.is_asked = False
-        """Whether its answer is awaited."""
+        """Whether a request is in flight."""
         self.was_asked = False
         """Whether it was ever asked."""
         self.answered = 0.0
-        """When it was asked for what it said last."""
+        """When the request for its last answer was sent."""
         self.said: msgspec.Raw | None = None
         self.problem = ""
-        """Why its last answer could not be used; empty if it could."""
+        """Why its last request failed; empty if it succeeded."""
 
 
 class Resources(Rounds[_Turn]):
     """
-    Keeps what the containers of each node that is up say of themselves, and tells the fleet how
-    full that makes it.
+    Keeps what the containers of each up node say about themselves, and updates the nodes'
+    utilization in the fleet.
 
-    Each node is asked when it comes up, and then once an interval, the turns spread over it. What
-    a node said is kept until it says something else, or has failed to for three intervals. A node
-    may not know the question, so a failure here says nothing of the node. With more nodes than may
-    be asked in an interval, it is longer.
+    Each node is asked when it comes up, and then once an interval, with the turns spread over the
+    interval. An answer is kept until the next one, or until requests have failed for three
+    intervals. A node may not have this route, so a failure here does not mean that it is down. With
+    more nodes than may be asked in an interval, the interval is longer.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param random: spreads the turns.
-    :param interval: seconds from one question to a node to the next, at least.
+    :param interval: seconds from one request to a node to the next, at least.
     :param max_questions: the most nodes that are asked in a second.
     :param at_once: the most nodes that are asked at the same time.
     """
@@ -96,7 +95,7 @@ class Resources(Rounds[_Turn]):
         self._random = random
 
     def said(self, address: NodeAddress) -> msgspec.Raw | None:
-        """What a node said last: an object, by container, in JSON; None while that is not known."""
+        """The last answer of a node, a JSON object by container; None if there is none."""
         turn = self.turn_of(address)
         return None if turn is None else turn.said
 
@@ -104,14 +103,14 @@ class Resources(Rounds[_Turn]):
         return _Turn(address)
 
     def changed(self, turn: _Turn, event: Event, now: float) -> None:
-        """A node waits for its turn while it is up."""
+        """A node has a turn while it is up."""
         if event is Event.DOWN:
             self.throttle.drop(turn)
         elif not turn.is_asked:
             self.throttle.put(turn, max(now, turn.due))
 
     def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
-        """Ask one node. Whatever comes of it, it gets its next turn."""
+        """Ask one node, and schedule its next turn whether or not it answers."""
         turn.due = now + self.interval * (1.0 if turn.was_asked else 0.5 + self._random.random())
         turn.was_asked = turn.is_asked = True
         question: Deferred[Any] = ask(
@@ -123,7 +122,7 @@ class Resources(Rounds[_Turn]):
         return question.addBoth(self._schedule, turn)
 
     def _schedule(self, result: object, turn: _Turn) -> object:
-        """Arrange the next turn of a node that was asked."""
+        """Schedule the next turn of a node that was asked."""
         turn.is_asked = False
         if self.is_known(turn) and self._fleet.is_up(turn.address):
             self.throttle.put(turn, turn.due)
@@ -133,16 +132,16 @@ class Resources(Rounds[_Turn]):
         turn.said = said.json
         turn.answered = asked
         turn.problem = ""
-        self._tell(turn, said.utilization)
+        self._set_utilization(turn, said.utilization)
 
     def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
-        """A problem is logged when it is new; that a node is down is the poller's to say."""
+        """Log a new problem, unless the node is down: the poller logs that."""
         failure.trap(NoAnswer)
         if not self.running:
             return
         if asked - turn.answered > _STALE_AFTER * self.interval:
             turn.said = None
-            self._tell(turn, None)
+            self._set_utilization(turn, None)
         if not turn.problem and self._fleet.is_up(turn.address):
             log.warn(
                 "{address} does not say what its resources are: {reason}",
@@ -151,8 +150,8 @@ class Resources(Rounds[_Turn]):
             )
         turn.problem = str(failure.value)
 
-    def _tell(self, turn: _Turn, share: float | None) -> None:
-        """Tell the fleet how much of a node is in use; what that changes is logged."""
+    def _set_utilization(self, turn: _Turn, share: float | None) -> None:
+        """Update a node's utilization in the fleet; log when it becomes full, or no longer is."""
         is_full = self._fleet.utilized(turn.address, share) if self.is_known(turn) else None
         if is_full is None:
             return
@@ -171,15 +170,15 @@ class _Said:
     """An answer to GET /resources."""
 
     json: msgspec.Raw
-    """As it came."""
+    """As received."""
     utilization: float | None
 
 
 def _decode(body: bytes) -> _Said:
     """
-    An answer to GET /resources, once it is known to be an object of objects in JSON.
+    Decode an answer to GET /resources: a JSON object of objects.
 
-    :raises NoAnswer: when it is anything else, or passes a limit.
+    :raises NoAnswer: when it is anything else, or exceeds a limit.
     """
     try:
         resources = msgspec.json.decode(body, type=dict[str, dict[str, Any]])
@@ -194,7 +193,7 @@ def _decode(body: bytes) -> _Said:
 
 
 def _check_limits(resources: dict[str, dict[str, Any]]) -> None:
-    """Refuse what others may fail to read."""
+    """Refuse an answer that some clients could not parse."""
     values: list[Any] = [resources]
     for level in range(_MAX_LEVELS + 1):
         inner: list[Any] = []

@@ -1,4 +1,4 @@
-"""Rounds: says which nodes are due to be asked, and how many of them may be asked now."""
+"""Rounds: asks every node of a fleet again and again, within limits on rate and concurrency."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
@@ -15,7 +15,7 @@ from infernet_router.fleet import Event, Fleet
 from infernet_router.nodes.schedule import Schedule
 
 TICK = 0.1
-"""Seconds from one look for nodes that are due to the next, unless a subclass says otherwise."""
+"""Seconds between ticks, at which due nodes are asked, unless a subclass changes that."""
 
 _UNLIMITED = 1e9
 
@@ -26,12 +26,12 @@ Item = TypeVar("Item", bound=Hashable)
 
 class Throttle(Generic[Item]):
     """
-    Asks items when they are due, but only so many a second, and so many at the same time.
+    Asks items when they are due, at a limited rate and with limited concurrency.
 
-    Urgent items come first, in every other place; the other places are for the rest, so that
-    urgent ones cannot keep them waiting for good.
+    When both kinds are due, urgent items and others alternate, so that urgent ones cannot keep the
+    others waiting forever.
 
-    :param ask: asks an item; its Deferred fires at the end, and is cancelled to give up.
+    :param ask: asks an item; its Deferred fires when that has ended, and is cancelled to stop it.
     :param at_once: the most items that are asked at the same time.
     :param rate: the most items that are asked in a second.
     :param burst: seconds' worth of items that may be asked at once after a pause.
@@ -61,22 +61,22 @@ class Throttle(Generic[Item]):
         self._is_asking = False
 
     def put(self, item: Item, due: float, *, urgent: bool = False) -> None:
-        """Ask an item when it is due; it may be urgent, too, at another time."""
+        """Schedule an item; it may be scheduled as urgent too, at another time."""
         (self._urgent if urgent else self._waiting).put(item, due)
 
     def drop(self, item: Item) -> None:
-        """Do not ask an item that waits."""
+        """Remove an item, if it is scheduled."""
         self._waiting.drop(item)
         self._urgent.drop(item)
 
     def can_hurry(self, item: Item) -> bool:
-        """Whether an item waits, and is not urgent."""
+        """Whether an item is scheduled, but not as urgent."""
         return item in self._waiting and item not in self._urgent
 
     def ask_due(self) -> None:
-        """Ask the items that are due, as many as may be asked now."""
+        """Ask as many of the items that are due as the limits allow."""
         if self._is_asking:
-            return  # an item ended at once: the loop below goes on to the next
+            return  # called by _ended() while ask() runs: the loop below asks the next item
         self._is_asking = True
         try:
             now = self._clock.seconds()
@@ -97,7 +97,7 @@ class Throttle(Generic[Item]):
             self._is_asking = False
 
     def stop(self) -> Deferred[Any]:
-        """Give up what is asked, and ask nothing more; fires when all has ended."""
+        """Cancel what is in flight, and ask nothing more; fires when everything has ended."""
         self._at_once = 0
         asked = tuple(self._asked)
         for each in asked:
@@ -118,7 +118,7 @@ class Throttle(Generic[Item]):
 
 
 class Turn:
-    """When one node is asked, and what is known from asking it; subclasses add the latter."""
+    """When one node is asked; subclasses add what they know of it."""
 
     __slots__ = ("address",)
 
@@ -131,10 +131,11 @@ SomeTurn = TypeVar("SomeTurn", bound=Turn)
 
 class Rounds(Service, Generic[SomeTurn]):
     """
-    A service that asks all nodes of a fleet something, again and again.
+    A service that asks all nodes of a fleet the same question, again and again.
 
-    It follows the fleet, so that each node has a turn; a subclass says when, by `throttle.put`,
-    and asks. A fleet with more nodes than may be asked in an interval has a longer one.
+    It follows the fleet, and keeps a turn for each node; a subclass schedules the turns with
+    `throttle.put`, and asks. A fleet with more nodes than may be asked in an interval has a longer
+    interval.
 
     :param interval: seconds from one question to a node to the next, at least.
     :param rate: the most nodes that are asked in a second.
@@ -165,20 +166,20 @@ class Rounds(Service, Generic[SomeTurn]):
 
     @abstractmethod
     def new_turn(self, address: NodeAddress) -> SomeTurn:
-        """The turn of a node that was added."""
+        """Make the turn of a new node."""
 
     @abstractmethod
     def ask(self, turn: SomeTurn, now: float) -> Deferred[Any]:
-        """Ask a node. Whatever comes of it, its next turn must be arranged."""
+        """Ask a node, and schedule its next turn whether or not it answers."""
 
     def added(self, turns: list[SomeTurn], now: float) -> None:
-        """These nodes were added, and are still there."""
+        """Called with the new nodes that are still in the fleet."""
 
     def changed(self, turn: SomeTurn, event: Event, now: float) -> None:
-        """A node came up, or went down."""
+        """Called when a node came up or went down."""
 
     def ticked(self, now: float) -> None:
-        """The changes of the fleet were taken into account; next, nodes that are due are asked."""
+        """Called in each tick after the changes of the fleet, before due nodes are asked."""
 
     def startService(self) -> None:
         super().startService()
@@ -202,7 +203,7 @@ class Rounds(Service, Generic[SomeTurn]):
         return max(self._least_interval, len(self._turns) / self._rate)
 
     def is_known(self, turn: SomeTurn) -> bool:
-        """Whether the node whose turn this is was not removed, nor another added in its place."""
+        """Whether this is still the turn of a node in the fleet, not of one that was removed."""
         return self._turns.get(turn.address) is turn
 
     def turn_of(self, address: NodeAddress) -> SomeTurn | None:
@@ -210,7 +211,7 @@ class Rounds(Service, Generic[SomeTurn]):
         return self._turns.get(address)
 
     def _tick(self) -> None:
-        """Ask the nodes that are due. Whatever breaks, the next tick comes."""
+        """Ask the nodes that are due. An error in one tick does not prevent the next."""
         try:
             now = self._clock.seconds()
             self._follow(now)

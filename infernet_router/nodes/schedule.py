@@ -13,12 +13,12 @@ class Schedule(Generic[Item]):
     Items, each with the time at which it is due; items due at the same time stay in their order.
 
     The heap holds numbers that stand for items, not the items: garbage collection skips tuples of
-    numbers, and would else take 7 ms to go over 20,000 entries.
+    numbers, and would otherwise take 7 ms to go over 20,000 entries.
     """
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int]] = []
-        """A heap of times and numbers. The numbers of items that were dropped are still in it."""
+        """A heap of times and numbers, including the numbers of items that were removed."""
         self._items: dict[int, Item] = {}
         self._numbers: dict[Item, int] = {}
         self._unused = count()

@@ -8,8 +8,8 @@ def utilization(resources: Mapping[str, Any]) -> float | None:
     """
     The share of the memory of all GPUs of a node that is in use, from 0 to 1; None if unknown.
 
-    It is one share for all GPUs together, not that of the fullest: where a language model fills one
-    of eight, a job still finds memory. Containers often share a GPU, so each GPU counts once, by
+    All GPUs are taken together, instead of the fullest one: where a language model fills one of
+    eight, a job still finds memory. Containers often share a GPU, so each GPU counts once, by
     the device number and name that infernet-ml takes from nvidia-smi; of several readings the
     highest counts. A GPU whose memory is missing or impossible is left out.
 
