@@ -251,8 +251,8 @@ class Channel(HTTPChannel):
         """
         left = self._deadline - self.factory.reactor.seconds()
         if left <= 0 and (self._ending or self.requests):
-            # A reset shows the client that a response was cut off. HTTP/1.0 would else take the
-            # end of the connection for that of the response. A unix socket knows no reset, but
+            # A reset shows the client that a response was cut off. HTTP/1.0 would otherwise take
+            # the end of the connection for that of the response. A unix socket has no reset, but
             # there the JSON is incomplete.
             self.transport.abortConnection()
             return
