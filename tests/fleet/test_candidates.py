@@ -15,7 +15,7 @@ class CandidatesTests(SynchronousTestCase):
         self.candidates = Candidates(self.nodes, Random(1))
 
     def add(self, count: int = 1, tier: Tier = Tier.NORMAL, **containers: bool) -> None:
-        """Add nodes that run these containers, which are external or not."""
+        """Add nodes that run these containers, each external or not."""
         for _ in range(count):
             node = Candidate(len(self.nodes))
             self.nodes.append(node)
@@ -27,20 +27,20 @@ class CandidatesTests(SynchronousTestCase):
         return [set(tier) for tier in self.candidates.serving(asked) if tier]
 
     def sample(self, *asked: str) -> set[int]:
-        """All nodes that are in any of many samples."""
+        """All nodes that appear in many samples."""
         group = self.candidates.of(asked)
         assert group is not None
         return {index for _ in range(200) for index in group.sample(Random(_))}
 
     def test_one(self) -> None:
-        """For one container, a candidate is a node where it is external."""
+        """For one container, the candidates are the nodes that run it as external."""
         self.add(llm=True)
         self.add(llm=False)
         self.assertEqual(self.serving("llm"), [{0}])
         self.assertEqual(self.serving("prover"), [])
 
     def test_several(self) -> None:
-        """For several, it is a node that runs all, and where one is external."""
+        """For several, the candidates are the nodes that run all, at least one as external."""
         self.add(llm=True, prover=False)
         self.add(llm=False, prover=False)
         self.add(llm=True)
@@ -50,7 +50,7 @@ class CandidatesTests(SynchronousTestCase):
         self.assertEqual(self.serving("llm", "x"), [])
 
     def test_changes(self) -> None:
-        """Nodes become candidates, and cease to be, as what they run changes."""
+        """Nodes become candidates, or stop being candidates, as their containers change."""
         self.add(3, llm=True, prover=True)
         self.assertEqual(self.serving("llm", "prover"), [{0, 1, 2}])
         self.candidates.set_containers(self.nodes[0], {"llm": True})
@@ -62,7 +62,7 @@ class CandidatesTests(SynchronousTestCase):
         self.assertEqual(self.serving("llm"), [{0, 2}])
 
     def test_tiers(self) -> None:
-        """Candidates are sampled from the best tier that has any; drained ones never."""
+        """Candidates are sampled from the best tier that has any; drained ones never are."""
         self.add(llm=True)
         self.add(tier=Tier.FULL, llm=True)
         self.add(tier=Tier.DRAINED, llm=True)
@@ -76,7 +76,7 @@ class CandidatesTests(SynchronousTestCase):
         self.assertEqual(self.sample("llm"), {2})
 
     def test_counts(self) -> None:
-        """Every node that runs a container counts, whatever its tier."""
+        """Every node that runs a container is counted, whatever its tier."""
         self.add(llm=True, prover=False)
         self.add(tier=Tier.DRAINED, llm=False)
         self.assertEqual(self.candidates.counts(), Counter(llm=2, prover=1))
@@ -97,7 +97,7 @@ class CandidatesTests(SynchronousTestCase):
             self.assertEqual(self.candidates.why_none(asked), why)
 
     def test_fair(self) -> None:
-        """Of many candidates, each is as likely to be compared as another."""
+        """Of many candidates, each is equally likely to be sampled."""
         self.add(100, llm=True)
         group = self.candidates.of(("llm",))
         assert group is not None
@@ -108,7 +108,7 @@ class CandidatesTests(SynchronousTestCase):
         self.assertLess(max(seen.values()), 3400)
 
     def sample_of(self, indices: Iterable[int]) -> set[int]:
-        """All nodes that are in any of many samples of these nodes."""
+        """All nodes that appear in many samples of these nodes."""
         found = (
             self.candidates.sample_of(("llm",), tuple(indices), self.nodes.__getitem__)
             for _ in range(200)
@@ -116,7 +116,7 @@ class CandidatesTests(SynchronousTestCase):
         return {index for sample in found for index in sample}
 
     def test_some(self) -> None:
-        """Among some nodes, the candidates of the best tier that is found are compared."""
+        """Among given nodes, the sample is of candidates in the best tier that is found."""
         self.add(1000, tier=Tier.FULL, llm=True)
         self.add(10, llm=True)
         self.add(10, prover=True)

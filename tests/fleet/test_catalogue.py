@@ -13,7 +13,7 @@ class CatalogueTests(SynchronousTestCase):
         self.catalogue = Catalogue(lambda: self.counts)
 
     def test_counts(self) -> None:
-        """It lists what runs now, sorted by id, once it is told of a change."""
+        """It lists the containers that run now, sorted by id, once it is notified of a change."""
         self.assertEqual(self.catalogue.running, ())
         self.counts = Counter({"prover": 1, "llm": 2})
         self.assertEqual(self.catalogue.running, ())

@@ -28,7 +28,7 @@ A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
 
 
 def jobs(fleet: Fleet, address: NodeAddress) -> float:
-    """The jobs that the fleet believes to be at a node; 0 if there is no such node."""
+    """The estimated jobs at a node; 0 if there is no such node."""
     view = fleet.view(address)
     return view.jobs if view else 0.0
 
@@ -50,7 +50,7 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(str(caught.exception), reason)
 
     def test_candidates(self) -> None:
-        """Only a node that is up and runs every container asked for is picked."""
+        """Only a node that is up and runs every requested container is picked."""
         self.fleet.observed(A, report("llm"))
         self.fleet.observed(B, report("llm", "prover"))
         self.fleet.observed(C, report("prover"))
@@ -60,7 +60,7 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(set(self.picks(20, "llm")), {B})
 
     def test_assignments(self) -> None:
-        """The journal has each node that a job was handed to, and none that was only looked at."""
+        """The journal has every node that a job was assigned to; peeking adds none."""
         cursor = self.fleet.follow_assignments()
         for address in (A, B, C):
             self.fleet.observed(address, report("llm"))
@@ -103,7 +103,7 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(cursor.read(), [])
 
     def test_external(self) -> None:
-        """One of the containers must be external, and one is enough."""
+        """At least one of the containers must be external."""
         self.fleet.observed(A, report("llm", internal=("prover",)))
         self.fleet.observed(B, report(internal=("llm", "prover")))
         self.assertEqual(set(self.picks(20, "llm", "prover")), {A})
@@ -121,7 +121,7 @@ class FleetTests(SynchronousTestCase):
         )
 
     def test_fewest_jobs(self) -> None:
-        """The node with the fewest jobs is picked, those handed to it counted."""
+        """The node with the fewest jobs is picked; assigned jobs are included."""
         self.fleet.observed(A, report("llm", pending=4))
         self.fleet.observed(B, report("llm", pending=1))
         self.assertEqual(self.picks(3, "llm"), {B: 3})
@@ -134,7 +134,7 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(self.picks(300, "llm"), {A: 100, B: 100, C: 100})
 
     def test_ties(self) -> None:
-        """Between nodes with as few jobs, chance decides."""
+        """Ties between nodes with equally few jobs are broken at random."""
         first = set()
         for _ in range(50):
             for address in (A, B, C):
@@ -143,24 +143,24 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(first, {A, B, C})
 
     def test_peek(self) -> None:
-        """To peek counts nothing."""
+        """Peeking assigns no job."""
         self.fleet.observed(A, report("llm"))
         self.fleet.observed(B, report("llm", pending=1))
         self.assertEqual([self.fleet.peek(["llm"]) for _ in range(5)], [A] * 5)
 
     def test_none_known(self) -> None:
-        """Without nodes there is none."""
+        """When the fleet is empty, the reason says so."""
         self.fleet.replace([])
         self.assert_none("no node is known", "llm")
 
     def test_none_asked(self) -> None:
-        """Before the first polls are back, it says so, though some failed."""
+        """Before the first polls are back, the reason says so, even if some have failed."""
         self.assert_none("the first polls are not back yet", "llm")
         self.fleet.missed(A, "connection refused")
         self.assert_none("the first polls are not back yet", "llm")
 
     def test_none_up(self) -> None:
-        """When all are down, it says so, with an example."""
+        """When all nodes are down, the reason says so, with an example."""
         for address in (A, B, C):
             self.fleet.missed(address, "connection refused")
         self.fleet.missed(A, "HTTP 500")
@@ -169,14 +169,14 @@ class FleetTests(SynchronousTestCase):
         self.assert_none("no node is up; 192.0.2.2:4000 is down: connection refused", "llm")
 
     def test_none_runs(self) -> None:
-        """When nobody runs a container, it names that one."""
+        """When no node runs a container, the reason names the container."""
         for address in (A, B, C):
             self.fleet.observed(address, report("llm"))
         self.assert_none("no up node runs 'prover'", "prover", "llm")
         self.assert_none("no up node runs 'x' or 'y'", "x", "llm", "y")
 
     def test_none_runs_all(self) -> None:
-        """When nobody runs all of them together, it says so."""
+        """When no node runs all containers together, the reason says so."""
         self.fleet.observed(A, report("llm"))
         self.fleet.observed(B, report("prover"))
         self.fleet.missed(C, "gone")
@@ -187,7 +187,7 @@ class FleetTests(SynchronousTestCase):
         )
 
     def test_changes(self) -> None:
-        """Coming up and going down is told once, and how long a node was away."""
+        """Coming up and going down are returned once, and for how long the node was down."""
         self.assertEqual(self.fleet.observed(A, report("llm")), CameUp(away=None))
         self.assertIsNone(self.fleet.observed(A, report("llm")))
         self.clock.advance(5)
@@ -198,7 +198,7 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(self.fleet.observed(A, report("llm")), CameUp(away=4))
 
     def test_report_of_before(self) -> None:
-        """A report may be of a moment ago; one that is older than the last changes nothing."""
+        """A report may be from the past, but one that is older than the last is ignored."""
         self.clock.advance(10)
         self.fleet.observed(A, report("llm", pending=4), at=8.0)
         self.assertAlmostEqual(jobs(self.fleet, A), 2.0)
@@ -206,14 +206,14 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(self.picks(1, "llm"), {A: 1})
 
     def test_other_containers(self) -> None:
-        """What the last report lists counts, not what one before it did."""
+        """A new report replaces the containers of the last one."""
         self.fleet.observed(A, report("llm"))
         self.fleet.observed(A, report("prover"))
         self.assertEqual(self.picks(1, "prover"), {A: 1})
         self.assertRaises(NoNode, self.fleet.pick, ["llm"])
 
     def test_replace(self) -> None:
-        """A node that stays keeps what is known of it; a gone one is not picked any more."""
+        """A node that stays keeps its state; one that is removed is not picked any more."""
         self.fleet.observed(A, report("llm", pending=3))
         self.fleet.observed(B, report("llm", pending=1))
         self.fleet.replace([C, A])
@@ -224,14 +224,14 @@ class FleetTests(SynchronousTestCase):
         self.assertEqual(self.fleet.observed(B, report("llm")), CameUp(away=None))
 
     def test_late_answer(self) -> None:
-        """The poll of a node that is gone meanwhile changes nothing."""
+        """The result of a poll is ignored if the node was removed in the meantime."""
         self.fleet.replace([B])
         self.assertIsNone(self.fleet.observed(A, report("llm")))
         self.assertFalse(self.fleet.missed(A, "connection refused"))
         self.assertRaises(NoNode, self.fleet.pick, ["llm"])
 
     def test_respelled(self) -> None:
-        """A node is called as the newest list calls it."""
+        """A node has the spelling of the newest list."""
         self.fleet.observed(A, report("llm"))
         self.fleet.replace([parse_address("http://192.0.2.1:4000")])
         self.assertEqual(str(self.fleet.pick(["llm"])), "http://192.0.2.1:4000")
@@ -246,36 +246,36 @@ class RankTests(SynchronousTestCase):
             self.fleet.observed(address, report("llm", pending=pending))
 
     def test_best_first(self) -> None:
-        """The nodes are listed by what the job costs there, as many as are asked for."""
+        """The nodes are ordered by what the job costs there, up to the requested number."""
         for count, listed in ((0, []), (1, [B]), (2, [B, C]), (3, [B, C, A]), (1000, [B, C, A])):
             self.assertEqual(self.fleet.rank(["llm"], count, assign=False), listed)
 
     def test_offset(self) -> None:
-        """The better ones may be left out."""
+        """With an offset, the better nodes are skipped."""
         for offset, listed in ((1, [C, A]), (2, [A]), (3, []), (10**100, [])):
             self.assertEqual(self.fleet.rank(["llm"], 5, offset, assign=False), listed)
 
     def test_assigned(self) -> None:
-        """The job is assigned to the first that is listed, and to no other."""
+        """The job is assigned to the first node in the result only."""
         self.assertEqual([self.fleet.rank(["llm"], 3)[0] for _ in range(2)], [B, B])
         self.assertEqual(self.fleet.rank(["llm"], 1, offset=2), [A])
         for address, expected in ((A, 5.0), (B, 2.0), (C, 2.0)):
             self.assertAlmostEqual(jobs(self.fleet, address), expected)
 
     def test_not_assigned(self) -> None:
-        """Nor is it when nothing is listed, or it is not to be."""
+        """No job is assigned when the result is empty, or with assign=False."""
         self.fleet.rank(["llm"], 0)
         self.fleet.rank(["llm"], 3, offset=3)
         self.fleet.rank(["llm"], 3, assign=False)
         self.assertEqual(sum(jobs(self.fleet, node) for node in (A, B, C)), 6.0)
 
     def test_none(self) -> None:
-        """Without a candidate, there is nothing to list."""
+        """Without a candidate, the result is empty."""
         self.assertEqual(self.fleet.rank(["prover"], 3), [])
         self.assertEqual(self.fleet.rank(["llm", "prover"], 3), [])
 
     def test_pages(self) -> None:
-        """Pages of a list in which all are alike have each node once."""
+        """Pages of a list of equally good nodes have each node once."""
         nodes = [parse_address(f"192.0.2.{number}") for number in range(100)]
         self.fleet.replace(nodes)
         for node in nodes:
@@ -295,7 +295,7 @@ class AmongTests(SynchronousTestCase):
             self.fleet.observed(node, report("llm", pending=number))
 
     def test_pick(self) -> None:
-        """Of those, the one with the fewest jobs is picked, if it is a candidate."""
+        """Among given nodes, the candidate with the fewest jobs is picked."""
         some = Among([A, self.nodes[9], self.nodes[7], self.nodes[8]], "none")
         self.assertEqual(self.fleet.peek(["llm"], some), self.nodes[7])
         self.assertEqual(self.fleet.pick(["llm"], some), self.nodes[7])
@@ -304,7 +304,7 @@ class AmongTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["llm"], some), self.nodes[9])
 
     def test_many(self) -> None:
-        """Of many, some are compared; of these few may be candidates."""
+        """Many given nodes are sampled, and the only candidate among them is found."""
         odd = Among(self.nodes[1::2], "none")
         picks = Counter(self.fleet.pick(["llm"], odd) for _ in range(300))
         self.assertEqual(set(picks) - set(self.nodes[1::2]), set())
@@ -314,13 +314,13 @@ class AmongTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["llm"], odd), self.nodes[99])
 
     def test_rank(self) -> None:
-        """Those of them that are candidates are listed."""
+        """Of the given nodes, those that are candidates are listed."""
         some = Among([A, self.nodes[9], self.nodes[7]], "none")
         self.assertEqual(self.fleet.rank(["llm"], 3, 0, some), [self.nodes[7], self.nodes[9]])
         self.assertEqual(self.fleet.rank(["prover"], 3, 0, some), [])
 
     def test_none(self) -> None:
-        """Without a candidate among them, the reason is theirs, unless there is none at all."""
+        """The reason is that of the given nodes, if other nodes are candidates."""
         for nodes in ([], [A, B]):
             with self.assertRaises(NoNode) as caught:
                 self.fleet.pick(["llm"], Among(nodes, "none is good enough"))
@@ -330,14 +330,14 @@ class AmongTests(SynchronousTestCase):
         self.assertEqual(str(caught.exception), "no up node runs 'prover'")
 
     def test_can(self) -> None:
-        """Whether there is a candidate can be asked without counting anything."""
+        """`can` says whether there is a candidate, and assigns no job."""
         self.assertTrue(self.fleet.can(["llm", "llm"]))
         self.assertFalse(self.fleet.can(["llm", "prover"]))
         self.assertFalse(self.fleet.can(["prover"]))
 
 
 class FullTests(SynchronousTestCase):
-    """Choosing when nodes are full: their utilization is over the threshold."""
+    """Picking when some nodes are full: their utilization is over the threshold."""
 
     def setUp(self) -> None:
         self.fleet = Fleet(Clock().seconds, Random(1), max_utilization=0.9)
@@ -346,7 +346,7 @@ class FullTests(SynchronousTestCase):
             self.fleet.observed(address, report("llm", "prover", pending=pending))
 
     def many(self, count: int) -> list[NodeAddress]:
-        """As many nodes, idle and full, in place of the three."""
+        """A fleet of this many idle, full nodes."""
         nodes = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(count)]
         self.fleet.replace(nodes)
         for node in nodes:
@@ -355,7 +355,7 @@ class FullTests(SynchronousTestCase):
         return nodes
 
     def test_left_out(self) -> None:
-        """A full node is left out while another candidate is not full."""
+        """A full node is not picked while another candidate is not full."""
         self.fleet.pick(["llm", "prover"])
         self.assertTrue(self.fleet.utilized(A, 0.95))
         for asked in (["llm"], ["llm", "prover"]):
@@ -369,7 +369,7 @@ class FullTests(SynchronousTestCase):
             self.assertEqual(self.fleet.pick(asked), A)
 
     def test_threshold(self) -> None:
-        """It is full over the threshold, and not when nothing is known; a change is told once."""
+        """Only a utilization over the threshold makes a node full; a change is returned once."""
         for share, change, best in (
             (0.9, None, A),
             (0.901, True, B),
@@ -387,12 +387,12 @@ class FullTests(SynchronousTestCase):
         self.assertIsNone(fleet.utilized(A, 1.0))
 
     def test_unknown_node(self) -> None:
-        """What is told of a node that there is not changes nothing."""
+        """The utilization of a node that is not in the fleet is ignored."""
         self.fleet.replace([A])
         self.assertIsNone(self.fleet.utilized(B, 1.0))
 
     def test_rank(self) -> None:
-        """Full nodes are listed after all others, best first among themselves."""
+        """Full nodes are listed after all others, best first."""
         self.fleet.utilized(A, 1.0)
         self.fleet.utilized(B, 1.0)
         for count, offset, listed in (
@@ -414,7 +414,7 @@ class FullTests(SynchronousTestCase):
         self.assertAlmostEqual(jobs(self.fleet, C), 10.0)
 
     def test_down(self) -> None:
-        """A node that is back is as full as it was; one that was gone is new."""
+        """A node stays full while it is down, but not when it is removed and added again."""
         self.fleet.utilized(A, 1.0)
         self.fleet.missed(A, "gone")
         self.fleet.observed(A, report("llm"))
@@ -430,20 +430,20 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(self.fleet.peek(["llm"]), A)
 
     def test_running(self) -> None:
-        """What runs on full nodes runs."""
+        """The containers of full nodes are still listed as running."""
         before = self.fleet.running
         self.fleet.utilized(A, 1.0)
         self.assertEqual(self.fleet.running, before)
 
     def test_all_full(self) -> None:
-        """When all of many candidates are full, they serve as they would otherwise."""
+        """When all of many candidates are full, they are all picked from as usual."""
         nodes = self.many(100)
         picks = Counter(self.fleet.pick(["llm"]) for _ in range(2000))
         self.assertEqual(set(picks), set(nodes))
         self.assertGreaterEqual(min(picks.values()), 17)
 
     def test_few_roomy(self) -> None:
-        """Of many candidates, those few that are not full get all, however asked for."""
+        """Of many candidates, the few that are not full get all jobs, in every kind of pick."""
         nodes = self.many(250)
         roomy = {nodes[7], nodes[200]}
         for node in roomy:
@@ -467,7 +467,7 @@ class FullTests(SynchronousTestCase):
 
 
 class OrderTests(SynchronousTestCase):
-    """What operators order: a tier, and a weight."""
+    """An operator's orders: a tier and a weight."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -477,7 +477,7 @@ class OrderTests(SynchronousTestCase):
         self.fleet.observed(B, report("llm", pending=5))
 
     def test_drained(self) -> None:
-        """A drained node gets no job, and is listed nowhere, until the order ends."""
+        """A drained node gets no job, and is not listed, until the order ends."""
         self.assertTrue(self.fleet.order(A, Tier.DRAINED))
         self.assertEqual({self.fleet.pick(["llm"]) for _ in range(30)}, {B})
         self.assertEqual(self.fleet.rank(["llm"], 9), [B])
@@ -518,7 +518,7 @@ class OrderTests(SynchronousTestCase):
         self.assertTrue(295 <= picks[heavy] <= 305, picks)
 
     def test_unknown_node(self) -> None:
-        """An order for a node that there is not changes nothing."""
+        """An order for a node that is not in the fleet is ignored."""
         self.assertFalse(self.fleet.order(C, Tier.DRAINED))
         self.fleet.replace([A, B, C])
         self.fleet.observed(C, report("only"))
@@ -526,7 +526,7 @@ class OrderTests(SynchronousTestCase):
 
 
 class ViewTests(SynchronousTestCase):
-    """What is seen of nodes from outside."""
+    """Views of nodes."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -540,7 +540,7 @@ class ViewTests(SynchronousTestCase):
         return view
 
     def test_unknown(self) -> None:
-        """A node that was not polled yet is unknown, and has no report."""
+        """A node that has not been polled yet is unknown, and has no report."""
         self.clock.advance(2)
         self.assertEqual(
             self.view(A),
@@ -562,7 +562,7 @@ class ViewTests(SynchronousTestCase):
         )
 
     def test_up(self) -> None:
-        """A node that is up shows its report, its age, and what was handed out since."""
+        """A node that is up has a report, the age of that, and the jobs assigned since."""
         self.fleet.observed(A, report("llm", internal=("prover",), pending=3))
         self.clock.advance(1)
         self.fleet.pick(["llm"])
@@ -573,7 +573,7 @@ class ViewTests(SynchronousTestCase):
         self.assertAlmostEqual(view.jobs, 3.0)
 
     def test_down(self) -> None:
-        """A node that is down shows since when, why, and how old its last report is."""
+        """A node that is down has the time since when, a reason, and the age of its last report."""
         self.fleet.observed(A, report("llm", pending=3))
         self.clock.advance(4)
         self.fleet.missed(A, "connection refused")
@@ -584,13 +584,13 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual((view.containers, view.pending, view.report_age), ({}, 3, 5.0))
 
     def test_ordered(self) -> None:
-        """A node shows the tier it is in, and its weight."""
+        """A view has the node's tier and weight."""
         self.fleet.utilized(A, 1.0)
         self.fleet.order(A, weight=0.5)
         self.assertEqual((self.view(A).tier, self.view(A).weight), (Tier.FULL, 0.5))
 
     def test_views(self) -> None:
-        """All nodes are seen in their order, but none that is removed before its turn."""
+        """All nodes are viewed in order; one that is removed before its turn is skipped."""
         views = self.fleet.views()
         self.assertEqual(next(views).address, A)
         self.fleet.replace([A])
@@ -600,14 +600,14 @@ class ViewTests(SynchronousTestCase):
 
 
 class RunningTests(SynchronousTestCase):
-    """What runs on the nodes that are up."""
+    """The containers that run on up nodes."""
 
     def setUp(self) -> None:
         self.fleet = Fleet(Clock().seconds, Random(1))
         self.fleet.replace([A, B, C])
 
     def test_counted(self) -> None:
-        """Every container of an up node is listed, by id, with how many nodes run it."""
+        """Every container of an up node is listed, by id, with the number of nodes that run it."""
         self.assertEqual(self.fleet.running, ())
         self.fleet.observed(A, report("llm", internal=("b",)))
         self.fleet.observed(B, report("b", "a"))
@@ -624,7 +624,7 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(self.fleet.running, ())
 
     def test_same(self) -> None:
-        """It is the same tuple until something changes."""
+        """The list is the same tuple until something changes."""
         self.fleet.observed(A, report("llm", description="a model"))
         before = self.fleet.running
         self.fleet.observed(A, report("llm", description="a model", pending=7))
@@ -633,7 +633,7 @@ class RunningTests(SynchronousTestCase):
         self.assertIsNot(self.fleet.running, before)
 
     def test_described(self) -> None:
-        """A container is described as most nodes do; between two, by what sorts first."""
+        """A container has its most frequent description; of several, the alphabetically first."""
         for said, description in (
             (("", "", ""), None),
             (("y", "", ""), "y"),
@@ -648,7 +648,7 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(self.fleet.running, (RunningContainer("llm", 2, "y"),))
 
     def test_up(self) -> None:
-        """The nodes that are up are told in their order."""
+        """The up nodes are listed in the order of the fleet."""
         for address in (C, A):
             self.fleet.observed(address, report())
         self.assertEqual(self.fleet.up, [A, C])
@@ -671,21 +671,21 @@ class ManyNodesTests(SynchronousTestCase):
             self.fleet.observed(node, report("llm", "prover"))
 
     def test_fair(self) -> None:
-        """Each node is as likely to be compared as another, also the first and the last."""
+        """Each node is equally likely to be compared, including the first and the last."""
         picks = Counter(self.fleet.peek(["llm"]) for _ in range(20_000))
         self.assertEqual(set(picks), set(self.nodes))
         self.assertGreater(min(picks.values()), 120)
         self.assertLess(max(picks.values()), 300)
 
     def test_spread(self) -> None:
-        """A burst between two polls is spread over all nodes, nearly evenly."""
+        """A burst between two polls is spread almost evenly over all nodes."""
         picks = Counter(self.fleet.pick(["llm"]) for _ in range(2000))
         self.assertEqual(len(picks), 100)
         self.assertGreaterEqual(min(picks.values()), 17)
         self.assertLessEqual(max(picks.values()), 22)
 
     def test_changes(self) -> None:
-        """Nodes that go down, or run other containers, are not picked from that moment."""
+        """Nodes that go down, or run other containers, are immediately not picked any more."""
         for asked in (["llm"], ["llm", "prover"]):
             self.assertTrue(self.fleet.pick(asked))
         for node in self.nodes[:40]:
@@ -697,7 +697,7 @@ class ManyNodesTests(SynchronousTestCase):
             self.assertEqual(picked, set(self.nodes[80:]))
 
     def test_new_node(self) -> None:
-        """A node that is new or back is not flooded: it gets what it takes to catch up."""
+        """A node that is new or back gets as many jobs as it takes to catch up, and no more."""
         for node in self.nodes[1:]:
             self.fleet.observed(node, report("llm", pending=3))
         self.fleet.missed(self.nodes[0], "gone")
@@ -710,7 +710,7 @@ class ManyNodesTests(SynchronousTestCase):
             self.assertTrue(3 <= picks[node] <= 8, picks[node])
 
     def test_away(self) -> None:
-        """A node that could not be asked for a while is not taken to be slow for it."""
+        """A node that could not be polled for a while is not assumed to be slow."""
         for node in self.nodes:
             self.fleet.observed(node, report("llm", pending=9))
         self.fleet.missed(self.nodes[0], "gone")
@@ -740,7 +740,7 @@ class ManyNodesTests(SynchronousTestCase):
 
 class WeightsTests(SynchronousTestCase):
     def test_weights(self) -> None:
-        """Weights count in what is handed out, and in what reports say."""
+        """Weights apply to assigned jobs and to pending ones."""
         weights = Weights(jobs={"llm": 3.0}, pending={"onchain": 2.0})
         fleet = Fleet(Clock().seconds, Random(1), weights)
         fleet.replace([A, B])
@@ -759,7 +759,7 @@ CONTAINERS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3)
 
 
 class FleetMachine(RuleBasedStateMachine):
-    """The fleet against the plainest model of it: a list of who is up, and what runs there."""
+    """Compares the fleet with a simple model: a list of the nodes that are up and what they run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -904,6 +904,6 @@ class FleetMachine(RuleBasedStateMachine):
 
 class FleetPropertyTests(SynchronousTestCase):
     def test_agrees(self) -> None:
-        """After any sequence of events, who may be picked agrees with the model."""
+        """After any sequence of events, the nodes that may be picked are those of the model."""
         self.patch(candidates_module, "_MAX_COMBINATIONS", 2)
         run_state_machine_as_test(FleetMachine)

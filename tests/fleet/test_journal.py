@@ -10,7 +10,7 @@ class JournalTests(SynchronousTestCase):
         self.journal = Journal[str]()
 
     def test_read(self) -> None:
-        """A cursor reads each entry once, in order, from those written before it on."""
+        """A cursor reads each entry written after it was made, once and in order."""
         self.journal.write("too early")
         cursor = self.journal.follow()
         self.assertEqual(cursor.read(), [])
@@ -20,7 +20,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(cursor.read(), [])
 
     def test_consumers(self) -> None:
-        """What one consumer reads is there for the others, too."""
+        """Each consumer reads all entries, whatever the others read."""
         early = self.journal.follow()
         self.journal.write("a")
         late = self.journal.follow()
@@ -36,7 +36,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(other.read(), ["a"])
 
     def test_close(self) -> None:
-        """Nothing is kept for a cursor that is closed."""
+        """Nothing is kept for a closed cursor."""
         closed, other = self.journal.follow(), self.journal.follow()
         closed.close()
         self.journal.write("a")

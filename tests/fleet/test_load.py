@@ -12,16 +12,16 @@ from infernet_router.fleet.load import Loads, Weights
 
 
 class SteadyNode:
-    """A node that runs one job after the other, each as long as the next."""
+    """A node that runs one job after another; every job takes the same time."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self.work = 0.0
-        """Jobs that are there, the one that runs in part."""
+        """The jobs at the node; the running one counts in part."""
 
     @property
     def pending(self) -> int:
-        """The jobs it says are there."""
+        """The jobs that it reports."""
         return int(-(-self.work // 1))
 
     def pass_time(self, seconds: float) -> None:
@@ -34,11 +34,11 @@ class LoadsTestCase(SynchronousTestCase):
         self.now = 100.0
 
     def jobs(self, index: int, later: float = 0.0) -> float:
-        """The jobs there in so many seconds."""
+        """The estimated jobs after this many seconds."""
         return self.loads.jobs(index, self.now + later)
 
     def reported(self, index: int, pending: float, later: float = 0.0) -> None:
-        """Time passes, and then the node reports."""
+        """Advance the clock, and then report."""
         self.now += later
         self.loads.reported(index, self.now, pending)
 
@@ -47,7 +47,7 @@ class LoadsTestCase(SynchronousTestCase):
             self.loads.assign(index, self.now, weight)
 
     def live(self, index: int, node: SteadyNode, polls: int, each: int = 2) -> None:
-        """A node is polled every three seconds, and each time handed so many jobs before."""
+        """Poll a node every three seconds, and assign it this many jobs before each poll."""
         for _ in range(polls):
             self.assign(index, each)
             node.work += each
@@ -57,19 +57,19 @@ class LoadsTestCase(SynchronousTestCase):
 
 class JobsTests(LoadsTestCase):
     def test_new(self) -> None:
-        """A node of which nothing is known has no jobs, and gets one done a second."""
+        """A new node has no jobs, and a rate of one job a second."""
         index = self.loads.add()
         self.assertEqual((self.jobs(index), self.loads.rate(index)), (0.0, 1.0))
 
     def test_assigned(self) -> None:
-        """Jobs handed out count beside those the report named."""
+        """Assigned jobs are added to those in the report."""
         index = self.loads.add()
         self.reported(index, 3)
         self.assign(index, 2)
         self.assertAlmostEqual(self.jobs(index), 5.0)
 
     def test_drains(self) -> None:
-        """The jobs get fewer at the node's rate; when the last one ends is left to chance."""
+        """The jobs decrease at the node's rate; below one job, the estimate decays."""
         index = self.loads.add()
         self.reported(index, 4)
         self.assertAlmostEqual(self.jobs(index, 2.5), 1.5)
@@ -78,7 +78,7 @@ class JobsTests(LoadsTestCase):
         self.assertEqual(self.jobs(index, 1e9), 0.0)
 
     def test_report(self) -> None:
-        """A report stands for all that was handed out a while before it."""
+        """A report includes the jobs that were assigned some time before it."""
         index = self.loads.add()
         self.reported(index, 0)
         self.assign(index, 5)
@@ -86,7 +86,7 @@ class JobsTests(LoadsTestCase):
         self.assertAlmostEqual(self.jobs(index), 1.0)
 
     def test_travelling(self) -> None:
-        """A job that was just handed out has not reached the node: it survives the report."""
+        """A job assigned just before a report has not reached the node yet: it is added."""
         index = self.loads.add()
         self.reported(index, 0)
         self.assign(index)
@@ -94,7 +94,7 @@ class JobsTests(LoadsTestCase):
         self.assertAlmostEqual(self.jobs(index), 1.0)
 
     def test_ghosts(self) -> None:
-        """Jobs that never come are gone with the next report."""
+        """Jobs that are never submitted are forgotten at the next report."""
         index = self.loads.add()
         self.reported(index, 0)
         self.assign(index, 10)
@@ -102,7 +102,7 @@ class JobsTests(LoadsTestCase):
         self.assertLess(self.jobs(index), 0.01)
 
     def test_index(self) -> None:
-        """The index of a node that is gone is used again, and nothing is left of that node."""
+        """The index of a removed node is used again, without anything of that node."""
         first, second = self.loads.add(), self.loads.add()
         self.live(first, SteadyNode(4.0), polls=20, each=10)
         self.loads.remove(first)
@@ -116,14 +116,14 @@ class LearningTests(LoadsTestCase):
         self.assertTrue(low <= self.loads.rate(index) <= high, self.loads.rate(index))
 
     def test_busy(self) -> None:
-        """How fast a node is shows in how its queue gets shorter."""
+        """The rate of a node is learned from how fast its queue drains."""
         for rate, each in ((0.2, 1), (1.0, 4), (2.5, 8)):
             index, node = self.loads.add(), SteadyNode(rate)
             self.live(index, node, polls=60, each=each)
             self.assert_rate(index, 0.8 * rate, 1.25 * rate)
 
     def test_idle_at_times(self) -> None:
-        """It shows, too, when the queue is empty now and then."""
+        """It is also learned when the queue is empty from time to time."""
         index, node = self.loads.add(), SteadyNode(0.5)
         for _ in range(60):
             self.live(index, node, polls=1, each=2)
@@ -131,7 +131,7 @@ class LearningTests(LoadsTestCase):
         self.assert_rate(index, 0.4, 0.75)
 
     def test_scale(self) -> None:
-        """It is found whether jobs take milliseconds or minutes."""
+        """It is learned whether jobs take milliseconds or minutes."""
         for rate, each in ((200.0, 650), (0.01, 1)):
             self.loads = Loads()
             index, node = self.loads.add(), SteadyNode(rate)
@@ -148,7 +148,7 @@ class LearningTests(LoadsTestCase):
         self.assert_rate(index, 0.0, 1.0)
 
     def test_faster(self) -> None:
-        """So is one that becomes faster."""
+        """A node that becomes faster is noticed too."""
         index, node = self.loads.add(), SteadyNode(0.5)
         self.live(index, node, polls=60, each=2)
         node.rate *= 8
@@ -156,7 +156,7 @@ class LearningTests(LoadsTestCase):
         self.assert_rate(index, 1.0, 4.0)
 
     def test_away(self) -> None:
-        """Time without reports teaches nothing: a node that froze is no slower for it."""
+        """Time without reports teaches nothing: a node that hung is not assumed to be slower."""
         index, node = self.loads.add(), SteadyNode(1.0)
         self.live(index, node, polls=30, each=3)
         before = self.loads.rate(index)
@@ -167,9 +167,9 @@ class LearningTests(LoadsTestCase):
 
     def beside_ten(self, pending: Callable[[], int]) -> tuple[int, int]:
         """
-        A node that says so many jobs are pending, and one of ten others it is beside.
+        A node that reports these numbers of pending jobs, and one of ten busy nodes beside it.
 
-        The others are busy, and get one job done a second.
+        The busy nodes finish one job a second.
         """
         odd, *usual = (self.loads.add() for _ in range(11))
         for poll in range(100):
@@ -183,25 +183,25 @@ class LearningTests(LoadsTestCase):
         return odd, usual[0]
 
     def test_never_at_work(self) -> None:
-        """A node whose queue is always empty, as if every job failed, is believed to be usual."""
+        """A node whose queue is always empty, as if every job failed, gets a usual rate."""
         odd, usual = self.beside_ten(lambda: 0)
         self.assertLess(self.loads.rate(odd), 1.5 * self.loads.rate(usual))
         self.assertApproximates(self.loads.rate(usual), 1.0, 0.3)
 
     def test_stuck(self) -> None:
-        """So is one that always says the same, as if jobs that crashed haunted it."""
+        """So does a node that always reports the same number, as if its jobs were stuck."""
         odd, usual = self.beside_ten(lambda: 2)
         self.assertLess(self.loads.rate(odd), 1.5 * self.loads.rate(usual))
 
     def test_doubted(self) -> None:
-        """And it is not taken at its word: another one is cheaper, with a job more even."""
+        """Such a node is doubted: another one is cheaper, even with one job more."""
         odd, usual = self.beside_ten(lambda: 0)
         self.reported(odd, 0, later=3.0)
         self.reported(usual, 1)
         self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), usual)
 
     def test_new_chance(self) -> None:
-        """It is given a new chance after a while."""
+        """A doubted node gets a new chance after a while."""
         odd, usual = self.beside_ten(lambda: 0)
         for _ in range(200):
             self.reported(odd, 0, later=3.0)
@@ -209,24 +209,24 @@ class LearningTests(LoadsTestCase):
         self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), odd)
 
     def test_undoubted(self) -> None:
-        """A node that is seen at work now and then is taken at its word."""
+        """A node that is seen at work from time to time is not doubted."""
         odd, usual = self.beside_ten(iter([0, 0, 0, 2] * 25).__next__)
         self.reported(odd, 0, later=3.0)
         self.reported(usual, 1)
         self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), odd)
 
     def test_fast(self) -> None:
-        """One that is seen at work may be fast."""
+        """A node that is seen at work may be fast."""
         odd, usual = self.beside_ten(iter([0, 5, 0, 2] * 25).__next__)
         self.assertGreater(self.loads.rate(odd), 4 * self.loads.rate(usual))
 
     def test_liar(self) -> None:
-        """A node that says what it likes changes little of what is believed of others."""
+        """A node that reports arbitrary numbers hardly changes the rates of the others."""
         _, usual = self.beside_ten(iter([0, 1_000_000] * 50).__next__)
         self.assertApproximates(self.loads.rate(usual), 1.0, 0.5)
 
     def test_standstill(self) -> None:
-        """A fleet that gets nothing done is believed to be slow, and never to be dead."""
+        """When a fleet finishes no jobs, its rates become low, but stay positive."""
         index = self.loads.add()
         self.reported(index, 5)
         for _ in range(30_000):
@@ -246,7 +246,7 @@ class LearningTests(LoadsTestCase):
         )
     )
     def test_any_history(self, history: list[tuple[str, float, int, float]]) -> None:
-        """Whatever happens, the jobs are a number and not negative, and the rate is positive."""
+        """After any history, the estimate is finite and not negative, and the rate is positive."""
         self.loads = Loads()
         index = self.loads.add()
         for what, seconds, pending, weight in history:
@@ -266,7 +266,7 @@ class LearningTests(LoadsTestCase):
 
 class CheapestTests(LoadsTestCase):
     def cheapest(self, *nodes: int, weight: float = 1.0) -> set[int]:
-        """Where jobs are cheapest, in many tries."""
+        """The nodes where a job is cheapest, over many tries."""
         random = Random(1)
         return {self.loads.cheapest(nodes, self.now, weight, random) for _ in range(50)}
 
@@ -281,19 +281,19 @@ class CheapestTests(LoadsTestCase):
             self.assertEqual(self.loads.rate(light), self.loads.rate(heavy))
 
     def test_fewest(self) -> None:
-        """Of nodes as fast as each other, the one with the fewest jobs is cheapest."""
+        """Of equally fast nodes, the one with the fewest jobs is cheapest."""
         nodes = [self.loads.add() for _ in range(3)]
         for index, pending in zip(nodes, (2, 1, 3), strict=True):
             self.reported(index, pending)
         self.assertEqual(self.cheapest(*nodes), {nodes[1]})
 
     def test_ties(self) -> None:
-        """Between nodes that are alike, chance decides."""
+        """Ties between equal nodes are broken at random."""
         nodes = [self.loads.add() for _ in range(3)]
         self.assertEqual(self.cheapest(*nodes), set(nodes))
 
     def test_fast(self) -> None:
-        """A node that is faster may have some jobs more."""
+        """A faster node is cheapest even with a few jobs more."""
         slow, fast = self.loads.add(), self.loads.add()
         for index, rate in ((slow, 0.5), (fast, 4.0)):
             self.live(index, SteadyNode(rate), polls=100, each=round(rate * 3) + 1)
@@ -309,7 +309,7 @@ class CheapestTests(LoadsTestCase):
 
 class CheapestFirstTests(LoadsTestCase):
     def test_order(self) -> None:
-        """The nodes stand in the order in which `cheapest` would choose from them."""
+        """The nodes are in the order in which `cheapest` would choose them."""
         random = Random(2)
         nodes = [self.loads.add() for _ in range(40)]
         for index in nodes:
@@ -324,7 +324,7 @@ class CheapestFirstTests(LoadsTestCase):
         self.assertEqual(self.loads.cheapest_first(nodes, self.now, 1.0, 99, order=0), ranked)
 
     def test_ties(self) -> None:
-        """Places that are alike have an order that another chance makes another one."""
+        """The order of equal nodes depends on `order` only."""
         nodes = [self.loads.add() for _ in range(8)]
         orders = {
             order: tuple(self.loads.cheapest_first(nodes, self.now, 1.0, 8, order))
@@ -338,20 +338,20 @@ class CheapestFirstTests(LoadsTestCase):
 
 class WeightsTests(LoadsTestCase):
     def test_unnamed(self) -> None:
-        """What is not named costs 1; a job for several containers costs the sum."""
+        """The default cost is 1; a job for several containers costs the sum."""
         weights = Weights()
         self.assertEqual(weights.of_job(["llm"]), 1.0)
         self.assertEqual(weights.of_job(["llm", "prover"]), 2.0)
         self.assertEqual(weights.of_pending({"offchain": 2, "onchain": 3}), 5.0)
 
     def test_named(self) -> None:
-        """Weights count where they are named."""
+        """Weights apply to the names that they are given for."""
         weights = Weights(jobs={"llm": 4.0}, pending={"onchain": 2.5})
         self.assertEqual(weights.of_job(["llm", "prover"]), 5.0)
         self.assertEqual(weights.of_pending({"offchain": 2, "onchain": 2}), 7.0)
 
     def test_consistent(self) -> None:
-        """The jobs a report counts cost what those cost that were handed to the node."""
+        """Each job in a report costs the average of the jobs that were assigned to the node."""
         index = self.loads.add()
         self.reported(index, 0)
         for _ in range(20):
@@ -362,7 +362,7 @@ class WeightsTests(LoadsTestCase):
         self.assertApproximates(self.jobs(index), 32.0, 0.5)
 
     def test_rate(self) -> None:
-        """How fast a node is is found alike, whatever its jobs weigh."""
+        """The rate is learned whatever the weight of the jobs."""
         index, node = self.loads.add(), SteadyNode(1.0)
         for _ in range(60):
             self.assign(index, 3, weight=8.0)
