@@ -136,7 +136,7 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reasons(self) -> None:
-        """Every failure has a reason in plain words, without any text that the node sent."""
+        """Every failure has a plain reason, without any text that the node sent."""
         closed = "it closed the connection before the answer was complete"
         for problem, reason in (
             (error.ConnectionRefusedError(), "connection refused"),

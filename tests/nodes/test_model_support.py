@@ -22,16 +22,16 @@ YES, NO = b'{"llm":{"supported":true}}', b'{"llm":{"supported":false}}'
 
 
 class Nodes(Resource):
-    """Nodes, each under its host name, that say at once or when they are told whether they do."""
+    """Nodes by host name, which say immediately or later whether they support a model."""
 
     isLeaf = True
 
     def __init__(self) -> None:
         super().__init__()
         self.answers: dict[str, bytes | int] = {}
-        """By host, its answer: a body or a status; it waits where there is none."""
+        """By host, its answer: a body or a status; a node without one keeps the request waiting."""
         self.asked: list[str] = []
-        """The models that nodes were asked about."""
+        """The model in each request, in order."""
         self.waiting: dict[str, Request] = {}
 
     def render(self, request: Request) -> bytes | int:
@@ -50,7 +50,7 @@ class Nodes(Resource):
         return NOT_DONE_YET
 
     def answer(self, address: NodeAddress, body: bytes) -> None:
-        """The node of this address gives its answer."""
+        """Answer the request that waits at this node."""
         request = self.waiting.pop(str(address).partition(":")[0])
         request.write(body)
         request.finish()
@@ -58,7 +58,7 @@ class Nodes(Resource):
 
 class SurveyTests(SynchronousTestCase):
     def among(self, *containers: str, **answers: bytes) -> tuple[list[NodeAddress], str]:
-        """Which nodes of three support a model in one of these containers, and why none does."""
+        """Which of three nodes support a model in these containers, and the reason if none does."""
         survey = Survey("hf/7b:q4\n", 0.0, [A, B, C])
         for name, body in answers.items():
             survey.add({"a": A, "b": B, "c": C}[name], body)
@@ -66,7 +66,7 @@ class SurveyTests(SynchronousTestCase):
         return list(among.addresses), among.otherwise
 
     def test_among(self) -> None:
-        """A node does that says so of one of the containers asked for."""
+        """A node supports the model if it says so for one of the requested containers."""
         both = b'{"llm":{"supported":true},"tiny":{"supported":true}}'
         answers = {"a": both, "b": YES, "c": NO}
         self.assertEqual(self.among("llm", **answers)[0], [A, B])
@@ -75,13 +75,13 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual(self.among("prover", **answers)[0], [])
 
     def test_otherwise(self) -> None:
-        """When none does, the model is named, and how many nodes did not say."""
+        """When no node does, the reason names the model and counts the nodes without an answer."""
         reason = r"no up node is known to support the model 'hf/7b:q4\n' in 'llm' or 'x'"
         self.assertEqual(self.among("llm", "x", a=NO, b=NO, c=NO)[1], reason)
         self.assertEqual(self.among("llm", "x", a=NO)[1], f"{reason}; 2 of 3 did not say")
 
     def test_answers(self) -> None:
-        """What a node says is passed on, less what nobody knows, and errors cut."""
+        """Answers are passed on without unknown keys, and with long errors cut."""
         survey = Survey("m", 0.0, [A, B, C])
         survey.add(A, b'{"x": {"supported": false, "error": "%s", "more": [1]}}' % (b"e" * 999))
         survey.add(B, b"{ }")
@@ -91,7 +91,7 @@ class SurveyTests(SynchronousTestCase):
         )
 
     def test_bad(self) -> None:
-        """Any other answer is none."""
+        """A malformed answer is refused."""
         survey = Survey("m", 0.0, [A, B, C])
         for body in (
             b"",
@@ -123,7 +123,7 @@ class SurveyorTests(SynchronousTestCase):
         self.addCleanup(lambda: self.surveyor.running and self.surveyor.stopService())
 
     def come_up(self, *addresses: NodeAddress) -> None:
-        """Make these the nodes; they are up."""
+        """Replace the nodes by these, all of them up."""
         self.fleet.replace(addresses)
         for address in addresses:
             self.fleet.observed(address, report("llm"))
@@ -136,11 +136,11 @@ class SurveyorTests(SynchronousTestCase):
         self.http.flush()
 
     def supporting(self, survey: Deferred[Survey]) -> list[NodeAddress]:
-        """The nodes that support the model, as a survey that is settled has it."""
+        """The nodes that support the model according to a settled survey."""
         return list(self.successResultOf(survey).among(["llm"]).addresses)
 
     def test_all_answer(self) -> None:
-        """It is settled when every node that is up has answered."""
+        """A survey is settled when every up node has answered."""
         self.fleet.replace([A, B, C])
         survey = self.survey()
         self.answer(B)
@@ -151,14 +151,14 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_model(self) -> None:
-        """The model is asked for as it is, whatever is in it."""
+        """The model id is sent unchanged, whatever characters it has."""
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
         for model in ("hf/org/name:q4_0.gguf", "a b+c&d=e;f%2F?#", "ä\n\0", "x" * 500):
             self.successResultOf(self.survey(model))
             self.assertEqual(self.nodes.asked[-2:], [model] * 2)
 
     def test_patience(self) -> None:
-        """After 2 seconds it is settled with what there is; what comes later is added."""
+        """After 2 seconds, a survey is settled with the answers so far; later answers are added."""
         survey = self.survey()
         self.answer(A)
         self.clock.advance(1.9)
@@ -171,37 +171,37 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_time_out(self) -> None:
-        """A node has ten seconds; then its connection is closed."""
+        """After ten seconds without an answer, the connection to a node is closed."""
         self.answer_none()
         self.clock.advance(8.1)
         self.http.flush()
         self.assertEqual((self.nodes.waiting, self.clock.getDelayedCalls()), ({}, []))
 
     def answer_none(self) -> None:
-        """A survey that is settled though no node has answered."""
+        """Settle a survey without any answers."""
         survey = self.survey()
         self.clock.advance(2)
         self.assertEqual(self.supporting(survey), [])
 
     def test_no_answer(self) -> None:
-        """A survey to which no node gave an answer is not remembered."""
+        """A survey without any answers is not kept."""
         self.answer_none()
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": 500}
         self.assertEqual(self.supporting(self.survey()), [A])
 
     def test_long_answer(self) -> None:
-        """An answer of more than 16 KiB is none."""
+        """An answer of more than 16 KiB is refused."""
         longest = YES + b" " * (16 * 1024 - len(YES))
         self.nodes.answers = {"192.0.2.1": longest + b" ", "192.0.2.2": longest}
         self.assertEqual(self.supporting(self.survey()), [B])
 
     def test_nobody_up(self) -> None:
-        """Without a node that is up, there is nobody to wait for."""
+        """Without an up node, a survey is settled immediately."""
         self.fleet.replace([])
         self.assertEqual(self.successResultOf(self.survey()).answers, {})
 
     def test_in_flight(self) -> None:
-        """Clients that ask for the same model meanwhile wait for the same survey."""
+        """Clients that need the same model share one survey."""
         surveys = [self.survey()]
         self.clock.advance(1.5)
         surveys += [self.survey(), self.survey("other")]
@@ -212,7 +212,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertNoResult(surveys[2])
 
     def test_cancelled(self) -> None:
-        """One of them that goes away takes nothing from the others."""
+        """When one of these clients leaves, the others still get their survey."""
         gone, other = self.survey(), self.survey()
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
@@ -221,7 +221,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(other), [A, B])
 
     def test_remembered(self) -> None:
-        """For a minute nobody is asked again; then the old answer is good until there is a new."""
+        """A survey is used for a minute, and then until a new one is settled."""
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": NO}
         self.survey()
         self.clock.advance(60)
@@ -236,7 +236,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(self.survey()), [B])
 
     def test_forgotten(self) -> None:
-        """After two minutes, clients wait for a new answer."""
+        """After two minutes, clients wait for a new survey."""
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
         self.survey()
         self.nodes.answers = {}
@@ -244,7 +244,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertNoResult(self.survey())
 
     def test_bounded_memory(self) -> None:
-        """When what is kept is too much, what was of use longest ago is forgotten."""
+        """When surveys take too much memory, the least recently used are dropped."""
         self.patch(models, "_MAX_KEPT", 3000)
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
         for model in ("1", "2", "3", "1", "4"):
@@ -262,7 +262,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.nodes.asked, [])
 
     def test_at_once(self) -> None:
-        """At most 64 nodes are asked at the same time, by all surveys together."""
+        """At most 64 nodes are asked at the same time, in all surveys together."""
         nodes = [parse_address(f"192.0.2.{number}") for number in range(100)]
         self.come_up(*nodes)
         first = self.survey()
@@ -279,7 +279,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(set(self.supporting(first)), set(nodes))
 
     def test_many_nodes(self) -> None:
-        """A survey that takes longer goes on for a minute."""
+        """A survey asks nodes for no longer than a minute."""
         nodes = [parse_address(f"10.0.{number // 200}.{number % 200}") for number in range(1000)]
         self.come_up(*nodes)
         self.survey()
@@ -290,7 +290,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_too_many(self) -> None:
-        """In a minute, nodes are asked about 50 models; others that are known are answered."""
+        """At most 50 surveys begin in a minute; others are refused unless there is one already."""
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
         self.survey("0")
         self.clock.advance(30)
@@ -306,7 +306,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(self.survey("0")), [A, B])
 
     def test_stop(self) -> None:
-        """When it is stopped, whoever waits gets what there is, and nobody is asked any more."""
+        """Stopping settles the surveys with the answers so far, and no more nodes are asked."""
         self.come_up(*(parse_address(f"192.0.2.{number}") for number in range(70)))
         waiting, other = self.survey(), self.survey("other")
         self.answer(parse_address("192.0.2.7"))
@@ -322,7 +322,7 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(str(caught.exception), "the router is shutting down")
 
     def test_bug(self) -> None:
-        """A bug of ours is logged, and what is known is the answer."""
+        """A bug is logged, and the survey continues without that answer."""
         self.patch(models, "_decoder", None)
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
         self.assertEqual(self.supporting(self.survey()), [])

@@ -31,12 +31,12 @@ SOME_JOB = NodeReport((Container("llm", external=True),), {"offchain": 1, "oncha
 
 
 def url_of(address: NodeAddress) -> str:
-    """What a poll of a node asks for."""
+    """The URL of a poll of this node."""
     return f"{address.url}/info"
 
 
 class Nodes(Resource):
-    """Simulated nodes, each under its host name, in one resource for StubTreq."""
+    """Simulated nodes by host name, as one resource for StubTreq."""
 
     isLeaf = True
 
@@ -57,15 +57,15 @@ class Nodes(Resource):
 
 
 class Quick:
-    """A treq for large fleets: every node answers at once, with a report or a status."""
+    """A treq for large fleets: every node answers immediately, with a report or a status."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.statuses: dict[str, int] = {}
         self.asked: defaultdict[str, list[float]] = defaultdict(list)
-        """When each URL was asked for."""
+        """By URL, when it was requested."""
         self.closes = False
-        """Whether the connection of the last request is not kept."""
+        """Whether the last request was to close its connection."""
 
     def get(self, url: Any, headers: dict[str, str], **options: object) -> Deferred[Any]:
         self.closes = headers.get("connection") == "close"
@@ -74,7 +74,7 @@ class Quick:
 
 
 class QuickResponse:
-    """A response that is there as a whole."""
+    """A response that is already complete."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -86,7 +86,7 @@ class QuickResponse:
 
 @implementer(IResource)
 class Endless(Resource):
-    """A node that begins an answer and never ends it."""
+    """A node whose answer begins but never ends."""
 
     isLeaf = True
 
@@ -120,7 +120,7 @@ class PollerTests(SynchronousTestCase):
         max_polls: int = 1000,
         at_once: int = 1000,
     ) -> Poller:
-        """A running poller of these nodes, up to now."""
+        """A running poller of these nodes, after its first polls."""
         addresses = tuple(addresses)
         for address in addresses:
             self.nodes[address]
@@ -140,17 +140,17 @@ class PollerTests(SynchronousTestCase):
         return poller
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass in steps of one tick."""
+        """Advance the clock in steps of one tick."""
         self.clock.pump([0.02] * round(seconds / 0.02))
 
     def why_none(self) -> str:
-        """Why no node is picked."""
+        """The reason why no node is picked."""
         with self.assertRaises(NoNode) as caught:
             self.fleet.pick(["llm"])
         return str(caught.exception)
 
     def test_once_an_interval(self) -> None:
-        """A node is asked at the start and then once an interval; stopping leaves nothing."""
+        """A node is polled at once, then once an interval; stopping leaves no delayed calls."""
         poller = self.start([A])
         self.clock.pump([1] * 8)
         self.assertEqual(self.nodes[A].polls, 3)
@@ -158,7 +158,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_restart(self) -> None:
-        """A poller that was stopped can be started again."""
+        """A stopped poller can be started again."""
         poller = self.start([A])
         self.successResultOf(poller.stopService())
         self.pass_time(10)
@@ -184,7 +184,7 @@ class PollerTests(SynchronousTestCase):
         self.assertGreater(min(gaps), 0.07)
 
     def test_no_burst(self) -> None:
-        """At most so many nodes are asked a second, also after time in which nothing happened."""
+        """The limit on polls a second holds, even after the clock has jumped."""
         addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(1000)]
         self.start(addresses)
         self.pass_time(0.5)
@@ -195,7 +195,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.nodes.asked), 100)
 
     def start_many(self, interval: float = 0.5) -> Quick:
-        """A poller of 2000 nodes that may ask 800 a second, and had time for two rounds."""
+        """A poller of 2000 nodes with a limit of 800 polls a second, after two rounds."""
         quick = Quick(self.clock)
         self.start(MANY, http=quick, interval=interval, max_polls=800)
         self.pass_time(5)
@@ -203,7 +203,7 @@ class PollerTests(SynchronousTestCase):
         return quick
 
     def test_many(self) -> None:
-        """Each node of a fleet that is too large for the interval is asked in a longer one."""
+        """In a fleet too large for the interval, each node is polled at a longer interval."""
         quick = self.start_many()
         self.pass_time(5.1)
         self.assertEqual(len(quick.asked), 2000)
@@ -212,7 +212,7 @@ class PollerTests(SynchronousTestCase):
                 self.assertApproximates(after - before, 2.5, 0.1)
 
     def test_many_retried(self) -> None:
-        """A node of a large fleet that fails is asked again after a second, too."""
+        """In a large fleet too, a node that fails is polled again after a second."""
         quick = self.start_many()
         url = url_of(MANY[1000])
         quick.statuses[url] = 500
@@ -223,7 +223,7 @@ class PollerTests(SynchronousTestCase):
         self.assertApproximates(second - first, 1, 0.1)
 
     def test_many_assigned(self) -> None:
-        """A node of a large fleet that was handed out is asked again after the usual interval."""
+        """In a large fleet, a node that got a job is polled after the usual interval."""
         quick = self.start_many()
         self.nodes[MANY[0]]
         while url_of(MANY[0]) not in quick.asked:
@@ -235,7 +235,7 @@ class PollerTests(SynchronousTestCase):
         self.assertApproximates(second - first, 0.5, 0.1)
 
     def test_many_new(self) -> None:
-        """A new node of a large fleet need not wait until it is its turn."""
+        """In a large fleet, a new node is polled immediately."""
         quick = self.start_many()
         new = parse_address("10.1.0.1")
         self.fleet.replace([*MANY, new])
@@ -243,7 +243,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(quick.asked[url_of(new)]), 1)
 
     def test_many_urgent(self) -> None:
-        """However many nodes come first, the others are asked in twice the interval."""
+        """However many nodes are urgent, the others are polled within twice the interval."""
         quick = self.start_many()
         for address in MANY[:1000]:
             quick.statuses[url_of(address)] = 500
@@ -253,7 +253,7 @@ class PollerTests(SynchronousTestCase):
                 self.assertLess(after - before, 5.1)
 
     def test_few_assigned(self) -> None:
-        """In a fleet that is not large, it changes nothing that a node was handed out."""
+        """In a fleet that is not large, a node that got a job is not polled earlier."""
         self.start([A])
         self.pass_time(1)
         self.fleet.pick(["llm"])
@@ -261,7 +261,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.nodes[A].polls, 1)
 
     def test_many_asked_too_often(self) -> None:
-        """The report of a node of a large fleet stays good for three of its longer intervals."""
+        """In a large fleet, a node that answers 429 stays up for three of the longer intervals."""
         quick = self.start_many()
         self.lines.clear()
         quick.statuses = {url_of(address): 429 for address in MANY[:20]}
@@ -271,7 +271,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 20)
 
     def test_grown(self) -> None:
-        """When a large fleet grows, its nodes go on to be asked in turn."""
+        """When a large fleet grows, its nodes are still polled in turn."""
         quick = self.start_many()
         self.pass_time(20)
         quick.asked.clear()
@@ -282,14 +282,14 @@ class PollerTests(SynchronousTestCase):
                 self.assertApproximates(after - before, 2.55, 0.3)
 
     def test_connections(self) -> None:
-        """Connections are kept while they will be used again before nodes close them."""
+        """Connections are kept if they will be used again before nodes close them."""
         for interval, kept in ((4.0, True), (5.0, False)):
             quick = self.start_many(interval)
             self.pass_time(interval)
             self.assertEqual(quick.closes, not kept)
 
     def test_at_once(self) -> None:
-        """No more nodes than it may are asked at the same time."""
+        """The limit on concurrent polls holds."""
         for address in MANY[:100]:
             self.nodes[address].silent = True
         self.start(MANY[:200], at_once=40)
@@ -310,7 +310,7 @@ class PollerTests(SynchronousTestCase):
         )
 
     def test_many_containers(self) -> None:
-        """The log names ten containers of a node, and counts the rest; none is fine."""
+        """The log lists ten containers of a node, and counts the rest."""
         self.nodes[A].containers = [SimulatedContainer(str(number)) for number in range(12)]
         self.nodes[B].containers = []
         self.start([A, B])
@@ -319,7 +319,7 @@ class PollerTests(SynchronousTestCase):
         self.assertTrue(self.lines[1].endswith("containers none"), self.lines[1])
 
     def test_down_and_back(self) -> None:
-        """One failed poll takes a node out, one good one brings it back; each is logged once."""
+        """After a failed poll a node is down, after a successful one up; each is logged once."""
         self.start([A])
         self.nodes[A].status = 500
         self.pass_time(10)
@@ -332,7 +332,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 3)
 
     def test_back_off(self) -> None:
-        """A node that fails is asked again after 1, 2, 4 s, and then once an interval, in turn."""
+        """A node that fails is polled after 1, 2 and 4 s, and then at its usual turns."""
         self.nodes[A].status = 500
         self.start([A], interval=5)
         self.pass_time(25)
@@ -341,7 +341,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual([round(gap) for gap in gaps], [1, 2, 4, 3, 5, 5])
 
     def test_many_fail(self) -> None:
-        """Nodes that fail are asked evenly, too, though all of them failed in one second."""
+        """When many nodes fail at once, their polls are soon spread evenly again."""
         quick = Quick(self.clock)
         addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(300)]
         quick.statuses = {f"{address.url}/info": 500 for address in addresses}
@@ -354,7 +354,7 @@ class PollerTests(SynchronousTestCase):
         self.assertLess(max(tenths.values()), 40)
 
     def test_soon_again(self) -> None:
-        """A blip of a node costs a second, whatever the interval."""
+        """A node that fails once is up again after a second, whatever the interval."""
         self.nodes[A].status = 500
         self.start([A], interval=60)
         self.nodes[A].status = 200
@@ -362,7 +362,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["llm"]), A)
 
     def test_bad_reports(self) -> None:
-        """Whatever a node sends as its report, it is down for it, and asked on."""
+        """A node with a malformed report is down, and still polled."""
         bodies = {
             b"<html>": "the report is not JSON: JSON is malformed: invalid character (byte 0)",
             b"{}": "containers is missing",
@@ -386,7 +386,7 @@ class PollerTests(SynchronousTestCase):
             self.assertEqual(self.fleet.pick(["llm"]), A)
 
     def test_silent(self) -> None:
-        """A node that does not answer is down after the time-out, and holds up no other."""
+        """A node that does not answer is down after the timeout; other nodes are unaffected."""
         self.nodes[A].silent = True
         self.start([A, B], timeout=2)
         self.pass_time(1.9)
@@ -398,20 +398,20 @@ class PollerTests(SynchronousTestCase):
         self.assertGreaterEqual(self.nodes[B].polls, 4)
 
     def test_body_never_ends(self) -> None:
-        """The time-out covers the body too."""
+        """The timeout covers the body too."""
         self.start([A], http=StubTreq(Endless()))
         self.pass_time(3.1)
         self.assertEqual(self.lines, ["warn: 192.0.2.1:4000 is down: timeout after 3 s"])
 
     def test_one_poll_at_a_time(self) -> None:
-        """A slow node is not asked again while it has a question to answer."""
+        """A slow node is not polled again while a poll is in flight."""
         self.nodes[A].silent = True
         self.start([A], interval=1, timeout=10)
         self.pass_time(9)
         self.assertEqual(self.nodes[A].polls, 1)
 
     def test_asked_too_often(self) -> None:
-        """429 means alive: the last report stays good until it is three intervals old."""
+        """A node that answers 429 stays up until its last report is three intervals old."""
         self.start([A])
         self.nodes[A].status = 429
         self.pass_time(8.9)
@@ -421,7 +421,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: HTTP 429"])
 
     def test_asked_too_often_without_report(self) -> None:
-        """429 from a node that gave no report yet, or is down, does not make it up."""
+        """A node that answers 429 stays down if it is down, and goes down if it has no report."""
         self.nodes[A].status = 429
         self.start([A])
         self.assertIn("HTTP 429", self.why_none())
@@ -434,7 +434,7 @@ class PollerTests(SynchronousTestCase):
         self.assertIn("HTTP 500", self.why_none())
 
     def test_replaced(self) -> None:
-        """A new node is asked at once, one that stays in its turn, one that is gone never."""
+        """New nodes are polled immediately, others in turn; removed ones are not polled."""
         self.start([A])
         self.pass_time(1)
         self.nodes[B]
@@ -447,7 +447,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.nodes[B].polls, 4)
 
     def test_gone_in_flight(self) -> None:
-        """The answer of a node that went from the list meanwhile counts for nothing."""
+        """The answer of a node that was removed in the meantime is ignored."""
         self.nodes[A].silent = True
         self.start([A])
         self.fleet.replace([B])
@@ -457,7 +457,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.nodes[A].polls, 1)
 
     def test_rewritten(self) -> None:
-        """An address that is written another way in a new list is named that way from then on."""
+        """The log uses the spelling of the newest list."""
         self.start([A])
         self.fleet.replace([parse_address("http://192.0.2.1:4000/")])
         self.nodes[A].status = 500
@@ -465,7 +465,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.lines[1:], ["warn: http://192.0.2.1:4000 is down: HTTP 500"])
 
     def test_stop_cancels(self) -> None:
-        """Stopping cancels the polls in flight; none of their nodes is called down for it."""
+        """Stopping cancels the polls in flight, and does not log their nodes as down."""
         self.nodes[A].silent = True
         poller = self.start([A])
         self.successResultOf(poller.stopService())
@@ -473,7 +473,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.lines, [])
 
     def test_bug(self) -> None:
-        """A bug of ours in a poll is logged, and the node is polled again."""
+        """A bug in a poll is logged, and the node is polled again."""
         real = self.fleet.observed
         broken = True
 
@@ -488,7 +488,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["llm"]), A)
 
     def test_headers(self) -> None:
-        """A node is asked for JSON, is told who asks, and is not offered h2c."""
+        """A poll has Accept and User-Agent headers, but no Upgrade and no cookies."""
         asked: list[Any] = []
 
         class Curious(Resource):
@@ -507,7 +507,7 @@ class PollerTests(SynchronousTestCase):
         self.assertFalse(headers.hasHeader("cookie"))
 
     def test_log_levels(self) -> None:
-        """A node's misbehaviour is a warning, never a failure of ours."""
+        """A malformed report is a warning in the log, not an error of the router."""
         self.nodes[A].info = b"\xff"
         self.start([A])
         self.pass_time(5)

@@ -24,7 +24,7 @@ A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
 
 
 class Nodes(Resource):
-    """Nodes, each under its host name, in one resource for StubTreq."""
+    """Nodes by host name, as one resource for StubTreq."""
 
     isLeaf = True
 
@@ -32,10 +32,10 @@ class Nodes(Resource):
         super().__init__()
         self._clock = clock
         self.answers: dict[str, bytes | int] = {}
-        """By host, its answer: a body, a status or NOT_DONE_YET; `{}` where there is none."""
+        """By host, its answer: a body, a status or NOT_DONE_YET; by default `{}`."""
         self.asked: list[tuple[float, str]] = []
         self.waiting: list[Request] = []
-        """The requests that are not answered."""
+        """The requests that have not been answered."""
 
     def render(self, request: Request) -> bytes | int:
         host = request.getRequestHostname().decode()
@@ -68,7 +68,7 @@ class ResourcesTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
     def start(self, addresses: Iterable[NodeAddress], *, up: bool = True) -> Resources:
-        """The running resources of these nodes."""
+        """A running Resources for these nodes."""
         addresses = tuple(addresses)
         self.fleet.replace(addresses)
         if up:
@@ -83,7 +83,7 @@ class ResourcesTests(SynchronousTestCase):
             self.fleet.observed(address, report("llm"))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass in steps of one tick."""
+        """Advance the clock in steps of one tick."""
         self.clock.pump([0.1] * round(seconds / 0.1))
         self.http.flush()
 
@@ -92,12 +92,12 @@ class ResourcesTests(SynchronousTestCase):
         return view is not None and view.tier is Tier.FULL
 
     def said(self, resources: Resources) -> dict[str, Any]:
-        """What the nodes said, decoded."""
+        """The last answers of the nodes, decoded."""
         said = ((str(address), resources.said(address)) for address in self.fleet.addresses)
         return {address: json.loads(bytes(of_one)) for address, of_one in said if of_one}
 
     def test_said(self) -> None:
-        """What each node says is known as it comes, also when it says nothing."""
+        """The last answer of each node is kept as it was received, even when it is empty."""
         self.nodes.answers["192.0.2.1"] = b'{"llm": {"version": "0.1.0", "x": [1, {"y": null}]}}'
         resources = self.start([B, A])
         self.assertEqual(
@@ -110,7 +110,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(self.lines, [])
 
     def test_once_an_interval(self) -> None:
-        """A node is asked at once, and then once an interval; stopping leaves nothing."""
+        """A node is asked at once, then once an interval; stopping leaves no delayed calls."""
         resources = self.start([A])
         self.pass_time(300)
         times = [time for time, _ in self.nodes.asked]
@@ -122,7 +122,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_paced(self) -> None:
-        """Many nodes are not asked at once, and later their turns are spread over the interval."""
+        """Many new nodes are asked one after another, and then spread over the interval."""
         addresses = [parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(600)]
         self.start(addresses)
         self.assertEqual(len(self.nodes.asked), 10)
@@ -137,7 +137,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertLess(max(seconds.values()), 25)
 
     def test_at_once(self) -> None:
-        """At most 64 nodes are asked at the same time; others come when one of them is done."""
+        """At most 64 nodes are asked at the same time; the next when one of them is done."""
         addresses = [parse_address(f"192.0.2.{n}") for n in range(100)]
         self.nodes.answers = {str(address): NOT_DONE_YET for address in addresses}
         self.start(addresses)
@@ -147,7 +147,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(len(self.nodes.asked), 100)
 
     def test_not_up(self) -> None:
-        """A node is asked soon after it comes up, and not while it is not up."""
+        """A node is asked soon after it comes up, and never while it is not up."""
         self.start([A, B], up=False)
         self.pass_time(100)
         self.assertEqual(self.nodes.asked, [])
@@ -159,13 +159,13 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(len(self.nodes.asked), 1)
 
     def test_down(self) -> None:
-        """What a node said is kept while it is down: it counts when it is back."""
+        """The last answer of a node is kept while it is down."""
         resources = self.start([A, B])
         self.fleet.missed(A, "gone")
         self.assertEqual(self.said(resources), {"192.0.2.1:4000": {}, "192.0.2.2:4000": {}})
 
     def test_failing(self) -> None:
-        """What a node said stays for three intervals when it fails, which is told once."""
+        """When requests fail, the last answer is kept for three intervals; one line is logged."""
         self.nodes.answers["192.0.2.1"] = b'{"llm":{}}'
         resources = self.start([A])
         self.pass_time(1)
@@ -186,7 +186,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 2)
 
     def test_bad(self) -> None:
-        """What is no object of objects, too large or too deep is left out, and told once."""
+        """A malformed, oversized or deeply nested answer is ignored, and logged once."""
         deep = b'{"a":{"b":%s1%s}}'
         objects = "they are not an object of objects, by container"
         for number, (body, reason) in enumerate(
@@ -225,7 +225,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(len(self.said(self.start([A, B]))), 2)
 
     def test_silent(self) -> None:
-        """A node has ten seconds for its answer; one that goes down meanwhile is not told of."""
+        """The timeout is ten seconds; it is not logged for a node that is down by then."""
         self.nodes.answers = dict.fromkeys(["192.0.2.1", "192.0.2.2"], NOT_DONE_YET)
         self.start([A, B])
         self.fleet.missed(B, "gone")
@@ -239,7 +239,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(self.nodes.waiting, [])
 
     def test_replaced(self) -> None:
-        """A new node is asked, one that is gone no more, and one spelt anew is named so."""
+        """New nodes are asked, removed ones are not, and the newest spelling is used."""
         resources = self.start([A])
         self.fleet.replace([B, parse_address("http://192.0.2.1:4000")])
         self.come_up(B)
@@ -254,7 +254,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertEqual(list(self.said(resources)), ["192.0.2.2:4000"])
 
     def test_utilization(self) -> None:
-        """The fleet is told how full a node is as it says so, and nothing once that is stale."""
+        """A node is full or not by its last answer, and not full once that is stale."""
         self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
 
         def says(used: int) -> None:
@@ -289,7 +289,7 @@ class ResourcesTests(SynchronousTestCase):
         )
 
     def test_late_answer(self) -> None:
-        """What a node that is gone says counts for nothing, also when its address is back."""
+        """The answer of a removed node is ignored, even if its address was added again."""
         self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
         self.nodes.answers["192.0.2.1"] = NOT_DONE_YET
         self.start([A])
@@ -305,7 +305,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertFalse(self.is_full(A))
 
     def test_stop_cancels(self) -> None:
-        """Stopping cancels the questions in flight, and tells nothing of their nodes."""
+        """Stopping cancels the requests in flight, and logs nothing."""
         self.nodes.answers["192.0.2.1"] = NOT_DONE_YET
         resources = self.start([A])
         self.successResultOf(resources.stopService())

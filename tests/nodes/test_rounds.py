@@ -23,7 +23,7 @@ class ThrottleTests(SynchronousTestCase):
         self.in_flight: list[Deferred[Any]] = []
 
     def throttle(self, **limits: Any) -> Throttle[str]:
-        """A throttle whose questions are answered by `end`."""
+        """A throttle whose requests end when `end` is called."""
 
         def ask(item: str, now: float) -> Deferred[Any]:
             self.asked.append(item)
@@ -33,11 +33,11 @@ class ThrottleTests(SynchronousTestCase):
         return Throttle(self.clock, ask, **limits)
 
     def end(self) -> None:
-        """The oldest question in flight is answered."""
+        """End the oldest request in flight."""
         self.in_flight.pop(0).callback(None)
 
     def test_due(self) -> None:
-        """Items are asked once they are due, in that order."""
+        """Items are asked once they are due, in the order of their times."""
         throttle = self.throttle(at_once=9)
         for item, due in (("a", 2.0), ("b", 1.0), ("c", 1.5)):
             throttle.put(item, due)
@@ -52,7 +52,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["b", "c"])
 
     def test_at_once(self) -> None:
-        """When as many are asked as may be, the next is asked as soon as one has ended."""
+        """At the limit of concurrent requests, the next is sent as soon as one has ended."""
         throttle = self.throttle(at_once=2)
         for item in "abc":
             throttle.put(item, 0.0)
@@ -62,7 +62,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["a", "b", "c"])
 
     def test_rate(self) -> None:
-        """So many are asked in a second; after a pause, as many as in the time of a burst."""
+        """The limit a second holds; after a pause, the burst limits how many are asked at once."""
         throttle = self.throttle(at_once=999, rate=20, burst=0.25)
         for number in range(100):
             throttle.put(str(number), 0.0)
@@ -77,7 +77,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 5 + 25 + 5)
 
     def test_slow(self) -> None:
-        """One item may be asked at once, however few a second may."""
+        """One item may be asked at once even if the limit is less than one a second."""
         throttle = self.throttle(at_once=9, rate=0.5)
         for item in "ab":
             throttle.put(item, 0.0)
@@ -88,7 +88,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["a", "b"])
 
     def test_urgent(self) -> None:
-        """Every other place is for urgent items, and all places are when nobody else is due."""
+        """Urgent items alternate with others, and take every place when no other is due."""
         throttle = self.throttle(at_once=9)
         for item in "abc":
             throttle.put(item, 0.0, urgent=True)
@@ -102,7 +102,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["a", "x", "b", "y", "c"])
 
     def test_ends_at_once(self) -> None:
-        """Thousands of items whose questions end at once are asked, one after another."""
+        """Thousands of requests that end immediately do not exhaust the stack."""
         asked = []
 
         def ask(item: int, now: float) -> Deferred[None]:
@@ -116,7 +116,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(len(asked), 5000)
 
     def test_bug(self) -> None:
-        """A question that fails is a bug: it is logged, and makes room for the next."""
+        """A request that fails is a bug: it is logged, and the next item is asked."""
         throttle = self.throttle(at_once=1)
         for item in "ab":
             throttle.put(item, 0.0)
@@ -126,7 +126,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["a", "b"])
 
     def test_stop(self) -> None:
-        """Stopping cancels what is asked, and asks nothing more."""
+        """Stopping cancels the requests in flight, and sends no more."""
         throttle = self.throttle(at_once=1)
         for item in "ab":
             throttle.put(item, 0.0)
@@ -138,7 +138,7 @@ class ThrottleTests(SynchronousTestCase):
 
 
 class Visits(Rounds[Turn]):
-    """Rounds in which each node is asked at once when it is added, and never again."""
+    """Rounds that ask each node once, when it is added."""
 
     def __init__(self, fleet: Fleet, clock: Clock) -> None:
         super().__init__(fleet, clock, interval=3.0, rate=100, at_once=10)
@@ -170,13 +170,13 @@ class RoundsTests(SynchronousTestCase):
         self.addCleanup(lambda: self.visits.running and self.visits.stopService())
 
     def log(self) -> list[tuple[str, str]]:
-        """What happened by the next tick, since the last call."""
+        """What has happened since the last call, up to the next tick."""
         self.clock.advance(0.1)
         log, self.visits.log = self.visits.log, []
         return log
 
     def test_follows(self) -> None:
-        """Every node has a turn while it is in the fleet."""
+        """Every node of the fleet has a turn."""
         self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])
         gone = self.visits.turn_of(A)
         assert gone is not None
@@ -187,7 +187,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertFalse(self.visits.is_known(gone))
 
     def test_short_stay(self) -> None:
-        """A node that is removed within a tick is not asked."""
+        """A node that is added and removed within a tick is not asked."""
         self.log()
         self.fleet.replace([A, B])
         self.fleet.replace([A])
@@ -195,21 +195,21 @@ class RoundsTests(SynchronousTestCase):
         self.assertIsNone(self.visits.turn_of(B))
 
     def test_respelled(self) -> None:
-        """A node is called as the newest list calls it."""
+        """A node has the spelling of the newest list."""
         self.log()
         self.fleet.replace([parse_address("http://192.0.2.1:4000")])
         self.fleet.missed(A, "gone")
         self.assertEqual(self.log(), [("DOWN", "http://192.0.2.1:4000")])
 
     def test_interval(self) -> None:
-        """With more nodes than may be asked in the interval, it is longer."""
+        """With more nodes than may be asked in the interval, the interval is longer."""
         self.assertEqual(self.visits.interval, 3.0)
         self.fleet.replace([parse_address(f"192.0.{n >> 8}.{n & 255}") for n in range(500)])
         self.log()
         self.assertEqual(self.visits.interval, 5.0)
 
     def test_bug(self) -> None:
-        """A bug in a tick is logged, and the next tick comes."""
+        """A bug in a tick is logged, and the next tick still comes."""
         self.log()
         self.visits.ticked = lambda now: 1 / 0  # type: ignore
         self.clock.pump([0.1, 0.1])
@@ -219,7 +219,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
 
     def test_stop(self) -> None:
-        """Stopping leaves nothing behind; started again, it asks every node anew."""
+        """Stopping leaves no delayed calls; a restart asks every node again."""
         self.log()
         self.successResultOf(self.visits.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -9,7 +9,7 @@ from infernet_router.nodes.schedule import Schedule
 
 class ScheduleTests(SynchronousTestCase):
     def test_first(self) -> None:
-        """What is due first comes first, but not before it is due; it waits until it is dropped."""
+        """The earliest item that is due is returned, and stays scheduled until it is dropped."""
         schedule = Schedule[str]()
         self.assertIsNone(schedule.first(9.0))
         schedule.put("b", 2.0)
@@ -22,14 +22,14 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(schedule.first(2.0), "b")
 
     def test_at_the_same_time(self) -> None:
-        """What is due at the same time comes in the order in which it was put there."""
+        """Items that are due at the same time are returned in the order they were added in."""
         schedule = Schedule[str]()
         for item in "hello"[:3]:
             schedule.put(item, 1.0)
         self.assertEqual(schedule.first(1.0), "h")
 
     def test_again(self) -> None:
-        """What was dropped may be put there again, and then only that counts."""
+        """An item that was dropped can be scheduled again, at a new time."""
         schedule = Schedule[str]()
         schedule.put("a", 1.0)
         schedule.drop("a")
@@ -40,12 +40,12 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(schedule.first(3.0), "a")
 
     def test_drop_unknown(self) -> None:
-        """What does not wait may be dropped, too."""
+        """Dropping an item that is not scheduled does nothing."""
         Schedule[str]().drop("a")
 
     @given(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 9))))
     def test_model(self, steps: list[tuple[int, int]]) -> None:
-        """It does what a dict that is searched does; a negative time drops the item."""
+        """It agrees with a dict that is searched; a negative time drops the item."""
         schedule, model = Schedule[int](), dict[int, int]()
         for item, due in steps:
             schedule.drop(item)

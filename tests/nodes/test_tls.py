@@ -22,7 +22,7 @@ class MakeTrustTests(SynchronousTestCase):
         self.assertEqual(str(caught.exception), reason)
 
     def test_bad(self) -> None:
-        """A file without certificates is refused, with the reason."""
+        """A file without certificates is refused, with a reason."""
         path = Path(self.mktemp())
         self.assert_bad(path, f"cannot read {path}: No such file or directory")
         path.write_text("no certificate")
@@ -88,5 +88,5 @@ class VerifiedTLSTests(SynchronousTestCase):
         self.assertRegex(str(failure.value), "^the certificate is not trusted: .*issuer")
 
     def test_no_certificate(self) -> None:
-        """Before a handshake, there is no certificate that could be untrusted."""
+        """Before the handshake there is no certificate, which is not an error."""
         self.assertIsNone(verification_failure(SSL.Connection(make_trust(None))))

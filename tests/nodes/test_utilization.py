@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 def gpu(used: int, total: int = 80, number: int | None = 0, name: str = "A100") -> dict[str, Any]:
-    """A GPU as a container tells of it, memory in GiB."""
+    """A GPU as a container lists it, with memory in GiB."""
     return {
         "name": name,
         "memory_total": total * GIB,
@@ -23,7 +23,7 @@ def gpu(used: int, total: int = 80, number: int | None = 0, name: str = "A100") 
 
 
 def container(*gpus: Any) -> dict[str, Any]:
-    """What a container that sees these GPUs says of itself."""
+    """The resources of a container that has these GPUs."""
     disk = {"filesystem": "/dev/loop0", "mount_point": "/snap", "size": 9, "used": 9}
     return {
         "version": "0.1.0",
@@ -46,20 +46,20 @@ AMOUNTS = st.sampled_from([0, 1, 7, 8, -1, 2**70, 10**400, 0.5, float("nan"), Tr
 
 class UtilizationTests(SynchronousTestCase):
     def test_share(self) -> None:
-        """It is the share of the memory that is in use."""
+        """The result is the share of the memory that is in use."""
         self.assertEqual(utilization({"llm": container(gpu(60))}), 0.75)
         self.assertEqual(utilization({"llm": container(gpu(0))}), 0.0)
         self.assertEqual(utilization({"llm": container(gpu(80))}), 1.0)
 
     def test_several(self) -> None:
-        """Several GPUs are taken together, each as large as it is."""
+        """Several GPUs are taken together, weighted by their memory."""
         said = {"llm": container(gpu(80, number=0), gpu(0, number=1))}
         self.assertEqual(utilization(said), 0.5)
         said = {"llm": container(gpu(80)), "b": container(gpu(0, 20, number=1, name="L4"))}
         self.assertEqual(utilization(said), 0.8)
 
     def test_once(self) -> None:
-        """A GPU that several containers tell of counts once, by the highest reading."""
+        """A GPU that several containers list counts once, with its highest reading."""
         other = gpu(0, number=1)
         said = {"llm": container(gpu(40), other), "b": container(gpu(60), other), "c": container()}
         self.assertEqual(utilization(said), 60 / 160)
@@ -67,13 +67,13 @@ class UtilizationTests(SynchronousTestCase):
         self.assertEqual(utilization(said), 0.25)
 
     def test_no_number(self) -> None:
-        """GPUs without a number are told apart by their places in what one container says."""
+        """GPUs without a number are told apart by their position in a container's list."""
         for number in (None, -1):
             two = container(gpu(80, number=number), gpu(0, number=number))
             self.assertEqual(utilization({"llm": two, "b": two}), 0.5)
 
-    def test_nothing_told(self) -> None:
-        """Where no memory is told, or in another shape, nothing is known."""
+    def test_unknown(self) -> None:
+        """Without GPU memory, or in another format, the utilization is unknown."""
         self.assertIsNone(utilization({}))
         shapes: tuple[Any, ...] = (
             {},
@@ -86,8 +86,8 @@ class UtilizationTests(SynchronousTestCase):
         for said in shapes:
             self.assertIsNone(utilization({"llm": said}))
 
-    def test_cannot_be_right(self) -> None:
-        """Memory that cannot be right counts for nothing, and hides no other GPU."""
+    def test_impossible(self) -> None:
+        """A GPU with impossible memory is left out; the others still count."""
         for total, used in (
             (0, 0),
             (-8, -8),
@@ -105,20 +105,20 @@ class UtilizationTests(SynchronousTestCase):
             self.assertEqual(utilization({"llm": container(bad, gpu(20, number=1))}), 0.25)
 
     def test_odd_name(self) -> None:
-        """A GPU may have any name and number, or none."""
+        """A GPU may have any name and number, or neither."""
         values: tuple[Any, ...] = ([], {}, ["A100"], 0.5, None, True)
         for key in ("name", "cuda_device_id"):
             for odd in values:
                 self.assertEqual(utilization({"llm": container({**gpu(20), key: odd})}), 0.25)
 
     def test_huge(self) -> None:
-        """Numbers may be of any size."""
+        """Numbers may be arbitrarily large."""
         huge = {**gpu(1), "memory_total": 10**400, "memory_used": 10**400 // 4}
         self.assertEqual(utilization({"llm": container(huge)}), 0.25)
 
     @given(st.dictionaries(st.text(max_size=3), JSON))
     def test_anything(self, said: dict[str, Any]) -> None:
-        """Nothing that JSON can hold is an error."""
+        """Any JSON is accepted without an exception."""
         self.assertIsNone(utilization(said))
         self.assertIsNone(utilization({"llm": {"hardware_capabilities": [said]}}))
 
@@ -141,7 +141,7 @@ class UtilizationTests(SynchronousTestCase):
         )
     )
     def test_always_a_share(self, containers: list[list[Any]]) -> None:
-        """Whatever GPUs are told of, it is a share, or nothing."""
+        """Whatever the GPUs, the result is between 0 and 1, or None."""
         said = {str(number): container(*gpus) for number, gpus in enumerate(containers)}
         share = utilization(said)
         self.assertTrue(share is None or 0 <= share <= 1, share)
