@@ -33,11 +33,11 @@ class FreezerTests(SynchronousTestCase):
             self.freezer.stopService()
 
     def test_start(self) -> None:
-        """What is there at the start is frozen."""
+        """The objects that exist at the start are frozen."""
         self.assertGreater(gc.get_freeze_count(), 10_000)
 
     def test_nodes(self) -> None:
-        """What belongs to the nodes is frozen once all objects were looked at, and only once."""
+        """The objects of many new nodes are frozen after a full collection, but only once."""
         gc.collect()
         self.fleet.replace(MANY)
         before = gc.get_freeze_count()
@@ -51,7 +51,7 @@ class FreezerTests(SynchronousTestCase):
         self.assertTrue(any(found is later for found in gc.get_objects()))
 
     def test_few_nodes(self) -> None:
-        """For a few nodes, or a few more, it is not worth it."""
+        """For fewer than 1000 new nodes, nothing is frozen."""
         self.fleet.replace(MANY[:999])
         mine = [Cycle()]
         gc.collect()
@@ -64,7 +64,7 @@ class FreezerTests(SynchronousTestCase):
         self.assertEqual(gc.get_freeze_count(), before)
 
     def test_other_nodes(self) -> None:
-        """For other nodes it starts anew, and what was frozen though it was to go is freed."""
+        """For many new nodes, all objects are frozen again; garbage among them is freed before."""
         self.fleet.replace(MANY)
         gone = [Cycle()]
         gc.collect()
@@ -80,7 +80,7 @@ class FreezerTests(SynchronousTestCase):
         self.assertFalse(any(isinstance(found, Cycle) for found in gc.get_objects()))
 
     def test_stop(self) -> None:
-        """At the end all is as it was before."""
+        """Stopping unfreezes everything."""
         self.stop()
         self.assertEqual(gc.get_freeze_count(), 0)
         self.fleet.replace(MANY)
