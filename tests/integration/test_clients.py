@@ -1,4 +1,4 @@
-"""Tests of the router with clients that nobody here wrote: infernet-client and schemathesis."""
+"""Tests of the router with clients from other projects: infernet-client and schemathesis."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ IMPORTED = (
     "setuptools<81",
     "web3>=6.19,<7",
 )
-"""What the client imports as it starts, as it and infernet-ml ask for it, and what web3 6 does."""
+"""What the client imports at its start, in the versions required by it, infernet-ml and web3 6."""
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -52,7 +52,7 @@ class ClientTestCase(SynchronousTestCase):
         until(lambda: self.router.get("/api/v1/resources") == (200, known), "resources")
 
     def run_client(self, *command: str, **variables: str) -> str:
-        """What a command prints that ends well."""
+        """Run a command, which must succeed; returns its output."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -67,12 +67,14 @@ class ClientTestCase(SynchronousTestCase):
 
 class InfernetClientTests(ClientTestCase):
     """
-    The official client. What PyPI has of it wants a release of infernet-ml that is not there; with
-    the one that is, and without the parts it does not import, it works.
+    The official client.
+
+    Its release on PyPI requires a release of infernet-ml that is not on PyPI. It works with one
+    that is, and without the dependencies that it does not import.
     """
 
     client: ClassVar[Path | None] = None
-    """The installed client, once it is."""
+    """The client, once it is installed."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -85,11 +87,11 @@ class InfernetClientTests(ClientTestCase):
             type(self).client = python.with_name("infernet-client")
 
     def ask(self, *command: str) -> Any:
-        """What a command of the client prints, decoded. The URL has a slash too many on purpose."""
+        """The decoded output of a client's command. The extra slash in the URL is intended."""
         return json.loads(self.run_client(str(self.client), *command, "--url", f"{self.url}/"))
 
     def test_containers(self) -> None:
-        """`containers` prints what runs on the nodes that are up."""
+        """`containers` prints the containers that run on the nodes that are up."""
         self.assertEqual(
             self.ask("containers"),
             [
@@ -99,7 +101,7 @@ class InfernetClientTests(ClientTestCase):
         )
 
     def test_find(self) -> None:
-        """`find` prints the nodes that run the containers, best first, as many as it is told."""
+        """`find` prints the nodes that run the containers, best first, up to the number given."""
         best, other = self.idle.address, self.busy.address
         for command, found in (
             (("-c", "llm"), [best, other]),
@@ -111,7 +113,7 @@ class InfernetClientTests(ClientTestCase):
             self.assertEqual(self.ask("find", *command), found)
 
     def test_resources(self) -> None:
-        """`resources` prints what the containers of each node say of themselves."""
+        """`resources` prints what the containers of each node say about themselves."""
         said = {"llm": {"version": "0.1.0", "service_id": "llm"}}
         self.assertEqual(self.ask("resources"), {self.busy.address: said, self.idle.address: {}})
 
@@ -126,7 +128,7 @@ class InfernetClientTests(ClientTestCase):
 
 class SchemathesisTests(ClientTestCase):
     def test_described(self) -> None:
-        """Whatever it asks, good or bad, the answers are as the OpenAPI document says."""
+        """All responses, to valid and invalid requests, agree with the OpenAPI document."""
         (self.folder / "schemathesis.toml").write_text(
             '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "4xx", "503"]\n'
         )
