@@ -86,7 +86,7 @@ def decode_report(body: bytes) -> NodeReport:
     try:
         info = _decoder.decode(body.decode())
     except msgspec.ValidationError as error:
-        raise BadReport(_in_words(str(error))) from None
+        raise BadReport(_reworded(str(error))) from None
     except msgspec.DecodeError as error:
         raise BadReport(f"the report is not JSON: {error}") from None
     except UnicodeDecodeError:
@@ -135,7 +135,7 @@ def _each_once(containers: list[Container]) -> tuple[Container, ...]:
     return tuple(once.values())
 
 
-def _in_words(complaint: str) -> str:
+def _reworded(complaint: str) -> str:
     """What msgspec says about a malformed report, reworded for an operator."""
     parts = _COMPLAINT.fullmatch(complaint)
     assert parts is not None

@@ -142,7 +142,7 @@ class ApiTestCase(SynchronousTestCase):
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:
-        """The jobs that the fleet believes to be at a node."""
+        """The estimated jobs at a node."""
         view = self.fleet.view(address)
         assert view is not None
         return view.jobs
@@ -193,7 +193,7 @@ class ApiTestCase(SynchronousTestCase):
 
 
 def addresses(*texts: str) -> tuple[NodeAddress, ...]:
-    """These addresses, read."""
+    """Parse these addresses."""
     return tuple(map(parse_address, texts))
 
 
@@ -226,7 +226,7 @@ class SourceTestCase(SynchronousTestCase):
 
 @frozen
 class Answer:
-    """A response, as bytes on a connection had it."""
+    """A response, parsed from the bytes on a connection."""
 
     status: int
     headers: Message

@@ -19,7 +19,7 @@ from infernet_router.addresses import (
 
 class ParseAddressTests(SynchronousTestCase):
     def test_good(self) -> None:
-        """Each way to write an address is named as written, and stands for one URL."""
+        """Every way to write an address keeps its spelling, and stands for one URL."""
         for text, named, url in [
             ("192.0.2.1:4000", "192.0.2.1:4000", "http://192.0.2.1:4000"),
             ("192.0.2.1:04000", "192.0.2.1:04000", "http://192.0.2.1:4000"),
@@ -48,7 +48,7 @@ class ParseAddressTests(SynchronousTestCase):
             self.assertEqual((str(address), address.url), (named, url or named), text)
 
     def test_bad(self) -> None:
-        """What is no address is refused, with the reason."""
+        """A text that is not an address is refused, with a reason."""
         for text, reason in [
             ("", "empty"),
             ("u:p@node.invalid", "credentials"),
@@ -102,14 +102,14 @@ class ParseAddressTests(SynchronousTestCase):
             self.assertIn(reason, str(caught.exception), text)
 
     def test_equal(self) -> None:
-        """Two ways to write one URL are the same node."""
+        """Two spellings of one URL are equal addresses."""
         self.assertEqual(parse_address("node.invalid:80"), parse_address("HTTP://NODE.invalid/"))
         self.assertEqual(hash(parse_address("[::1]")), hash(parse_address("[0::1]:80")))
         self.assertNotEqual(parse_address("node.invalid"), parse_address("https://node.invalid"))
 
     @given(st.text())
     def test_any_text(self, text: str) -> None:
-        """Any text is an address with a plain URL, or refused."""
+        """Any text is either an address with a printable ASCII URL, or refused."""
         try:
             address = parse_address(text)
         except BadAddress:
@@ -119,7 +119,7 @@ class ParseAddressTests(SynchronousTestCase):
 
     @given(st.text("ab1-ö", max_size=9), st.sampled_from(["", "xn--", "0x", "1."]))
     def test_any_host(self, text: str, start: str) -> None:
-        """A host that is good is one that Twisted can look up."""
+        """Every valid host is one that Twisted can look up."""
         try:
             address = parse_address(start + text)
         except BadAddress:
@@ -134,7 +134,7 @@ class ParseAddressTests(SynchronousTestCase):
         st.lists(st.text("abc-._~", min_size=1)),
     )
     def test_good_parts(self, scheme: str, host: str, port: int | None, path: list[str]) -> None:
-        """Good parts make an address named as written, and its URL is an address of the same."""
+        """Valid parts make an address that keeps its spelling, and its URL is an equal address."""
         text = scheme + host + (f":{port}" if port else "")
         if scheme:
             text += "".join(f"/{segment}" for segment in path)
@@ -145,7 +145,7 @@ class ParseAddressTests(SynchronousTestCase):
 
 class ParseDnsSourceTests(SynchronousTestCase):
     def test_good(self) -> None:
-        """A name is shown as written, and asked for in one form; SRV records have the ports."""
+        """A DNS source keeps its spelling; its name is normalised; SRV sources have no port."""
         for text, name, port in [
             ("dns://nodes.invalid:4000", "nodes.invalid", 4000),
             ("dns://nodes:80", "nodes", 80),
@@ -160,7 +160,7 @@ class ParseDnsSourceTests(SynchronousTestCase):
         self.assertEqual(str(parse_dns_source("dns://nodes.invalid:1/")), "dns://nodes.invalid:1")
 
     def test_bad(self) -> None:
-        """What is no such name is refused, with the reason."""
+        """A text that is not a DNS source is refused, with a reason."""
         for text, reason in [
             ("nodes.invalid:4000", "does not begin with dns:// or dns+srv://"),
             ("dns://nodes.invalid", "the port is missing, as in dns://nodes.example.org:4000"),
@@ -184,7 +184,7 @@ class ParseDnsSourceTests(SynchronousTestCase):
             self.assertIn(reason, str(caught.exception), text)
 
     def test_equal(self) -> None:
-        """Two ways to write one question are the same name; another port is another."""
+        """Two spellings of one query are equal; another port or type is not."""
         name = parse_dns_source("dns://nodes.invalid:4000")
         self.assertEqual(name, parse_dns_source("DNS://NODES.invalid.:04000"))
         self.assertNotEqual(name, parse_dns_source("dns://nodes.invalid:4001"))
@@ -193,7 +193,7 @@ class ParseDnsSourceTests(SynchronousTestCase):
 
 class ParseAddressListTests(SynchronousTestCase):
     def test_lines(self) -> None:
-        """Comments, blanks, CRLF, a BOM and a missing last newline are fine; order is kept."""
+        """Comments, blanks, CRLF, a BOM and a missing last newline are accepted; order is kept."""
         addresses = parse_address_list(
             "\ufeff# all nodes\r\n192.0.2.2:4000\r\n\r\n"
             "  192.0.2.1:4000\t\n\n192.0.2.3:4000 # the big one\n   # none\nnode.invalid"
@@ -204,12 +204,12 @@ class ParseAddressListTests(SynchronousTestCase):
         )
 
     def test_duplicates(self) -> None:
-        """A node named twice counts once, as it was written first."""
+        """A node that is listed twice counts once, with its first spelling."""
         addresses = parse_address_list("node.invalid\nhttp://node.invalid/\nnode.invalid:80\n")
         self.assertEqual([str(address) for address in addresses], ["node.invalid"])
 
     def test_bad_lines(self) -> None:
-        """Every bad line is told, with its number, its text and what is wrong."""
+        """Every bad line is listed, with its number, its text and a reason."""
         with self.assertRaises(BadAddressList) as caught:
             parse_address_list("# nodes\nnode.invalid:x\n192.0.2.1\nhttp://u:p@h # secret\n")
         self.assertEqual(str(caught.exception), "2 bad lines")
@@ -221,7 +221,7 @@ class ParseAddressListTests(SynchronousTestCase):
         self.assertIn("credentials", caught.exception.lines[1].reason)
 
     def test_dns(self) -> None:
-        """A line may be a DNS name; one that is bad is told as any other."""
+        """A line may be a DNS source; a bad one is listed like any other bad line."""
         entries = parse_address_list(
             "192.0.2.1\ndns://nodes.invalid:4000\nDNS://nodes.invalid:4000"
         )
@@ -234,18 +234,18 @@ class ParseAddressListTests(SynchronousTestCase):
         self.assertIn("port", line.reason)
 
     def test_fragment(self) -> None:
-        """A # with no blank before it is no comment."""
+        """A # without a blank before it does not begin a comment."""
         with self.assertRaises(BadAddressList) as caught:
             parse_address_list("http://node.invalid/#a")
         self.assertIn("fragment", caught.exception.lines[0].reason)
 
-    def test_nothing(self) -> None:
-        """A list of nothing is no addresses."""
+    def test_empty(self) -> None:
+        """A list without addresses is empty."""
         self.assertEqual(parse_address_list("\ufeff\n # none\n"), ())
 
     @given(st.text())
     def test_any_text(self, text: str) -> None:
-        """Any text is a list of different addresses, or its bad lines are told in order."""
+        """Any text is a list of distinct addresses, or refused with its bad lines in order."""
         try:
             addresses = parse_address_list(text)
         except BadAddressList as error:
@@ -258,5 +258,5 @@ class ParseAddressListTests(SynchronousTestCase):
 
 class NodeAddressTests(SynchronousTestCase):
     def test_str(self) -> None:
-        """An address shows as its text."""
+        """The text of an address is its spelling."""
         self.assertEqual(f"{NodeAddress('Node', 'http://node')}", "Node")

@@ -27,7 +27,7 @@ ONE_QUEUE = Scenario("one queue", nodes=1, speeds=(1.0, 1.0), load=0.5, work=exp
 
 class WorldTests(SynchronousTestCase):
     def assert_mean(self, scenario: Scenario, expected: float) -> None:
-        """The mean time is what theory says, to 5 %."""
+        """The mean time agrees with theory, to 5 %."""
         self.assertApproximates(run(scenario, AtRandom, 1).mean, expected, 0.05 * expected)
 
     def test_one_server(self) -> None:
@@ -40,18 +40,18 @@ class WorldTests(SynchronousTestCase):
         self.assert_mean(evolve(ONE_QUEUE, slots=2), MEAN_WORK + waiting)
 
     def test_any_size(self) -> None:
-        """An M/G/1 queue, by the formula of Pollaczek and Khinchine."""
+        """An M/G/1 queue, by the Pollaczek-Khinchine formula."""
         work = Lognormal(0.7)
         square = 1.632  # mean of the squared size over the squared mean: exp(sigma²)
         waiting = 0.5 * square * MEAN_WORK / (2 * (1 - 0.5))
         self.assert_mean(evolve(ONE_QUEUE, work=work), MEAN_WORK + waiting)
 
     def test_around(self) -> None:
-        """Jobs that come around the router make a queue longer, like any."""
+        """Jobs that bypass the router lengthen the queue like any others."""
         self.assert_mean(evolve(ONE_QUEUE, around=0.5, jobs=40_000), MEAN_WORK / (1 - 0.5))
 
     def test_ghosts(self) -> None:
-        """Askers that submit nothing do not; the load is that of the jobs there are."""
+        """Clients that submit no job do not lengthen it; the load is that of submitted jobs."""
         self.assert_mean(evolve(ONE_QUEUE, ghosts=0.4, jobs=80_000), MEAN_WORK / (1 - 0.5))
 
     def test_late(self) -> None:
@@ -65,7 +65,7 @@ class WorldTests(SynchronousTestCase):
         self.assertEqual(len(outcome.times) + outcome.lost, 5000 - 1001)
 
     def test_speed(self) -> None:
-        """What a node that changes its speed has left takes as much longer or shorter."""
+        """When a node changes its speed, the time for its remaining work changes accordingly."""
         world = World(evolve(ONE_QUEUE, speeds=(2.0, 2.0)), Random(1))
         self.assertEqual(world.submit(0, 8.0), 4.0)
         world.advance(1.0)
@@ -77,19 +77,19 @@ class WorldTests(SynchronousTestCase):
         self.assertEqual(world.submit(0, 3.0), 10.0)
 
     def test_changing(self) -> None:
-        """Nodes change their speed in the middle of a run."""
+        """Nodes change their speed halfway through a run."""
         calm = evolve(ONE_QUEUE, load=0.05, jobs=4000)
         usual = run(calm, AtRandom, 1).mean
         self.assertGreater(run(evolve(calm, slowing=1), AtRandom, 1).mean, 2 * usual)
         self.assertGreater(run(evolve(calm, quickening=1), AtRandom, 1).mean, 2 * usual)
 
     def test_thrashing(self) -> None:
-        """Where memory is short half of the time, half of the jobs take three times as long."""
+        """Where nodes thrash half of the time, half of the jobs take three times as long."""
         rare = evolve(ONE_QUEUE, nodes=20, load=0.01, interval=1000.0, jobs=20_000)
         self.assert_mean(evolve(rare, thrashing=0.5), (MEAN_WORK + 3 * MEAN_WORK) / 2)
 
     def test_full(self) -> None:
-        """A node may be full at no harm."""
+        """A full node that does not thrash has the usual job times."""
         self.assert_mean(evolve(ONE_QUEUE, full=1.0), MEAN_WORK / (1 - 0.5))
 
     def test_queues(self) -> None:
@@ -104,7 +104,7 @@ POLICIES = (LeastPending, AtRandom, TwoChoices, Ours, LeavingOut, Penalising, To
 
 class PolicyTests(SynchronousTestCase):
     def test_where(self) -> None:
-        """Every policy sends jobs only where their containers run."""
+        """Every policy sends jobs only to nodes that run their containers."""
         asked = (frozenset("a"), frozenset("ab"))
         scenario = Scenario("placed", nodes=30, placed=0.6, asked=asked, jobs=2000)
         for policy in POLICIES:
@@ -117,7 +117,7 @@ class PolicyTests(SynchronousTestCase):
             self.assertGreater(len(run(scenario, policy, 1).times), 1500)
 
     def test_leaving_out(self) -> None:
-        """Full nodes are left out, from when they say so."""
+        """Full nodes are left out once they have reported it."""
         world = World(Scenario("full", nodes=30, full=0.9), Random(1))
         router = LeavingOut(world, Random(2))
         picked = {router.pick(frozenset("a"), 0.0) for _ in range(200)}

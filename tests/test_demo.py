@@ -49,7 +49,7 @@ class DemoTests(TestCase):
         self.assertIn(f'curl "{self.demo.api}?container=llm"', drawn)
 
     async def test_problems(self) -> None:
-        """A job that fails is a problem, and so is one that no node takes."""
+        """A job that fails is a problem, and so is one that no node accepts."""
         self.demo.places[0].node.failing = 1.0
         self.demo.places[1].node.failing = 1.0
         self.demo.places[2].node.containers = []

@@ -1,4 +1,4 @@
-"""Tests of the documentation: its links, options and messages are those of the code."""
+"""Tests of the documentation: its links, options and messages agree with the code."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ def tables(page: Path, first: str) -> Iterator[list[str]]:
 
 class LinkTests(SynchronousTestCase):
     def test_links(self) -> None:
-        """Every relative link leads to a file, and every anchor to a heading of it."""
+        """Every relative link leads to a file, and every anchor to one of its headings."""
         checked = 0
         for page in PAGES:
             for link in filter(None, (a or b for a, b in _LINK.findall(prose(page)))):
@@ -57,7 +57,7 @@ class LinkTests(SynchronousTestCase):
         self.assertGreater(checked, 100)
 
     def test_contents(self) -> None:
-        """Each page but the front page and the changes begins with links to all its sections."""
+        """Every page but the front page and the changelog begins with links to its sections."""
         for page in PAGES:
             if page.name in ("README.md", "CHANGELOG.md"):
                 continue
@@ -101,12 +101,12 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual([text for text in documented if not self.is_known(text, known)], [])
 
     def is_known(self, text: str, known: list[re.Pattern[str]]) -> bool:
-        """Whether a text is in the code, perhaps with its varying end added elsewhere."""
+        """Whether a text is in the code, perhaps with its variable end added elsewhere."""
         forms = (text, text.removesuffix("…"), text.removesuffix(" …"))
         return any(one.fullmatch(form) for one in known for form in forms)
 
     def messages(self) -> Iterator[re.Pattern[str]]:
-        """Every text in the code, as a pattern in which anything stands for what varies."""
+        """Every text in the code, as a pattern that matches anything for its variable parts."""
         for module in (ROOT / "infernet_router").rglob("*.py"):
             tree = ast.parse(module.read_text())
             docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -122,6 +122,6 @@ class MessageTests(SynchronousTestCase):
                     case _:
                         continue
                 fixed = _PLACEHOLDER.split(text)
-                # With short words only, such as " is not ", it would stand for nearly anything.
+                # A text with short words only, such as " is not ", would match nearly anything.
                 if len(fixed) == 1 or re.search(r"[A-Z]{3}|\w{4}", " ".join(fixed)):
                     yield re.compile(".*".join(map(re.escape, fixed)), re.DOTALL)

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "sources": ("nodes", "process", "fleet", "addresses", "reports", "quoting"),
     "options": ("api", "sources", "nodes", "process", "fleet", "addresses", "reports", "quoting"),
 }
-"""What each folder, or module that is in none, may import of the others."""
+"""By folder, or module outside a folder: the others that it may import."""
 
 ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
@@ -31,18 +31,18 @@ ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
 PURE = {"addresses", "reports", "quoting", "fleet"}
 IMPURE = {"io", "logging", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 IMPURE |= {"klein", "treq", "twisted"}
-"""What the pure core imports nothing of: reactor, network, files, log and clock."""
+"""The modules that the pure core must not import: reactor, network, files, log and clock."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Each module by its dotted name without the package's, and its code."""
+    """Each module: its dotted name within the package, and its code."""
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text())
 
 
 def imported(code: ast.Module) -> Iterator[str]:
-    """The dotted names of all that a module imports, wherever in it."""
+    """The dotted names of everything that a module imports, anywhere in it."""
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -66,7 +66,7 @@ class ImportTests(SynchronousTestCase):
         }
 
     def test_direction(self) -> None:
-        """Each folder imports only what stands below it."""
+        """Each folder imports only those below it."""
         for name, others in self.ours.items():
             folder = name.partition(".")[0]
             if folder in ENTRANCES:
@@ -75,14 +75,14 @@ class ImportTests(SynchronousTestCase):
             self.assertEqual(folders - set(MAY_IMPORT[folder]), set(), f"imported by {name}")
 
     def test_no_circle(self) -> None:
-        """No module imports itself over others."""
+        """No module imports itself through others."""
         try:
             tuple(TopologicalSorter(self.ours).static_order())
         except CycleError as error:
             self.fail(f"a circle: {' -> '.join(error.args[1])}")
 
     def test_pure(self) -> None:
-        """The core has no reactor, no network, no file, no log and no clock."""
+        """The core uses no reactor, network, files, log or clock."""
         for name, code in modules():
             if name.partition(".")[0] in PURE:
                 roots = {inner.partition(".")[0] for inner in imported(code)}

@@ -12,22 +12,22 @@ from infernet_router.options import CannotStart
 
 class MainTests(SynchronousTestCase):
     def printed(self, option: str) -> str:
-        """What an option prints that ends the program successfully."""
+        """The output of an option that ends the program successfully."""
         with redirect_stdout(StringIO()) as output, self.assertRaises(SystemExit) as caught:
             main([option])
         self.assertIn(caught.exception.code, (0, None))
         return output.getvalue()
 
     def test_version(self) -> None:
-        """Its options are the router's."""
+        """It has the router's options."""
         self.assertEqual(self.printed("--version"), f"infernet-router {__version__}\n")
 
     def test_help(self) -> None:
-        """Its help shows the command as it is typed."""
+        """The help shows the command as it is typed."""
         self.assertTrue(self.printed("--help").startswith("Usage: infernet-router [options]\n"))
 
     def test_wrong(self) -> None:
-        """A wrong option ends it with the router's message."""
+        """An invalid option ends the program with the router's message."""
         with self.assertRaises(CannotStart) as caught:
             main(["--port", "x"])
         self.assertEqual(

@@ -15,12 +15,12 @@ class QuotedTests(SynchronousTestCase):
         self.assertEqual(quoted("a\n2026 up\x1b[2J\u202e"), "'a\\n2026 up\\x1b[2J\\u202e'")
 
     def test_bytes(self) -> None:
-        """Bytes that are not UTF-8 are shown as bytes; other texts that look so are not."""
+        """Bytes that are not UTF-8 are shown as bytes; texts that only look like them are not."""
         self.assertEqual(
             quoted(b"n\xf6\xff\\".decode("utf-8", "surrogateescape")), r"'n\xf6\xff\\'"
         )
         self.assertEqual(quoted("\ud800\udc7f\\udcff"), r"'\ud800\udc7f\\udcff'")
 
     def test_long(self) -> None:
-        """A very long text is cut, and shows it."""
+        """A very long text is cut, and visibly so."""
         self.assertEqual(quoted("x" * 10_000), f"'{'x' * 200}…'")

@@ -21,7 +21,7 @@ INFO = (
     b':latest"},{"description":"","external":false,"id":"internal-helper","image":""}],'
     b'"pending":{"offchain":5,"onchain":0},"version":"1.4.0"}'
 )
-"""GET /info of an Infernet Node 1.4.0, to the letter."""
+"""GET /info of an Infernet Node 1.4.0, byte for byte."""
 
 PATCHES = (
     *(b"-1", b"5.0", b"1e999", b"9223372036854775808", b"true", b"null", b'"', b"\\", b"{}", b"[]"),
@@ -39,14 +39,14 @@ PATCHES = (
     *(b'"offchain":', b'"onchain":', b'"pending":', b'"containers":', b'"id":', b'"version":'),
     b'{"id":"a","external":true},' * 1001,
 )
-"""What a report may become bad by."""
+"""Replacements that may make a report invalid."""
 
 LONGEST_REASON = 2500
-"""Characters: 200 of what a node sent may be shown, with up to 10 for each."""
+"""The most characters of a reason: 200 from the node may be shown, each as up to 10."""
 
 
 def assert_sane(body: bytes) -> None:
-    """It is a report within its limits, or refused with a reason on one line that is not long."""
+    """The body is a report within the limits, or is refused with a short, printable reason."""
     try:
         report = decode_report(body)
     except BadReport as error:
@@ -77,7 +77,7 @@ class DecodeReportTests(SynchronousTestCase):
         self.assertEqual(str(caught.exception), reason)
 
     def test_real(self) -> None:
-        """The answer of a real node is understood."""
+        """The answer of a real node is a valid report."""
         self.assertEqual(
             decode_report(INFO),
             NodeReport(
@@ -90,8 +90,8 @@ class DecodeReportTests(SynchronousTestCase):
             ),
         )
 
-    def test_least(self) -> None:
-        """What the router does not need may be missing, and what it does not know be there."""
+    def test_other_keys(self) -> None:
+        """Keys that the router does not need may be missing; unknown keys are ignored."""
         report = decode_report(
             b'{"containers":[{"id":"","external":true}],"new":[1,{}],'
             b'"pending":{"offchain":0,"onchain":1,"other":2}}'
@@ -100,7 +100,7 @@ class DecodeReportTests(SynchronousTestCase):
         self.assertEqual(sum(report.pending.values()), 3)
 
     def test_same_id_twice(self) -> None:
-        """An id that is listed twice is one container, external if either is."""
+        """An id that is listed twice is one container, external if either entry is."""
         entries = [
             {"id": "llm", "external": False, "description": "inner"},
             {"id": "prover", "external": True},
@@ -116,7 +116,7 @@ class DecodeReportTests(SynchronousTestCase):
         )
 
     def test_bad_pending(self) -> None:
-        """A count of pending jobs must be one, exactly."""
+        """A count of pending jobs must be a whole number within its limits."""
         for text, reason in [
             (b'"5"', "pending.offchain is not a number"),
             (b"true", "pending.offchain is not a number"),
@@ -148,7 +148,7 @@ class DecodeReportTests(SynchronousTestCase):
         self.assert_bad(info(pending=[]), "pending is not an object")
 
     def test_bad_shape(self) -> None:
-        """A report of another shape is refused, naming the part that is wrong."""
+        """A malformed report is refused; the reason names the malformed part."""
         for body, reason in [
             (b"", "the report is not JSON: Input data was truncated"),
             (b"[]", "the report is not an object"),
@@ -170,7 +170,7 @@ class DecodeReportTests(SynchronousTestCase):
             self.assert_not_json(body)
 
     def test_bad_text(self) -> None:
-        """Text that cannot be encoded again, or breaks a line as it is, is refused anywhere."""
+        """Text that cannot be encoded again, or has raw control characters, is refused anywhere."""
         for place in (b"hello-world", b"Hello World container", b"1.4.0", b"chain", b"address"):
             for text in (rb"\ud800", rb"\udc00", rb"\ud800\ud800", b"\n", b"\x00", b"\x1b"):
                 self.assert_not_json(INFO.replace(place, text))
@@ -178,7 +178,7 @@ class DecodeReportTests(SynchronousTestCase):
                 self.assert_bad(INFO.replace(place, text), "the report is not UTF-8")
 
     def test_odd_text(self) -> None:
-        """Any other text is taken as it is, if it is escaped where it has to be."""
+        """Any other text is accepted unchanged."""
         for text in ("\U0001f600", "\u202e", "\x00\n\x1b[2J", "<b>", "\x7f\x85\u2028"):
             (container,) = decode_report(
                 info(containers=[{"id": text, "external": True}])
@@ -186,7 +186,7 @@ class DecodeReportTests(SynchronousTestCase):
             self.assertEqual(container.id, text)
 
     def test_key_twice(self) -> None:
-        """Of a key that is there twice, the last counts, but none may be bad."""
+        """Of a repeated key, the last value counts, but all must be valid."""
         container = b'{"id":"a","external":false,"id":"b","external":true}'
         report = decode_report(
             b'{"containers":[],"pending":{"offchain":1,"onchain":2,"offchain":3},'
@@ -220,7 +220,7 @@ class DecodeReportTests(SynchronousTestCase):
         self.assert_bad(INFO + b" " * MAX_BYTES, "the report is larger than 128 KiB")
 
     def test_odd_complaint(self) -> None:
-        """A complaint of the decoder that has no words of ours names the part all the same."""
+        """An error of the decoder that is not reworded still names the malformed part."""
         self.assert_bad(
             info(pending={"x" * 257: 1, "offchain": 1, "onchain": 1}),
             "pending has more than 256 characters",
@@ -228,7 +228,7 @@ class DecodeReportTests(SynchronousTestCase):
 
     @given(st.binary())
     def test_any_bytes(self, body: bytes) -> None:
-        """Any bytes are a sane report, or refused."""
+        """Any bytes are either a valid report, or refused."""
         assert_sane(body)
 
     @settings(max_examples=10_000)
@@ -244,14 +244,14 @@ class DecodeReportTests(SynchronousTestCase):
         )
     )
     def test_mutated(self, changes: list[tuple[int, int, bytes]]) -> None:
-        """A report with any parts replaced is a sane report, or refused."""
+        """A report with any parts replaced is either a valid report, or refused."""
         body = INFO
         for start, length, patch in changes:
             body = body[:start] + patch + body[start + length :]
         assert_sane(body)
 
     def test_longest_reason(self) -> None:
-        """A reason names what is wrong, but not at any length."""
+        """A reason names what is wrong, but has a limited length."""
         kind = "\U000e0001" * 256
         body = info(pending={"offchain": 0, "onchain": 0, kind: -1})
         assert_sane(body)

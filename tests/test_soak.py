@@ -1,4 +1,4 @@
-"""Tests of how a soak test is judged: the record of the nodes, and each criterion."""
+"""Tests of the soak test's verdicts: the record of the nodes, and each criterion."""
 
 from collections.abc import Callable
 from math import inf
@@ -27,7 +27,7 @@ class RecordTestCase(SynchronousTestCase):
 
 class RecordTests(RecordTestCase):
     def test_good(self) -> None:
-        """A node that is listed and offers what was asked for is right."""
+        """An address that is listed and runs the requested container is right."""
         self.record.listed([NODE])
         self.record.offers(NODE, BOTH, 10.0)
         self.assertIsNone(self.record.handed_out(NODE, LLM, 11.0))
@@ -35,14 +35,14 @@ class RecordTests(RecordTestCase):
         self.assertEqual(self.record.checked, 1)
 
     def test_unknown(self) -> None:
-        """An address that never was in the list is wrong at once."""
+        """An address that was never in the list is immediately wrong."""
         wrong = self.record.handed_out(NODE, LLM, 10.0)
         self.assertEqual(wrong, f"{NODE} for ['llm']: down for inf s")
         self.assertEqual(self.late(Fault.REMOVED), [inf])
         self.assertEqual(self.record.wrong(Fault.REMOVED), 1)
 
     def test_down(self) -> None:
-        """One that went down may be handed out for a while."""
+        """A node that went down may be handed out for a while."""
         self.record.listed([NODE])
         self.record.offers(NODE, LLM, 10.0)
         self.record.offers(NODE, NONE, 20.0)
@@ -53,8 +53,8 @@ class RecordTests(RecordTestCase):
         self.assertEqual(self.late(Fault.DOWN), [4.0, 4.5])
         self.assertEqual(self.record.wrong(Fault.DOWN), 1)
 
-    def test_in_its_favour(self) -> None:
-        """What happened since the router was asked, it may have known or not."""
+    def test_since_the_request(self) -> None:
+        """Changes since the request was sent do not count against the router."""
         self.record.listed([NODE])
         self.record.offers(NODE, LLM, 10.0)
         self.record.offers(NODE, NONE, 20.0)
@@ -66,7 +66,7 @@ class RecordTests(RecordTestCase):
         self.assertEqual([self.late(fault) for fault in Fault], [[], [], []])
 
     def test_without(self) -> None:
-        """One that is up, but without a container, too; time in which it was down counts."""
+        """So may a node without the container; the time while it was down counts too."""
         self.record.listed([NODE])
         self.record.offers(NODE, LLM, 10.0)
         self.record.offers(NODE, NONE, 20.0)
@@ -78,7 +78,7 @@ class RecordTests(RecordTestCase):
         self.assertEqual(self.late(Fault.WITHOUT), [4.0, 5.0])
 
     def test_together(self) -> None:
-        """Containers that a node offered one after the other, it never had together."""
+        """Containers that a node ran one after the other do not count as run together."""
         self.record.listed([NODE])
         self.record.offers(NODE, LLM, 10.0)
         self.record.offers(NODE, PROVER, 20.0)
@@ -86,7 +86,7 @@ class RecordTests(RecordTestCase):
         self.assertEqual(self.late(Fault.WITHOUT), [inf])
 
     def test_removed(self) -> None:
-        """One that was removed may be handed out for a while, counted from when it first was."""
+        """A removed node may be handed out for a while after its first removal."""
         self.record.listed([NODE])
         self.record.offers(NODE, LLM, 10.0)
         self.record.removed([NODE], 20.0)
@@ -100,17 +100,17 @@ class RecordTests(RecordTestCase):
 
 class QuestionTests(RecordTestCase):
     def assert_wrong(self, expected: int, question: Question, status: int, body: bytes) -> None:
-        """So much is wrong with an answer."""
+        """The response has this number of errors."""
         self.assertEqual(len(question.wrongs(status, body, 10.0, self.record)), expected, body)
 
     def test_sent(self) -> None:
-        """It is sent as a request."""
+        """A question is encoded as a request."""
         question = Question("/api/v1/ip", ("llm", "a b"), method="HEAD")
         line = question.encode().partition(b"\r\n")[0]
         self.assertEqual(line, b"HEAD /api/v1/ip?container=llm&container=a+b HTTP/1.1")
 
     def test_address(self) -> None:
-        """Every address in an answer is checked."""
+        """Every address in a response is checked."""
         self.record.listed([NODE])
         self.record.offers(NODE, LLM, 5.0)
         one, some = Question("/api/v1/ip", ("llm",)), Question("/api/v1/ips", ("llm",))
@@ -121,14 +121,14 @@ class QuestionTests(RecordTestCase):
         self.assertEqual(self.record.checked, 5)
 
     def test_status(self) -> None:
-        """The status must be the one that is due."""
+        """The status must be the expected one."""
         self.assert_wrong(1, Question("/api/v1/ip", ("llm",)), 503, b'{"error":"no node is up"}')
         self.assert_wrong(0, Question("/api/v1/ip", ("a",), 503), 503, b'{"error":"no node"}')
         self.assert_wrong(1, Question("/health", method="HEAD"), 500, b"")
         self.assert_wrong(0, Question("/health", method="HEAD"), 200, b"")
 
     def test_content(self) -> None:
-        """The content must be what it should."""
+        """The content must be the expected one."""
         containers, health = Question("/api/v1/containers"), Question("/health")
         self.assert_wrong(0, containers, 200, b'[{"id":"llm"},{"id":"painter"},{"id":"prover"}]')
         self.assert_wrong(1, containers, 200, b'[{"id":"llm"}]')
@@ -155,7 +155,7 @@ class VerdictTests(RecordTestCase):
         return [each.criterion for each in verdicts(self.measured, 10) if not each.good]
 
     def test_good(self) -> None:
-        """All may be well; the first tenth of the memory counts for nothing."""
+        """All criteria can be met; the memory in the first tenth is ignored."""
         self.assertEqual(self.bad(), [])
 
     def test_bad(self) -> None:

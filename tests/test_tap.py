@@ -111,7 +111,7 @@ class MakeRouterTests(SynchronousTestCase):
         self.assert_bad(f"there is no {self.ips}: copy ips.txt.example")
 
     def test_taken(self) -> None:
-        """A port that is taken ends the start with the reason."""
+        """When the port is in use, the start ends with the reason."""
         self.reactor = DeafReactor()
         with self.assertRaises(CannotStart) as caught:
             self.start()

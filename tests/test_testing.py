@@ -26,12 +26,12 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.http: Any = StubTreq(self.node)
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """The status and body of the node's answer."""
+        """The status and body of the node's response."""
         response = self.successResultOf(self.http.get(f"http://node.invalid{path}"))
         return response.code, self.successResultOf(response.content())
 
     def post(self, body: bytes) -> tuple[int, Any]:
-        """The status and the decoded body of the node's answer to a job."""
+        """The status and the decoded body of the node's response to a job."""
         response = self.successResultOf(self.http.post("http://node.invalid/api/jobs", data=body))
         return response.code, json.loads(self.successResultOf(response.content()))
 
@@ -39,11 +39,11 @@ class SimulatedNodeTests(SynchronousTestCase):
         return json.dumps({"containers": containers, "data": {}}).encode()
 
     def pending(self) -> int:
-        """What GET /info says is pending."""
+        """The pending jobs in GET /info."""
         return decode_report(self.get("/info")[1]).pending["offchain"]
 
     def test_info(self) -> None:
-        """GET /info has all keys of a real node, and is a report."""
+        """GET /info has all keys of a real node, and is a valid report."""
         status, body = self.get("/info")
         self.assertEqual(status, 200)
         self.assertEqual(
@@ -81,7 +81,7 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.get("/api/jobs")[1]), ids)
 
     def test_refused_jobs(self) -> None:
-        """A job is refused as a real node refuses it."""
+        """A job is refused in the same cases as by a real node."""
         for body in (
             b"",
             b"[]",
@@ -100,7 +100,7 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.assertEqual(self.post(self.job("llm", "inner"))[0], 200)
 
     def test_head(self) -> None:
-        """HEAD says what GET would, without a body."""
+        """HEAD has the headers of GET, without a body."""
         for path in ("/info", "/health", "/api/jobs", "/other"):
             status, body = self.get(path)
             with capturedLogs() as logged:
@@ -112,26 +112,26 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.assertEqual(self.node.polls, 2)
 
     def test_failing(self) -> None:
-        """A node whose jobs fail ends them at once, and shows none pending."""
+        """A node whose jobs fail ends them immediately, and has none pending."""
         self.node.failing = 1.0
         job = self.node.submit(["llm"])
         self.assertEqual((job.status, job.finished, self.pending()), ("failed", 0.0, 0))
 
     def test_speed(self) -> None:
-        """The knobs may be turned while it runs."""
+        """Attributes may be changed while it runs."""
         self.node.speed, self.node.slots, self.node.work = 0.5, 1, lambda: 3.0
         jobs = [self.node.submit(["llm"]) for _ in range(2)]
         self.clock.pump([1] * 12)
         self.assertEqual([job.finished for job in jobs], [6, 12])
 
     def test_silent(self) -> None:
-        """A silent node takes a request and gives no answer."""
+        """A silent node accepts a request and never responds."""
         self.node.silent = True
         self.assertNoResult(self.http.get("http://node.invalid/info"))
         self.assertEqual(self.node.polls, 1)
 
-    def test_info_knobs(self) -> None:
-        """Status and body of GET /info can be anything."""
+    def test_info_attributes(self) -> None:
+        """GET /info can have any status and body."""
         self.node.status, self.node.info = 500, b"<html>"
         self.assertEqual(self.get("/info"), (500, b"<html>"))
 
@@ -143,7 +143,7 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.assertEqual(self.get("/other")[0], 404)
 
     def test_models(self) -> None:
-        """It says which of its containers support a model."""
+        """It answers which of its containers support a model."""
         self.node.models = {"llm": ["a/b:c d"], "other": []}
         for path in ("/resources?model_id=a/b:c+d", "/resources?model_id=a%2Fb%3Ac%20d"):
             self.assertEqual(

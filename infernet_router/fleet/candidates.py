@@ -20,7 +20,7 @@ _SEARCHED = 256
 """How many of the given nodes are sampled in search of the best tier, before all are looked at."""
 
 _MAX_COMBINATIONS = 256
-"""The most combinations of containers whose candidates are cached, the most recently used ones."""
+"""The most combinations of containers to cache candidates for, those used most recently."""
 
 
 class Tier(IntEnum):
@@ -37,7 +37,7 @@ Key = TypeVar("Key")
 
 
 class Candidate:
-    """What decides which jobs a node can do."""
+    """The part of a node that decides which jobs it can do."""
 
     __slots__ = ("containers", "index", "tier")
 
@@ -61,8 +61,7 @@ class Group:
 
     def __init__(self) -> None:
         self._tiers = [array("q")]
-        """By tier, up to the last one ever needed: there are many groups, and most have one
-        tier."""
+        """By tier, up to the last one ever needed: there are many groups, most with one tier."""
         self._places: dict[int, int] = {}
         """By index of a node, its position in the array of its tier."""
 
@@ -130,8 +129,7 @@ class Candidates:
         self._internal: dict[str, Group] = {}
         """By container, the nodes that are up and run it as one that is not external."""
         self._together: dict[frozenset[str], Group] = {}
-        """By combination of containers, its candidates; the most recently used combination is
-        last."""
+        """By combination of containers, its candidates; the most recently used one is last."""
 
     def set_containers(self, node: Candidate, containers: dict[str, bool]) -> None:
         """Set the containers that a node runs."""
@@ -162,9 +160,7 @@ class Candidates:
         self.set_containers(node, containers)
 
     def of(self, asked: tuple[str, ...]) -> Group | None:
-        """
-        The candidates for these containers, drained ones too; None or empty if there are none.
-        """
+        """The candidates for these containers, drained ones too; None or empty without any."""
         if len(asked) == 1:
             return self._external.get(asked[0])
         together = frozenset(asked)

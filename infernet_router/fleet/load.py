@@ -58,7 +58,7 @@ _SLOWEST = 0.02
 tried."""
 
 _SPEED_EXPONENT = 0.6
-"""The power of a node's rate that divides its cost. 1 is best for the job itself, but delays later
+"""Costs are divided by a node's rate to this power. 1 is best for the job itself, but delays later
 jobs. 1/2 is best for all when nodes are chosen without knowing their queues (Bell and Stidham,
 "Individual versus social optimization in the allocation of customers to alternative servers", 1983:
 optimal static shares leave spare capacities in proportion to the square roots of the speeds), and
@@ -86,7 +86,7 @@ class Weights:
         return sum([self.jobs.get(container, 1.0) for container in containers])
 
     def of_pending(self, pending: Mapping[str, int]) -> float:
-        """What the pending jobs of a report cost."""
+        """The pending jobs of a report, weighted by kind."""
         return sum([count * self.pending.get(kind, 1.0) for kind, count in pending.items()])
 
 
@@ -287,7 +287,7 @@ class Loads:
 
         Jobs assigned to it just before are still on their way, and are added to those it reported.
 
-        :param pending: what the jobs that wait or run there cost, as in Weights.of_pending.
+        :param pending: the jobs that wait or run there, weighted as in Weights.of_pending.
         """
         history = self._histories[index]
         travelling = _travelling(history, at)
@@ -315,8 +315,7 @@ class Loads:
         self, history: _History, rate: float, done: float, expected: float, at_work: bool
     ) -> None:
         """
-        Learn from the `done` jobs that a node finished since its last report, `expected` by its
-        rate.
+        Learn that a node finished `done` jobs since its last report; its rate predicted `expected`.
 
         The rate is right when done and expected are equal in the long run, even if the queue is
         empty at times. Jobs that bypass the router look like jobs not done, and jobs that are never

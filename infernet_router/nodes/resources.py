@@ -30,7 +30,7 @@ _TIMEOUT = 10.0
 """Seconds a node has for its answer: it waits for the slowest of its containers."""
 
 _BURST = 0.2
-"""Seconds' worth of requests that may be sent at once: two ticks, so that a late one costs none."""
+"""Seconds' worth of requests that may be sent at once: two ticks, in case one is late."""
 
 _STALE_AFTER = 3
 """How many intervals the last answer of a node is kept while newer requests fail."""
@@ -132,7 +132,7 @@ class Resources(Rounds[_Turn]):
         turn.said = said.json
         turn.answered = asked
         turn.problem = ""
-        self._tell(turn, said.utilization)
+        self._set_utilization(turn, said.utilization)
 
     def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
         """Log a new problem, unless the node is down: the poller logs that."""
@@ -141,7 +141,7 @@ class Resources(Rounds[_Turn]):
             return
         if asked - turn.answered > _STALE_AFTER * self.interval:
             turn.said = None
-            self._tell(turn, None)
+            self._set_utilization(turn, None)
         if not turn.problem and self._fleet.is_up(turn.address):
             log.warn(
                 "{address} does not say what its resources are: {reason}",
@@ -150,8 +150,8 @@ class Resources(Rounds[_Turn]):
             )
         turn.problem = str(failure.value)
 
-    def _tell(self, turn: _Turn, share: float | None) -> None:
-        """Update a node's utilization in the fleet, and log whether that changes if it is full."""
+    def _set_utilization(self, turn: _Turn, share: float | None) -> None:
+        """Update a node's utilization in the fleet; log when it becomes full, or no longer is."""
         is_full = self._fleet.utilized(turn.address, share) if self.is_known(turn) else None
         if is_full is None:
             return

@@ -26,7 +26,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 class Throttle(Generic[Item]):
     """
-    Asks items when they are due, within a limit a second and a limit at the same time.
+    Asks items when they are due, at a limited rate and with limited concurrency.
 
     When both kinds are due, urgent items and others alternate, so that urgent ones cannot keep the
     others waiting forever.

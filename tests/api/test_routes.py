@@ -365,7 +365,7 @@ class ModelTests(ApiTestCase):
         self.assertEqual((response.code, response.decoded), (200, []))
 
     def test_none(self) -> None:
-        """A 503 names a model that nobody supports; without a candidate, no node is asked."""
+        """A 503 names a model that no node supports; without a candidate, no node is asked."""
         self.nodes[NODE].silent = True
         self.assert_error(
             "/api/v1/ip?container=unknown&model_id=small", 503, "no up node runs 'unknown'"

@@ -369,7 +369,7 @@ class FullTests(SynchronousTestCase):
             self.assertEqual(self.fleet.pick(asked), A)
 
     def test_threshold(self) -> None:
-        """A node is full over the threshold, unless that is unknown; a change is returned once."""
+        """Only a utilization over the threshold makes a node full; a change is returned once."""
         for share, change, best in (
             (0.9, None, A),
             (0.901, True, B),
@@ -387,7 +387,7 @@ class FullTests(SynchronousTestCase):
         self.assertIsNone(fleet.utilized(A, 1.0))
 
     def test_unknown_node(self) -> None:
-        """The utilization of an unknown node is ignored."""
+        """The utilization of a node that is not in the fleet is ignored."""
         self.fleet.replace([A])
         self.assertIsNone(self.fleet.utilized(B, 1.0))
 
@@ -518,7 +518,7 @@ class OrderTests(SynchronousTestCase):
         self.assertTrue(295 <= picks[heavy] <= 305, picks)
 
     def test_unknown_node(self) -> None:
-        """An order for an unknown node is ignored."""
+        """An order for a node that is not in the fleet is ignored."""
         self.assertFalse(self.fleet.order(C, Tier.DRAINED))
         self.fleet.replace([A, B, C])
         self.fleet.observed(C, report("only"))
@@ -573,7 +573,7 @@ class ViewTests(SynchronousTestCase):
         self.assertAlmostEqual(view.jobs, 3.0)
 
     def test_down(self) -> None:
-        """A node that is down has a time, a reason, and the age of its last report."""
+        """A node that is down has the time since when, a reason, and the age of its last report."""
         self.fleet.observed(A, report("llm", pending=3))
         self.clock.advance(4)
         self.fleet.missed(A, "connection refused")
@@ -633,7 +633,7 @@ class RunningTests(SynchronousTestCase):
         self.assertIsNot(self.fleet.running, before)
 
     def test_described(self) -> None:
-        """A container has its most frequent description, the alphabetically first of several."""
+        """A container has its most frequent description; of several, the alphabetically first."""
         for said, description in (
             (("", "", ""), None),
             (("y", "", ""), "y"),

@@ -10,7 +10,7 @@ class JournalTests(SynchronousTestCase):
         self.journal = Journal[str]()
 
     def test_read(self) -> None:
-        """A cursor reads each entry that is written after it was made once, in order."""
+        """A cursor reads each entry written after it was made, once and in order."""
         self.journal.write("too early")
         cursor = self.journal.follow()
         self.assertEqual(cursor.read(), [])

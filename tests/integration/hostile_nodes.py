@@ -1,9 +1,9 @@
 """
-Hostile nodes, all in one process of its own, until it is killed: python hostile_nodes.py COPIES
+Hostile nodes, all in one process that runs until it is killed: python hostile_nodes.py COPIES
 
-It prints the address of each by name, as a JSON object in one line, when all of them listen, and
-then a line each time that the one that flaps has answered. Those that speak TLS have certificates
-of an authority whose own goes to `authority.pem`.
+When all of them listen, it prints a JSON object with the address of each by name, on one line. It
+then prints a line for each answer of the flapping node. The certificates of the nodes with TLS are
+issued by an authority whose own certificate is written to `authority.pem`.
 """
 
 import gzip
@@ -28,26 +28,26 @@ AUTHORITY = "authority.pem"
 """The file with the certificate to trust."""
 
 TIMEOUT = 3
-"""Seconds a node must be given for its answer, for the reasons below to be right."""
+"""The timeout, in seconds, with which the reasons below are right."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 REPORT = (
     b'{"containers":[{"id":"llm","external":true}],"pending":{"offchain":0,"onchain":0},'
     b'"version":"1.4.0"}'
 )
-"""A good one: a node whose report is taken for good by mistake is handed out."""
+"""A valid report: a node is handed out if its answer is mistaken for this one."""
 
 ODD_REPORT = REPORT.replace(b"llm", b"odd")
 
 FORGED = "1.4.0\r\n2026-01-01T00:00:00+0000 [-] 127.0.0.1:1 is up\x1b[2J\u202e\x85\u2028<b>"
-"""What breaks lines, moves the cursor, reverses text, or is HTML, wherever it is shown as it is."""
+"""It breaks lines, moves the cursor, reverses text, or is HTML, wherever it is shown unescaped."""
 
 Play = Callable[[socket.socket], None]
-"""What a node does with a connection, once it has accepted it; at the end it is closed."""
+"""What a node does with an accepted connection, which is closed when it returns."""
 
 
 def receive(connection: socket.socket) -> bytes:
-    """One request; empty when there is none to come."""
+    """Read one request; empty at the end of the connection."""
     request = b""
     while not request.endswith(b"\r\n\r\n"):
         received = connection.recv(4096)
@@ -58,38 +58,38 @@ def receive(connection: socket.socket) -> bytes:
 
 
 def http(body: bytes, head: bytes = HEAD) -> bytes:
-    """An answer with this body."""
+    """A response with this body."""
     return head + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 def status(code: int, headers: bytes = b"") -> bytes:
-    """An answer with this status."""
+    """A response with this status."""
     return http(b"<h1>no</h1>", b"HTTP/1.1 %d No\r\n" % code + headers)
 
 
 def pending(offchain: bytes) -> bytes:
-    """An answer in which this is the number of jobs."""
+    """A response with this number of offchain jobs."""
     return http(REPORT.replace(b'"offchain":0', b'"offchain":' + offchain))
 
 
 def container(id: bytes) -> bytes:
-    """An answer with this for the id of a container."""
+    """A response with this container id."""
     return http(REPORT.replace(b"llm", id))
 
 
 def containers(count: int) -> bytes:
-    """An answer that lists the same container so often."""
+    """A response that lists the same container this many times."""
     entries = b",".join([b'{"id":"llm","external":true}'] * count)
     return http(b'{"containers":[%s],"pending":{"offchain":0,"onchain":0}}' % entries)
 
 
 def says(*parts: bytes, again: bytes = b"", every: float = 0.0, closes: bool = False) -> Play:
     """
-    Answers every request with these parts, a moment apart.
+    Sends these parts in response to every request, a moment apart.
 
-    :param again: what it sends after them, without end.
-    :param every: seconds in between.
-    :param closes: whether it closes the connection after them.
+    :param again: what it sends after them, repeatedly and without end.
+    :param every: seconds between repetitions.
+    :param closes: whether it closes the connection after the parts.
     """
 
     def play(connection: socket.socket) -> None:
@@ -107,20 +107,20 @@ def says(*parts: bytes, again: bytes = b"", every: float = 0.0, closes: bool = F
 
 
 def hangs(connection: socket.socket) -> None:
-    """Answers nothing."""
+    """Never responds."""
     while connection.recv(4096):
         pass
 
 
 def resets(connection: socket.socket) -> None:
-    """Ends the connection in the middle of the body, as a process that crashes does."""
+    """Resets the connection in the middle of the body, like a process that crashes."""
     receive(connection)
     connection.sendall(HEAD + b"content-length: 999\r\n\r\n{")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def early(answer: bytes) -> Play:
-    """Answers before it is asked."""
+    """Responds before the request."""
 
     def play(connection: socket.socket) -> None:
         connection.sendall(answer)
@@ -130,14 +130,14 @@ def early(answer: bytes) -> Play:
 
 
 def never_ends(connection: socket.socket) -> None:
-    """Answers, and does not see that the connection is closed."""
+    """Responds, and never closes its side of the connection."""
     receive(connection)
     connection.sendall(http(ODD_REPORT, HEAD + b"connection: close\r\n"))
     time.sleep(60)
 
 
 def talkative(connection: socket.socket) -> None:
-    """Answers, and then once more."""
+    """Responds twice to each request."""
     while receive(connection):
         connection.sendall(http(ODD_REPORT))
         time.sleep(0.05)
@@ -145,7 +145,7 @@ def talkative(connection: socket.socket) -> None:
 
 
 def forger(connection: socket.socket) -> None:
-    """Sends what would forge a line of a log, a header or a page, in every text there is."""
+    """Sends texts that would forge a log line, a header or a page, wherever a text can be sent."""
     text = FORGED.encode()
     odd = {"id": "odd" + FORGED, "external": True, "description": FORGED}
     report = {"containers": [odd], "pending": {"offchain": 0, "onchain": 0}, "version": FORGED}
@@ -161,7 +161,7 @@ def forger(connection: socket.socket) -> None:
 
 
 def surrogates(connection: socket.socket) -> None:
-    """Sends halves of characters wherever it is not refused for them."""
+    """Sends halves of surrogate pairs, except where that makes the node go down."""
     while request := receive(connection):
         half = b'{"odd":{"supported":true,"error":"\\ud800"}}'
         connection.sendall(http(half if b"/resources" in request else ODD_REPORT))
@@ -176,7 +176,7 @@ def twice(connection: socket.socket) -> None:
 
 
 def flaps() -> Play:
-    """A good and a bad answer in turn, each of which is printed."""
+    """Sends a valid report and an error in turn, and prints a line for each."""
     answers = cycle((http(REPORT.replace(b"llm", b"flapping")), status(500)))
 
     def play(connection: socket.socket) -> None:
@@ -195,16 +195,16 @@ class Node:
     """
     One node.
 
-    :param reason: why it is down, as the router has to say it, if it is to be down.
+    :param reason: why it is down, in the router's log; empty if it should be up.
     """
 
     play: Play = hangs
     reason: str = ""
     certificate: Callable[[trustme.CA], trustme.LeafCert] | None = None
-    """What it speaks TLS with, if it does."""
+    """Makes the certificate of a node with TLS."""
     listens: bool = True
     accepts: bool = True
-    """Whether it accepts connections, or lets them wait, with no place for more of them."""
+    """Whether it accepts connections; if not, they wait, and its backlog is full."""
 
 
 def _expired(authority: trustme.CA) -> trustme.LeafCert:
@@ -320,7 +320,7 @@ BAD = {
     "429": Node(says(status(429, b"retry-after: -1e999, \xff\r\n")), "HTTP 429"),
     "500": Node(says(status(500)), "HTTP 500"),
     "503": Node(says(status(503, b"retry-after: 99999999999\r\n")), "HTTP 503"),
-    "status 200 of none": Node(says(b"HTTP/1.1 9999 OK\r\n\r\n"), NOT_HTTP),
+    "status 9999": Node(says(b"HTTP/1.1 9999 OK\r\n\r\n"), NOT_HTTP),
     "HTTP/0.9": Node(says(REPORT, closes=True), NOT_HTTP),
     "HTTP/2": Node(says(b"\0\0\x12\4\0\0\0\0\0" + bytes(18)), NOT_HTTP),
     "SSH": Node(says(b"SSH-2.0-OpenSSH_9.2p1\r\n"), NOT_HTTP),
@@ -337,7 +337,7 @@ BAD = {
     "expired certificate": Node(
         GOOD, "the certificate is not trusted: certificate has expired", _expired
     ),
-    "certificate of nobody": Node(
+    "certificate of an unknown authority": Node(
         GOOD,
         "the certificate is not trusted: unable to get local issuer certificate",
         lambda _: _trusted(trustme.CA()),
@@ -347,7 +347,7 @@ BAD = {
     ),
     "hangs in the body, over TLS": Node(says(http(REPORT)[:-1]), LATE, _trusted),
 }
-"""By name, the nodes that are to be down."""
+"""By name, the nodes that should be down."""
 
 ODD = {
     "answers early, and right": Node(early(http(ODD_REPORT, HEAD + b"connection: close\r\n"))),
@@ -357,7 +357,7 @@ ODD = {
     "twice": Node(twice),
     "never ends TLS": Node(never_ends, certificate=_trusted),
 }
-"""By name, the nodes that are to be up, as what they do is no harm."""
+"""By name, the nodes that should be up, because what they do is harmless."""
 
 FLAPPING = "flapping"
 
@@ -365,7 +365,7 @@ NODES = BAD | ODD | {FLAPPING: Node(flaps())}
 
 
 def listen(node: Node, authority: trustme.CA) -> tuple[str, socket.socket, ssl.SSLContext | None]:
-    """The address of a node, its socket, and its TLS."""
+    """Make the socket of a node; returns its address, the socket, and its TLS context, if any."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{listening.getsockname()[1]}"
@@ -381,7 +381,7 @@ def listen(node: Node, authority: trustme.CA) -> tuple[str, socket.socket, ssl.S
 
 
 FILLING: list[socket.socket] = []
-"""Connections that take all places where others would wait to be accepted."""
+"""Connections that fill the backlogs of nodes that do not accept any."""
 
 
 def fill(address: tuple[str, int]) -> Iterator[socket.socket]:
@@ -393,7 +393,7 @@ def fill(address: tuple[str, int]) -> Iterator[socket.socket]:
 
 
 def talk(connection: socket.socket, node: Node, tls: ssl.SSLContext | None) -> None:
-    """Play the node's part, until the router has enough of it."""
+    """Play the node's part until the router closes the connection."""
     with connection, suppress(OSError):
         if tls is None:
             node.play(connection)

@@ -18,7 +18,7 @@ from benchmarks.loopback.programs import TWISTD, listening_ports
 
 ROOT = Path(__file__).parents[2]
 TROUBLE = re.compile(r"Traceback|Unhandled|Error|CRITICAL|critical|failure", re.ASCII)
-"""What the log of a healthy router never has."""
+"""What the log of a healthy router never contains."""
 _PATIENCE = 60.0
 """Seconds to wait for a condition: long, for busy machines."""
 
@@ -38,7 +38,7 @@ Value = TypeVar("Value")
 
 
 def until(condition: Callable[[], Value], what: str = "it") -> Value:
-    """Wait until a condition is true; gives its value."""
+    """Wait until a condition is true; returns its value."""
     end = time.monotonic() + _PATIENCE
     while not (value := condition()):
         if time.monotonic() > end:
@@ -136,7 +136,7 @@ class Router(programs.Router):
 
     @property
     def port(self) -> int:
-        """Wait until it listens; gives its TCP port."""
+        """Wait until it listens; returns its TCP port."""
         return until(lambda: listening_ports(self.output()), "listening")[0]
 
     def get(self, path: str, method: str = "GET") -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""Tests of the router with clients that nobody here wrote: infernet-client and schemathesis."""
+"""Tests of the router with clients from other projects: infernet-client and schemathesis."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ IMPORTED = (
     "setuptools<81",
     "web3>=6.19,<7",
 )
-"""What the client imports as it starts, as it and infernet-ml ask for it, and what web3 6 does."""
+"""What the client imports at its start, in the versions required by it, infernet-ml and web3 6."""
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -52,7 +52,7 @@ class ClientTestCase(SynchronousTestCase):
         until(lambda: self.router.get("/api/v1/resources") == (200, known), "resources")
 
     def run_client(self, *command: str, **variables: str) -> str:
-        """What a command prints that ends well."""
+        """Run a command, which must succeed; returns its output."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -67,8 +67,10 @@ class ClientTestCase(SynchronousTestCase):
 
 class InfernetClientTests(ClientTestCase):
     """
-    The official client. What PyPI has of it wants a release of infernet-ml that is not there; with
-    the one that is, and without the parts it does not import, it works.
+    The official client.
+
+    Its release on PyPI requires a release of infernet-ml that is not on PyPI. It works with one
+    that is, and without the dependencies that it does not import.
     """
 
     def test_commands(self) -> None:
@@ -86,11 +88,11 @@ class InfernetClientTests(ClientTestCase):
         self.assert_check_model()
 
     def ask(self, *command: str) -> Any:
-        """What a command of the client prints, decoded. The URL has a slash too many on purpose."""
+        """The decoded output of a client's command. The extra slash in the URL is intended."""
         return json.loads(self.run_client(self.client, *command, "--url", f"{self.url}/"))
 
     def assert_containers(self) -> None:
-        """`containers` prints what runs on the nodes that are up."""
+        """`containers` prints the containers that run on the nodes that are up."""
         self.assertEqual(
             self.ask("containers"),
             [
@@ -100,7 +102,7 @@ class InfernetClientTests(ClientTestCase):
         )
 
     def assert_find(self) -> None:
-        """`find` prints the nodes that run the containers, best first, as many as it is told."""
+        """`find` prints the nodes that run the containers, best first, up to the number given."""
         best, other = self.idle.address, self.busy.address
         for command, found in (
             (("-c", "llm"), [best, other]),
@@ -112,7 +114,7 @@ class InfernetClientTests(ClientTestCase):
             self.assertEqual(self.ask("find", *command), found)
 
     def assert_resources(self) -> None:
-        """`resources` prints what the containers of each node say of themselves."""
+        """`resources` prints what the containers of each node say about themselves."""
         said = {"llm": {"version": "0.1.0", "service_id": "llm"}}
         self.assertEqual(self.ask("resources"), {self.busy.address: said, self.idle.address: {}})
 
@@ -127,7 +129,7 @@ class InfernetClientTests(ClientTestCase):
 
 class SchemathesisTests(ClientTestCase):
     def test_described(self) -> None:
-        """Whatever it asks, good or bad, the answers are as the OpenAPI document says."""
+        """All responses, to valid and invalid requests, agree with the OpenAPI document."""
         (self.folder / "schemathesis.toml").write_text(
             '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "4xx", "503"]\n'
         )

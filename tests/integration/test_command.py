@@ -1,4 +1,4 @@
-"""Tests of the commands that start a router in the foreground: they all do the same."""
+"""Tests of the commands that start a router in the foreground: they all behave the same."""
 
 import signal
 import sys
@@ -23,11 +23,11 @@ class CommandTests(SynchronousTestCase):
         self.folder.mkdir()
 
     def port(self, router: Program) -> int:
-        """Wait until a router listens; gives its port."""
+        """Wait until a router listens; returns its port."""
         return until(lambda: listening_ports(router.output()), "listening")[0]
 
     def test_serves(self) -> None:
-        """Each serves in the foreground, passes its options on, and ends by SIGTERM."""
+        """Each command serves in the foreground, passes its options on, and ends on SIGTERM."""
         (self.folder / "nodes").write_text("127.0.0.1:1\n")
         flags = ("--ips", "nodes", "--listen", "tcp:0:interface=127.0.0.1")
         routers = [Program(self, self.folder, *command, *flags) for command in COMMANDS]
@@ -43,7 +43,7 @@ class CommandTests(SynchronousTestCase):
         self.assertFalse((self.folder / "twistd.pid").exists())
 
     def test_cannot_start(self) -> None:
-        """Each says why it cannot start in the same words, and ends with 1."""
+        """Each command prints the same reason why it cannot start, and exits with code 1."""
         programs = [Program(self, self.folder, *command) for command in COMMANDS]
         self.assertEqual([program.ended() for program in programs], [1, 1, 1])
         (said,) = {program.output() for program in programs}

@@ -1,4 +1,4 @@
-"""Tests of a router that may have few descriptors: nodes that hang leave clients enough of them."""
+"""Tests of a router with few descriptors: hanging nodes leave enough of them for clients."""
 
 import socket
 from pathlib import Path
@@ -14,7 +14,7 @@ CLIENTS = 100
 
 class FewDescriptorsTests(SynchronousTestCase):
     def test_nodes_that_hang(self) -> None:
-        """However many nodes hang, those that are well are asked and clients are answered."""
+        """While many nodes hang, the others are still polled and clients are answered."""
         folder = Path(self.mktemp())
         folder.mkdir()
         hanging = socket.create_server(("", 0), backlog=4096)

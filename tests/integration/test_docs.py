@@ -14,7 +14,7 @@ _EXAMPLE = re.compile(r"^```console\n\$ (curl .*)\n((?:.*\n)*?)```$", re.MULTILI
 
 
 def info(pending: int, *containers: str, **descriptions: str) -> dict[str, object]:
-    """What a node with these containers and jobs answers to GET /info."""
+    """The answer of a node with these containers and jobs to GET /info."""
     return {
         "containers": [
             {"id": id, "external": True, "description": descriptions.get(id, "")}
@@ -26,7 +26,7 @@ def info(pending: int, *containers: str, **descriptions: str) -> dict[str, objec
 
 class ExampleTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """Start the nodes that the examples have, one of them down, and a router."""
+        """Start the nodes in the examples, one of them down, and a router."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         model, about = "hf/org/name:q4", "A language model"
@@ -52,7 +52,7 @@ class ExampleTests(SynchronousTestCase):
         until(lambda: len(self.router.get("/api/v1/resources")[1]) == 2, "resources")
 
     def run_curl(self, command: str) -> tuple[str, str]:
-        """The head, if -i asks for it, and the body of what such a command prints."""
+        """The body that a curl command prints, after the head with -i."""
         curl, *flags, url = shlex.split(command)
         target = url.removeprefix("http://localhost:4000")
         self.assertTrue(curl == "curl" and set(flags) <= {"-i"} and target[0] == "/", command)
@@ -66,7 +66,7 @@ class ExampleTests(SynchronousTestCase):
         return "\n".join(head), body
 
     def test_examples(self) -> None:
-        """Each curl command gets the headers and the body below it."""
+        """Each curl command prints the headers and the body that are shown below it."""
         pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
         examples = [found for page in pages for found in _EXAMPLE.findall(page.read_text())]
         self.assertGreater(len(examples), 10)

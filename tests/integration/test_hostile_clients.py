@@ -1,4 +1,4 @@
-"""Tests of a router started by twistd that clients mean harm."""
+"""Tests of a router started by twistd, with hostile clients."""
 
 import contextlib
 import json
@@ -18,14 +18,14 @@ from tests.integration.programs import Node, Router, until
 Connect = Callable[[], socket.socket]
 
 PATIENCE = 30.0
-"""Seconds that a client waits for an answer: far more than it takes, on busy machines too."""
+"""Seconds that a client waits for a response: long, for busy machines."""
 
 HOST = b"Host: r.invalid\r\n"
 LAST = HOST + b"Connection: close\r\n\r\n"
 RESOURCES = b"GET /api/v1/resources HTTP/1.1\r\n"
 DESCRIPTION = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
 TRAIL = b"\r\n\r\nGET /forged HTTP/1.1\r\n" + HOST + b"\r\n"
-"""What follows a request that is refused, and is not interpreted."""
+"""Sent after an invalid request, and must not be interpreted."""
 
 REFUSED = (
     (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
@@ -62,7 +62,7 @@ REFUSED = (
     (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),
     (505, b"GET / HTTP/9.9\r\n" + LAST),
 )
-"""What is no request that can be answered, and the status that says so."""
+"""Invalid requests, and the status of the response to each."""
 
 ANSWERED = (
     (200, b"GET /openapi.json HTTP/1.0\r\n\r\n"),
@@ -75,7 +75,7 @@ ANSWERED = (
     (404, b"GET /a%0d%0aX-Forged:%201%00<script> HTTP/1.1\r\n" + LAST),
     (405, b"$FORGED^ /api/v1/ip HTTP/1.1\r\n" + LAST),
 )
-"""Odd requests, and the status of their answers."""
+"""Odd requests, and the status of the response to each."""
 
 
 class HostileClientTests(SynchronousTestCase):
@@ -89,7 +89,7 @@ class HostileClientTests(SynchronousTestCase):
         (self.folder / "ips.txt").write_text(self.node.address)
 
     def router(self, *flags: str, **variables: str) -> Router:
-        """A router that has a node to hand out."""
+        """A router with one node that is up."""
         router = Router(self, self.folder, "--timeout=30", *flags, variables=variables)
         until(lambda: f"{self.node.address} is up" in router.output(), "up")
         return router
@@ -101,7 +101,7 @@ class HostileClientTests(SynchronousTestCase):
         return client
 
     def rest(self, client: socket.socket) -> bytes:
-        """All that still comes on a connection, up to its end, of whichever kind."""
+        """Everything received until the connection ends, in whatever way."""
         received = b""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             while piece := client.recv(65_536):
@@ -109,7 +109,7 @@ class HostileClientTests(SynchronousTestCase):
         return received
 
     def assert_answer(self, status: int, received: bytes, sent: bytes) -> dict[str, str]:
-        """There is one answer, the last on its connection; gives its headers."""
+        """Check that one response was received, and the connection ended; returns its headers."""
         head, _, body = received.partition(b"\r\n\r\n")
         line, *fields = head.decode("ascii").split("\r\n")
         self.assertRegex(line, rf"\AHTTP/1\.[01] {status} [A-Z]", sent[:80])
@@ -125,7 +125,7 @@ class HostileClientTests(SynchronousTestCase):
         return headers
 
     def serve(self, **variables: str) -> tuple[Router, tuple[Connect, ...]]:
-        """A router on an endpoint of each kind, and what connects to these."""
+        """A router on an endpoint of each kind, and functions that connect to these."""
         certificate = trustme.CA().issue_cert("localhost")
         pem = self.folder / "router.pem"
         certificate.private_key_and_cert_chain_pem.write_to_path(str(pem))
@@ -155,7 +155,7 @@ class HostileClientTests(SynchronousTestCase):
         return router, (tcp, unix, tls)
 
     def test_refused(self) -> None:
-        """Whatever comes has one answer, and the log nothing of it; nothing is stored."""
+        """Every request gets one response; nothing of it is logged, and nothing is stored."""
         spool = self.folder / "tmp"
         spool.mkdir()
         router, endpoints = self.serve(TMPDIR=str(spool))
@@ -171,7 +171,7 @@ class HostileClientTests(SynchronousTestCase):
         self.assertEqual(list(spool.iterdir()), [])
 
     def test_half_open(self) -> None:
-        """A thousand heads that are never complete cost little, and come to an end."""
+        """A thousand incomplete heads take little memory, and end with a timeout."""
         router = self.router()
         router.pick("llm")
         before = router.memory()["VmHWM"]
@@ -191,7 +191,7 @@ class HostileClientTests(SynchronousTestCase):
             self.assert_answer(408, self.rest(client), b"half")
 
     def test_body(self) -> None:
-        """Who sends all of a large body before it reads gets the answer too."""
+        """A client that sends a large body before it reads gets the response."""
         router, endpoints = self.serve()
         before = router.memory()["VmHWM"]
         for connect in endpoints:
@@ -204,7 +204,7 @@ class HostileClientTests(SynchronousTestCase):
         self.assertLess(router.memory()["VmHWM"] - before, 20e6)
 
     def test_never_reads(self) -> None:
-        """Who asks on and on but reads nothing has to wait, and fills no memory."""
+        """A client that sends requests but never reads is paused, and takes little memory."""
         router, endpoints = self.serve()
         router.pick("llm")
         before = router.memory()["VmHWM"]
@@ -222,7 +222,7 @@ class HostileClientTests(SynchronousTestCase):
                     received += greedy.recv(1024 * 1024)
 
     def test_long_answers(self) -> None:
-        """Long answers that nobody reads fill no memory; who reads has the whole of his."""
+        """Long responses that are not read take little memory; those that are read are complete."""
         said = {"llm": {"version": "x" * 60_000}}
         node = Node(self, self.folder, "llm", interface="", knobs={"resources": said})
         addresses = [f"127.0.1.{number}:{node.port}" for number in range(1, 51)]
@@ -250,7 +250,7 @@ class HostileClientTests(SynchronousTestCase):
         self.assertLess(router.memory()["VmHWM"] - before, 80e6)
 
     def test_crowd(self) -> None:
-        """Clients beyond what descriptors allow are told to come again, or nothing at all."""
+        """Clients over the descriptor limit get a 503, or are disconnected."""
         router = Router(self, self.folder, twistd=limited_twistd(self.folder, 400))
         until(lambda: f"{self.node.address} is up" in router.output(), "up")
         served = [self.connect(router, DESCRIPTION) for _ in range(135)]

@@ -1,4 +1,4 @@
-"""Tests of a router some of whose nodes are hostile: the good are up, the bad down, memory flat."""
+"""Tests of a router with hostile nodes: good ones are up, bad ones down, and memory stays flat."""
 
 import json
 import re
@@ -21,11 +21,11 @@ from tests.integration.hostile_nodes import (
 from tests.integration.programs import HostileNodes, Node, Router, until
 
 SPREAD = 32 * 1024 * 1024
-"""The most memory that the router may ever have had beyond what it has once it knows all nodes, in
-bytes: less than half a MiB for each of them."""
+"""The most by which the peak memory may exceed the memory once all nodes are known, in bytes: less
+than half a MiB for each node."""
 
 DESCRIPTORS = 20
-"""Those that are not of connections to nodes, at most."""
+"""The most descriptors that are not connections to nodes."""
 
 
 class HostileNodesTests(SynchronousTestCase):
@@ -34,7 +34,7 @@ class HostileNodesTests(SynchronousTestCase):
         self.folder.mkdir()
 
     def test_among_good_ones(self) -> None:
-        """Each node is what it should be, for the reason that is right; nothing is forged."""
+        """Each node is up or down as it should be, for the right reason; nothing is forged."""
         hostile = HostileNodes(self, self.folder)
         good = [Node(self, self.folder, "llm", "prover") for _ in range(3)]
         addresses = {node.address for node in good}
@@ -48,7 +48,7 @@ class HostileNodesTests(SynchronousTestCase):
         picks = set()
 
         def polled(end: int) -> bool:
-            """Whether the node that flaps was polled so often; notes what is handed out."""
+            """Whether the flapping node was polled this often; records the address handed out."""
             picks.add(router.pick("llm"))
             return hostile.flaps >= end
 
@@ -64,7 +64,7 @@ class HostileNodesTests(SynchronousTestCase):
         self.assert_log(router.output(), hostile, addresses)
 
     def assert_not_forged(self, router: Router, hostile: HostileNodes) -> None:
-        """What nodes say is in the answers as what it is, and as nothing else."""
+        """The answers contain what the nodes sent, correctly escaped."""
         forger, id = hostile.addresses["forger"], "odd" + FORGED
         twice = hostile.addresses["twice"]
         for path, part, said in (
@@ -84,7 +84,7 @@ class HostileNodesTests(SynchronousTestCase):
         self.assertEqual((status, answer["error"].isprintable()), (503, True))
 
     def assert_log(self, log: str, hostile: HostileNodes, good: set[str]) -> None:
-        """The log says of each node what it is, and nothing of any other."""
+        """The log has the right lines for each node, and no others."""
         self.assertNotRegex(log, "Traceback|Unhandled|#error|#critical")
         self.assertTrue(all(line.isprintable() for line in log.split("\n")))
         names = {address: name for name, address in hostile.addresses.items()}

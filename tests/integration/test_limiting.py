@@ -22,7 +22,7 @@ class LimitingTests(SynchronousTestCase):
     def ask(
         self, router: Router, path: str = "/api/v1/ip", method: str = "GET", **headers: str
     ) -> HTTPResponse:
-        """The answer, its body not read yet."""
+        """The response, before its body is read."""
         connection = HTTPConnection("127.0.0.1", router.port)
         self.addCleanup(connection.close)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -30,7 +30,7 @@ class LimitingTests(SynchronousTestCase):
         return connection.getresponse()
 
     def test_limit(self) -> None:
-        """The variable limits the rate for each path; X-Forwarded-For makes nobody another."""
+        """The variable sets the limit for each path; X-Forwarded-For does not evade it."""
         router = self.router(RATELIMIT_REQS_PER_MIN="3")
         for number in range(3):
             answer = self.ask(router, X_Forwarded_For=f"198.51.100.{number}")
@@ -48,7 +48,7 @@ class LimitingTests(SynchronousTestCase):
             self.assertEqual(self.ask(router, "/health").status, 503)
 
     def test_trusted_proxy(self) -> None:
-        """Behind a trusted proxy, each of its clients has the limit for itself."""
+        """Each client of a trusted proxy has its own limit."""
         router = self.router("--rate-limit", "1", "--trust-proxy", "127.0.0.0/8")
         for claimed, status in (
             ("198.51.100.1", 400),
@@ -59,7 +59,7 @@ class LimitingTests(SynchronousTestCase):
             self.assertEqual(self.ask(router, X_Forwarded_For=claimed).status, status, claimed)
 
     def test_unix(self) -> None:
-        """So it is behind one that asks on a unix socket."""
+        """So does each client of a trusted proxy on a unix socket."""
         router = self.router(
             *("--rate-limit", "1", "--trust-proxy", "unix", "--listen", "unix:r.sock")
         )
@@ -74,7 +74,7 @@ class LimitingTests(SynchronousTestCase):
         self.assertEqual(statuses, [b"HTTP/1.1 404", b"HTTP/1.1 404", b"HTTP/1.1 429"])
 
     def test_proxy_protocol(self) -> None:
-        """So it is behind one that says on each connection who asks."""
+        """So does each client of a proxy that uses the PROXY protocol."""
         router = self.router(
             *("--rate-limit", "1", "--listen", "haproxy:tcp:0:interface=127.0.0.1")
         )
@@ -87,7 +87,7 @@ class LimitingTests(SynchronousTestCase):
         self.assertEqual(statuses, [b"HTTP/1.1 404", b"HTTP/1.1 404", b"HTTP/1.1 429"])
 
     def test_cors(self) -> None:
-        """A page of an origin that is listed may read every answer; without a list, none may."""
+        """A page of a listed origin may read every response; without a list, no page may."""
         router = self.router("--rate-limit", "1", "--cors-origin", "https://app.invalid")
         page = {"Origin": "https://app.invalid"}
         preflight = {**page, "Access-Control-Request-Method": "GET"}
@@ -108,12 +108,12 @@ class LimitingTests(SynchronousTestCase):
         self.assertNotIn("Vary", answer.headers)
 
     def test_bad(self) -> None:
-        """A value that is none ends the start with one line that names the option."""
+        """An invalid value ends the start with one line that names the option."""
         for flag in ("--rate-limit=0", "--trust-proxy=10.0.0.0/33", "--cors-origin=app.invalid"):
             option, _, value = flag.partition("=")
             router = self.router(flag)
             self.assertEqual(router.ended(), 1)
-            told = [line for line in router.output().splitlines() if option in line]
-            self.assertEqual(len(told), 1, router.output())
-            self.assertIn(f"infernet-router: {option} must be ", told[0])
-            self.assertIn(f"not '{value}'", told[0])
+            found = [line for line in router.output().splitlines() if option in line]
+            self.assertEqual(len(found), 1, router.output())
+            self.assertIn(f"infernet-router: {option} must be ", found[0])
+            self.assertIn(f"not '{value}'", found[0])

@@ -1,4 +1,4 @@
-"""Tests of polls over real sockets: TLS, connections that are kept, and answers that are none."""
+"""Tests of polls over real sockets: TLS, persistent connections, and invalid answers."""
 
 import socket
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def nameless(common_name: str) -> trustme.LeafCert:
 
 
 class CountingSite(Site):
-    """A node's site, which counts the connections made to it."""
+    """A node's site, which counts the connections to it."""
 
     connections = 0
     noisy = False
@@ -72,7 +72,7 @@ class CountingSite(Site):
 
 
 class Raw(Protocol):
-    """A node that sends some bytes once it is asked, or at once, and may go on and on."""
+    """A node that sends bytes after a request, or immediately, and may repeat others forever."""
 
     factory: "RawFactory"
 
@@ -106,7 +106,7 @@ class Raw(Protocol):
 
 
 class RawFactory(ServerFactory):
-    """Serves one answer, whatever it is asked."""
+    """Sends the same answer to every request."""
 
     protocol = Raw  # type: ignore[assignment]
     noisy = False
@@ -127,11 +127,11 @@ class RawFactory(ServerFactory):
         self.closes = closes
         self.open: set[Raw] = set()
         self.connections = 0
-        """How many were ever made to it."""
+        """How many connections were ever made to it."""
 
 
 class SocketTestCase(TestCase):
-    """Asks what it serves on sockets of its own."""
+    """Serves nodes on its own sockets, and asks them."""
 
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -145,7 +145,7 @@ class SocketTestCase(TestCase):
         self.addCleanup(self.pool.closeCachedConnections)
 
     def serve(self, factory: Any, certificate: trustme.LeafCert | None = None) -> str:
-        """Serve on a loopback port, with TLS if there is a certificate; gives host and port."""
+        """Serve on a loopback port, with TLS if there is a certificate; returns host and port."""
         if certificate is None:
             listening = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         else:
@@ -156,7 +156,7 @@ class SocketTestCase(TestCase):
         return f"127.0.0.1:{listening.getHost().port}"
 
     async def why(self, url: str, timeout: float = 5.0) -> str:
-        """Why there is no answer."""
+        """The reason why a request fails."""
         try:
             body = await ask(self.http, url, self.reactor, timeout)
         except NoAnswer as reason:
@@ -164,7 +164,7 @@ class SocketTestCase(TestCase):
         raise AssertionError(f"answered {body[:100]!r}")
 
     async def closed(self, node: RawFactory) -> None:
-        """Wait until a node has no connection left."""
+        """Wait until a node has no open connections."""
         await self.wait(lambda: not node.open)
 
     async def wait(self, condition: Callable[[], object]) -> None:
@@ -182,7 +182,7 @@ class TLSTests(SocketTestCase):
         return f"https://{address.replace('127.0.0.1', host)}/info"
 
     async def test_trusted(self) -> None:
-        """A certificate of the private authority that is for this host is good."""
+        """A certificate of the private authority for this host is accepted."""
         for host in ("127.0.0.1", "localhost"):
             url = self.https(PRIVATE.issue_cert("127.0.0.1", "localhost"), host)
             body = await ask(self.http, url, self.reactor, 5.0)
@@ -190,14 +190,14 @@ class TLSTests(SocketTestCase):
         self.assertEqual(self.node.polls, 2)
 
     async def test_other_host(self) -> None:
-        """One for another host is not."""
+        """A certificate for another host is refused."""
         for host in ("127.0.0.1", "localhost"):
             url = self.https(PRIVATE.issue_cert("node.invalid"), host)
             self.assertEqual(await self.why(url), "the certificate is not for this host")
         self.assertEqual(self.node.polls, 0)
 
     async def test_no_host(self) -> None:
-        """One that names no host is good for none, whatever its common name."""
+        """A certificate without a subjectAltName is refused, whatever its common name."""
         for host in ("127.0.0.1", "localhost"):
             self.assertEqual(
                 await self.why(self.https(nameless(host), host)),
@@ -206,7 +206,7 @@ class TLSTests(SocketTestCase):
         self.assertEqual(self.node.polls, 0)
 
     async def test_expired(self) -> None:
-        """One that has expired is not."""
+        """A certificate that has expired is refused."""
         yesterday = datetime.now(UTC) - timedelta(days=1)
         certificate = PRIVATE.issue_cert(
             "127.0.0.1", not_before=yesterday - timedelta(days=9), not_after=yesterday
@@ -217,7 +217,7 @@ class TLSTests(SocketTestCase):
         )
 
     async def test_unknown_authority(self) -> None:
-        """One of an authority nobody trusts is not."""
+        """A certificate of an unknown authority is refused."""
         url = self.https(trustme.CA().issue_cert("127.0.0.1"))
         self.assertRegex(await self.why(url), "^the certificate is not trusted: .*issuer")
 
@@ -228,14 +228,14 @@ class TLSTests(SocketTestCase):
         self.assertRegex(await self.why(url), "^the certificate is not trusted: .*issuer")
 
     async def test_no_tls(self) -> None:
-        """A node that speaks no TLS where it should is told as such."""
+        """When a node does not speak TLS on an https address, the reason says so."""
         address = self.serve(RawFactory(self.reactor, b"HTTP/1.1 400 \r\n\r\n"))
         self.assertEqual(
             await self.why(f"https://{address}/info"), "TLS failed: wrong version number"
         )
 
     async def test_no_end(self) -> None:
-        """A connection is closed also when the node does not answer the end of TLS."""
+        """A connection is closed even if the node does not answer the closing TLS handshake."""
         context = SSLContext(PROTOCOL_TLS_SERVER)
         PRIVATE.issue_cert("127.0.0.1").configure_cert(context)
         listening = socket.create_server(("127.0.0.1", 0))
@@ -256,7 +256,7 @@ class TLSTests(SocketTestCase):
         await closed.addTimeout(30.0, self.reactor)
 
     async def test_kept(self) -> None:
-        """A TLS connection is kept for the next poll, too."""
+        """A TLS connection is kept for the next poll."""
         site = CountingSite(self.node)
         address = self.serve(site, PRIVATE.issue_cert("127.0.0.1"))
         for _ in range(3):
@@ -266,7 +266,7 @@ class TLSTests(SocketTestCase):
 
 class AnswerTests(SocketTestCase):
     async def test_bad(self) -> None:
-        """Answers that are none, each with its reason."""
+        """An invalid answer is refused, with a reason."""
         ok = b"HTTP/1.1 200 \r\n"
         for answer, reason in (
             (b"<html>\r\n\r\n", "the answer is not HTTP"),
@@ -297,7 +297,7 @@ class AnswerTests(SocketTestCase):
             await self.closed(node)
 
     async def test_cut(self) -> None:
-        """A connection that ends before its answer does."""
+        """When a connection ends before the answer is complete, the reason says so."""
         for answer in (
             b"",
             b"HTTP/1.1 200 \r\ncontent-le",
@@ -311,7 +311,7 @@ class AnswerTests(SocketTestCase):
             )
 
     async def test_hangs(self) -> None:
-        """An answer that does not come, wholly or in part, ends with the timeout."""
+        """An answer that is missing or incomplete ends with the timeout."""
         for answer in (b"", b"HTTP/1.1 200 \r\nx: y", b"HTTP/1.1 200 \r\n\r\n{"):
             node = RawFactory(self.reactor, answer)
             url = f"http://{self.serve(node)}/info"
@@ -319,7 +319,7 @@ class AnswerTests(SocketTestCase):
             await self.closed(node)
 
     async def test_endless(self) -> None:
-        """An answer that goes on and on ends when it is too much."""
+        """An endless answer is refused once it exceeds a limit."""
         for answer, reason in (
             (b"HTTP/1.1 200 \r\n", "its headers are longer than 8 KiB"),
             (b"HTTP/1.1 200 \r\n\r\n", "its answer is larger than 128 KiB"),
@@ -329,8 +329,8 @@ class AnswerTests(SocketTestCase):
             self.assertEqual(await self.why(url, 30.0), reason)
             await self.closed(node)
 
-    async def test_before_question(self) -> None:
-        """An answer that is there before the question counts, or not; none breaks anything."""
+    async def test_before_request(self) -> None:
+        """An answer that arrives before the request is accepted or refused; nothing breaks."""
         answer = b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}"
         address = self.serve(RawFactory(self.reactor, answer, at_once=True))
         for _ in range(2):
@@ -341,7 +341,7 @@ class AnswerTests(SocketTestCase):
 
 class PollerTests(SocketTestCase):
     async def polled(self, address: str, interval: float) -> Fleet:
-        """A fleet of one node that is polled from now on."""
+        """A fleet of one node, which is being polled."""
         fleet = Fleet(self.reactor.seconds, Random(1))
         fleet.replace([parse_address(address)])
         poller = Poller(fleet, self.http, self.reactor, interval=interval)
@@ -350,14 +350,14 @@ class PollerTests(SocketTestCase):
         return fleet
 
     async def test_kept(self) -> None:
-        """All polls of a node take one connection."""
+        """All polls of a node use one connection."""
         site = CountingSite(self.node)
         await self.polled(self.serve(site), 0.1)
         await self.wait(lambda: self.node.polls >= 10)
         self.assertEqual(site.connections, 1)
 
     async def test_closed_by_node(self) -> None:
-        """A kept connection that the node closes costs nothing: the node stays up."""
+        """When a node closes a kept connection, it stays up."""
         body = b'{"containers":[{"id":"llm","external":true}],"pending":{"offchain":0,"onchain":0}}'
         answer = b"HTTP/1.1 200 \r\ncontent-length: %d\r\n\r\n" % len(body) + body
         node = RawFactory(self.reactor, answer, closes=True)
@@ -368,7 +368,7 @@ class PollerTests(SocketTestCase):
             await deferLater(self.reactor, 0.03)
 
     async def test_stopped(self) -> None:
-        """Stopping cancels the polls in flight, and their connections end."""
+        """Stopping cancels the polls in flight and closes their connections."""
         node = RawFactory(self.reactor, b"")
         fleet = Fleet(self.reactor.seconds, Random(1))
         fleet.replace([parse_address(self.serve(node))])

@@ -1,4 +1,4 @@
-"""Tests of the release: the source release in a folder of its own, and the wheel made from it."""
+"""Tests of the release: the source release, unpacked in a folder, and a wheel made from it."""
 
 import re
 import subprocess
@@ -14,12 +14,12 @@ from infernet_router import __version__
 from tests.integration.programs import ROOT, Node, Router, until
 
 _QUICK = ("api.test_routes", "fleet", "test_addresses", "test_benchmarks", "test_main", "test_soak")
-"""Tests to run from the source release: quick ones, of every kind."""
+"""Tests to run from the source release: fast ones of every kind."""
 
 
 class ReleaseTests(SynchronousTestCase):
     def run_in(self, folder: Path, *command: str) -> str:
-        """What a command prints, which must succeed."""
+        """Run a command, which must succeed; returns its output."""
         done = subprocess.run(
             command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
         )
@@ -27,8 +27,8 @@ class ReleaseTests(SynchronousTestCase):
         return done.stdout
 
     def test_release(self) -> None:
-        """What is built from the repository is complete, and works where there is no repository."""
-        # One test, as builds that run at once in one folder disturb each other.
+        """The release is complete, and works without the repository."""
+        # One test, as concurrent builds in one folder would disturb each other.
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.run_in(folder, sys.executable, "-m", "build", "--outdir", ".", str(ROOT))
@@ -43,7 +43,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assert_runs(wheel, folder)
 
     def assert_complete(self, source: Path) -> None:
-        """The source release has every file of the repository, and its tests run there."""
+        """The source release has every file of the repository, and its tests pass there."""
         self.run_in(source, sys.executable, "-m", "twisted.trial", "--dry-run", "tests")
         modules = [f"tests.{name}" for name in _QUICK]
         tested = self.run_in(source, sys.executable, "-m", "twisted.trial", *modules)
@@ -70,7 +70,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual(names, files)
 
     def assert_runs(self, wheel: Path, folder: Path) -> None:
-        """Where the wheel alone is installed, every command runs the router."""
+        """Where only the wheel is installed, every command runs the router."""
         self.run_in(folder, sys.executable, "-m", "venv", "venv")
         python, twistd, command = (
             str(folder / "venv/bin" / name) for name in ("python", "twistd", "infernet-router")

@@ -1,4 +1,4 @@
-"""Tests of a router started by twistd, in front of nodes that are processes."""
+"""Tests of a router started by twistd, with nodes in processes of their own."""
 
 import contextlib
 import os
@@ -49,7 +49,7 @@ class RouterTests(SynchronousTestCase):
         self.assertNotRegex(router.output(), TROUBLE)
 
     def test_answers(self) -> None:
-        """It answers with a node that runs the containers asked for, or says why it cannot."""
+        """It answers with a node that runs the requested containers, or says why there is none."""
         llm, both = self.node("llm"), self.node("llm", "prover")
         self.list_nodes(llm, f"http://{both.address}/", "127.0.0.1:1")
         router = self.router()
@@ -69,7 +69,7 @@ class RouterTests(SynchronousTestCase):
         self.assert_clean(router)
 
     def test_weights(self) -> None:
-        """A job counts for what its containers weigh."""
+        """The cost of a job depends on the weights of its containers."""
         both, prover = self.node("llm", "prover"), self.node("prover")
         self.list_nodes(both, prover)
         router = self.router("--job-weight", "llm=1000", "--interval", "3600")
@@ -78,7 +78,7 @@ class RouterTests(SynchronousTestCase):
         self.assertEqual({router.pick("prover") for _ in range(20)}, {prover.address})
 
     def test_killed_and_back(self) -> None:
-        """A node that is killed is not handed out any more, until it is back."""
+        """A node that is killed is not handed out until it is back."""
         lost, other = self.node("llm"), self.node("llm")
         self.list_nodes(lost, other)
         router = self.router("--interval", "0.2")
@@ -93,7 +93,7 @@ class RouterTests(SynchronousTestCase):
         self.assert_clean(router)
 
     def test_frozen_and_back(self) -> None:
-        """A node that hangs is down after the time-out, and its neighbour is not."""
+        """A node that hangs is down after the timeout; the others stay up."""
         frozen, other = self.node("llm"), self.node("llm")
         self.list_nodes(frozen, other)
         router = self.router("--interval", "0.2", "--timeout", "3")
@@ -106,7 +106,7 @@ class RouterTests(SynchronousTestCase):
         self.assertNotIn(f"{other.address} is down", router.output())
 
     def assert_ends(self, number: signal.Signals) -> None:
-        """The signal ends it: requests in flight are answered, the log is clean."""
+        """The signal ends the router: requests in flight are answered, and the log is clean."""
         node, silent = self.node("llm"), self.node("llm")
         self.list_nodes(node, silent)
         silent.signal(signal.SIGSTOP)
@@ -131,11 +131,11 @@ class RouterTests(SynchronousTestCase):
         self.assert_ends(signal.SIGTERM)
 
     def test_sigint(self) -> None:
-        """So does SIGINT."""
+        """SIGINT ends it cleanly."""
         self.assert_ends(signal.SIGINT)
 
     def test_bad_start(self) -> None:
-        """What keeps it from starting is told in one line, with exit code 1."""
+        """Whatever prevents the start is printed in one line, with exit code 1."""
         missing = self.router()
         missing.ended()
         self.list_nodes("127.0.0.1:1")
@@ -165,13 +165,13 @@ class RouterTests(SynchronousTestCase):
                 ),
             ):
                 self.assertEqual(router.ended(), 1, router.output())
-                told = [line for line in router.output().splitlines() if reason in line]
-                self.assertEqual(len(told), 1, router.output())
-                self.assertIn("infernet-router: ", told[0])
+                found = [line for line in router.output().splitlines() if reason in line]
+                self.assertEqual(len(found), 1, router.output())
+                self.assertIn("infernet-router: ", found[0])
                 self.assertNotIn("Traceback", router.output())
 
     def test_port(self) -> None:
-        """It serves on PORT, and a flag beats that."""
+        """It serves on PORT; a flag beats the variable."""
         self.list_nodes("127.0.0.1:1")
         with socket.create_server(("", 0)) as first, socket.create_server(("", 0)) as second:
             ports = [free.getsockname()[1] for free in (first, second)]
@@ -184,7 +184,7 @@ class RouterTests(SynchronousTestCase):
 
     @skipUnless(IPV6, "there is no ::1")
     def test_listen(self) -> None:
-        """It serves on any endpoint of Twisted's: IPv6, a Unix socket, TLS."""
+        """It serves on any Twisted endpoint: IPv6, a Unix socket, TLS."""
         node = self.node("llm")
         self.list_nodes(node)
         authority = trustme.CA()
@@ -205,7 +205,7 @@ class RouterTests(SynchronousTestCase):
         encrypted = HTTPSConnection("localhost", int(tls), context=context)
         local = HTTPConnection("localhost")
         local.sock = socket.socket(socket.AF_UNIX)
-        # A socket's path may have 107 bytes, and an absolute one begins with where the checkout is.
+        # A relative path, as that of a Unix socket has at most 107 bytes.
         local.sock.connect(os.path.relpath(self.folder / unix))
         until(lambda: f"{node.address} is up" in router.output(), "up")
         for connection in (ipv6, encrypted, local):
@@ -238,7 +238,7 @@ class RouterTests(SynchronousTestCase):
         client.close()
 
     def test_daemon(self) -> None:
-        """Without -n it goes to the background, where names are looked up too."""
+        """Without -n it runs in the background, where host names are looked up too."""
         node = self.node("llm")
         self.list_nodes(f"localhost:{node.port}")
         flags = ["infernet-router", "--listen", "unix:router.sock"]
@@ -251,12 +251,12 @@ class RouterTests(SynchronousTestCase):
         until(lambda: not pid_file.exists(), "the end")
 
     def stop_daemon(self) -> None:
-        """End the router in the background, if it still runs."""
+        """End the router in the background if it is still running."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int((self.folder / "twistd.pid").read_text()), signal.SIGTERM)
 
     def test_help(self) -> None:
-        """twistd lists it with one line."""
+        """`twistd --help` lists it on one line."""
         listed = subprocess.run([TWISTD, "--help"], capture_output=True, text=True, check=True)
         self.assertRegex(
             listed.stdout,

@@ -9,12 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.programs import ROOT, Program
 
 _PATIENCE = 180.0
-"""Seconds: the sum of the longest waits of a soak test."""
+"""The longest waits of a soak test together, in seconds."""
 
 
 class SoakTests(SynchronousTestCase):
     def soak(self, *flags: str) -> Program:
-        """A running soak test; SIGTERM makes it stop its router first."""
+        """Start a soak test; SIGTERM makes it stop its router first."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         command = (sys.executable, "-m", "benchmarks.soak", "--nodes", "150", "--rate", "200")

@@ -81,9 +81,9 @@ class HostnameResolverTests(TestCase):
 
     async def test_cancelled(self) -> None:
         """A cancelled lookup gets no addresses; another one for the same name does."""
-        cancelled, told = self.look_up("localhost", 80)
+        cancelled, done = self.look_up("localhost", 80)
         _, other = self.look_up("localhost", 80)
         cancelled.lookup.cancel()
         await other
-        self.assertFalse(told.called)
+        self.assertFalse(done.called)
         self.assertEqual(cancelled.addresses, [])

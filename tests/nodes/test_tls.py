@@ -71,7 +71,7 @@ class VerifiedTLSTests(SynchronousTestCase):
         self.assertIsNone(verification_failure(client))
 
     def test_other_host(self) -> None:
-        """A certificate for another host is refused, even if the protocol is already gone."""
+        """A certificate for another host is refused, even after the protocol has been freed."""
         protocol = Protocol()
         for client in (
             self.connect(protocol, PRIVATE.issue_cert("other.invalid")),
