@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import chain
 from random import Random
@@ -29,9 +29,15 @@ class Tier(IntEnum):
     NORMAL = 0
     FULL = 1
     """Its utilization is over the threshold."""
-    DRAINED = 2
+    SUSPECT = 2
+    """Its last poll ran out of time: it is the last resort."""
+    DRAINED = 3
     """By an operator's order, it gets no job at all. This is always the last tier."""
 
+
+_CLASSES = int(Tier.DRAINED)
+"""How many tiers get jobs: so many classes of nodes where the first container is external come
+before as many where it is not."""
 
 Key = TypeVar("Key")
 
@@ -45,13 +51,20 @@ class Candidate:
         self.index = index
         """The index of its load."""
         self.containers: dict[str, bool] = {}
-        """While it is up: each container it runs, and whether that is external."""
+        """While it is up or suspect: each container it runs, and whether that is external."""
         self.tier = Tier.NORMAL
 
-    def takes(self, containers: Iterable[str]) -> bool:
-        """Whether it is a candidate: it runs all these containers, and at least one is external."""
+    def takes(self, containers: Collection[str], first: str | None = None) -> bool:
+        """
+        Whether it runs all these containers, and the first is external; any of them, if that is
+        None.
+
+        A node refuses a job whose first container is not external.
+        """
         external = [self.containers.get(container) for container in containers]
-        return None not in external and True in external
+        if None in external:
+            return False
+        return True in external if first is None else self.containers[first]
 
 
 class Group:
@@ -67,6 +80,9 @@ class Group:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._places
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._places)
@@ -128,8 +144,9 @@ class Candidates:
         """By container, the nodes that are up and run it as an external one."""
         self._internal: dict[str, Group] = {}
         """By container, the nodes that are up and run it as one that is not external."""
-        self._together: dict[frozenset[str], Group] = {}
-        """By combination of containers, its candidates; the most recently used one is last."""
+        self._together: dict[tuple[str | None, frozenset[str]], Group] = {}
+        """By combination of containers, and the one that must be external or None for any, its
+        candidates; the most recently used combination is last."""
 
     def set_containers(self, node: Candidate, containers: dict[str, bool]) -> None:
         """Set the containers that a node runs."""
@@ -148,9 +165,9 @@ class Candidates:
                 group.set(node, member)
                 if not group:
                     del groups[container]
-        for together, group in self._together.items():
+        for (first, together), group in self._together.items():
             if not changed.isdisjoint(together):
-                group.set(node, node.takes(together))
+                group.set(node, node.takes(together, first))
 
     def set_tier(self, node: Candidate, tier: Tier) -> None:
         """Set the tier of a node."""
@@ -160,11 +177,19 @@ class Candidates:
         self.set_containers(node, containers)
 
     def of(self, asked: tuple[str, ...]) -> Group | None:
-        """The candidates for these containers, drained ones too; None or empty without any."""
+        """
+        The candidates for these containers, drained ones too; None or empty without any.
+
+        The first container is external on all of them or, if it is on no node, any container is.
+        """
+        return self._combination(asked, asked[0]) or self._combination(asked, None)
+
+    def _combination(self, asked: tuple[str, ...], first: str | None) -> Group | None:
+        """The nodes that run all these containers, the `first` or, if None, any as external."""
         if len(asked) == 1:
             return self._external.get(asked[0])
-        together = frozenset(asked)
-        group = self._together.pop(together, None)
+        key = first, frozenset(asked)
+        group = self._together.pop(key, None)
         if group is None:
             running = [self._running(container) for container in asked]
             fewest = min(running, key=lambda groups: sum(map(len, groups)), default=[])
@@ -174,10 +199,10 @@ class Candidates:
             for index in chain(*fewest):
                 node = self._nodes[index]
                 assert node is not None
-                group.set(node, node.takes(asked))
+                group.set(node, node.takes(asked, first))
             if len(self._together) == _MAX_COMBINATIONS:
                 del self._together[next(iter(self._together))]
-        self._together[together] = group
+        self._together[key] = group
         return group
 
     def sample_of(
@@ -186,31 +211,39 @@ class Candidates:
         """
         A sample of the candidates among given nodes; empty if none of them is one.
 
-        All are in the same tier: the best, or another if those in the best are too rare to find
+        All are in the same class: the best, or another if nodes in the best are too rare to find
         soon.
 
         :param find: returns the node that an item of `some` stands for.
         """
-        group = self.of(asked)
-        best = next((tier for tier, there in enumerate(group.serving) if there), 0) if group else 0
+        best = next((number for number, there in enumerate(self.serving(asked)) if there), 0)
         for count in (2 * _RUN, _SEARCHED):
             if len(some) <= count:
                 break
-            found = self._by_tier(asked, map(find, self._random.sample(some, count)))
+            found = self._classes(asked, map(find, self._random.sample(some, count)))
             if found and (count == _SEARCHED or min(found) == best):
                 return found[min(found)]
-        found = self._by_tier(asked, map(find, some))
+        found = self._classes(asked, map(find, some))
         return found[min(found)] if found else ()
 
     def serving(
         self, asked: tuple[str, ...], some: Iterable[Candidate | None] | None = None
     ) -> list[Sequence[int]]:
-        """The candidates that get jobs, among given nodes or all, by tier, the best tier first."""
+        """
+        The candidates that get jobs, among given nodes or all, in classes, the best class first.
+
+        Nodes where the first container is external come before those where only another one is;
+        among these, better tiers come first.
+        """
         if some is not None:
-            found = self._by_tier(asked, some)
-            return [found[tier] for tier in sorted(found)]
-        group = self.of(asked)
-        return list(group.serving) if group else []
+            found = self._classes(asked, some)
+            return [found[number] for number in sorted(found)]
+        first, other = (self._combination(asked, first) or Group() for first in (asked[0], None))
+        classes: list[Sequence[int]] = [*first.serving]
+        if len(other) > len(first):
+            classes += [array("q")] * (_CLASSES - len(classes))
+            classes += [[index for index in tier if index not in first] for tier in other.serving]
+        return classes
 
     def counts(self) -> Counter[str]:
         """By container, how many up nodes run it."""
@@ -241,12 +274,13 @@ class Candidates:
         groups = self._external.get(container), self._internal.get(container)
         return [group for group in groups if group]
 
-    def _by_tier(
+    def _classes(
         self, asked: tuple[str, ...], nodes: Iterable[Candidate | None]
-    ) -> dict[Tier, list[int]]:
-        """The candidates that get jobs among these nodes, by tier."""
-        tiers: dict[Tier, list[int]] = {}
+    ) -> dict[int, list[int]]:
+        """The candidates that get jobs among these nodes, by the number of their class."""
+        classes: dict[int, list[int]] = {}
         for node in nodes:
             if node is not None and node.tier < Tier.DRAINED and node.takes(asked):
-                tiers.setdefault(node.tier, []).append(node.index)
-        return tiers
+                number = node.tier + (0 if node.containers[asked[0]] else _CLASSES)
+                classes.setdefault(number, []).append(node.index)
+        return classes

@@ -1,7 +1,8 @@
 """The fleet: knows every node and its state, and picks the best node for a job."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum, auto
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from enum import Enum, StrEnum, auto
 from itertools import chain
 from random import Random
 
@@ -14,6 +15,7 @@ from infernet_router.fleet.catalogue import Catalogue, RunningContainer
 from infernet_router.fleet.journal import Cursor, Journal
 from infernet_router.fleet.load import Loads, Weights
 from infernet_router.fleet.view import NodeView, State
+from infernet_router.quoting import quoted
 from infernet_router.reports import NodeReport
 
 
@@ -34,6 +36,7 @@ class States:
     """How many nodes are in which state."""
 
     up: int
+    suspect: int
     down: int
     unknown: int
 
@@ -55,7 +58,16 @@ class Event(Enum):
     RESPELLED = auto()
     """Its address is now written differently, and this spelling is used from now on."""
     UP = auto()
+    SUSPECT = auto()
     DOWN = auto()
+
+
+class Outcome(StrEnum):
+    """What came of a job, as its client says."""
+
+    DONE = "done"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -88,9 +100,9 @@ class _Node(Candidate):
         self.since = now
         """When it entered this state."""
         self.reason = ""
-        """Why it is down; empty otherwise."""
+        """Why it is down or suspect; empty otherwise."""
         self.descriptions: dict[str, str] = {}
-        """While it is up: the descriptions of its containers, where it gives any."""
+        """While it is up or suspect: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None
         self.reported_at: float | None = None
         self.is_full = False
@@ -98,10 +110,15 @@ class _Node(Candidate):
         """The tier in an operator's order for it."""
         self.weight = 1.0
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it is up or suspect."""
+        return self.state is State.UP or self.state is State.SUSPECT
+
 
 class Fleet:
     """
-    The nodes, each unknown until its first poll ends, then up or down.
+    The nodes, each unknown until its first poll ends, then up or down, or suspect in between.
 
     :param seconds: the monotonic time, in seconds.
     :param random: chooses which candidates are compared, and breaks ties.
@@ -126,8 +143,8 @@ class Fleet:
         self._by_index: list[_Node | None] = []
         self._candidates = Candidates(self._by_index, random)
         self._catalogue = Catalogue(self._candidates.counts)
-        self._up = 0
-        """How many nodes are up."""
+        self._counts = Counter[State]()
+        """How many nodes are in which state."""
         self._down: dict[_Node, None] = {}
         """The nodes that are down, in the order in which they went down."""
         self._page_order = random.getrandbits(32)
@@ -152,7 +169,7 @@ class Fleet:
         self, address: NodeAddress, report: NodeReport, at: float | None = None
     ) -> CameUp | None:
         """
-        Record a report: the node is up. Returns CameUp if it was not up before.
+        Record a report: the node is up. Returns CameUp if it was down or unknown before.
 
         :param at: when the node made it, on the fleet's clock; now by default. A report that is
             older than the last one is ignored.
@@ -163,7 +180,8 @@ class Fleet:
             return None
         came_up = None
         if node.state is not State.UP:
-            came_up = CameUp(away=now - node.since if node.state is State.DOWN else None)
+            if not node.is_there:
+                came_up = CameUp(away=now - node.since if node.state is State.DOWN else None)
             self._set_state(node, State.UP)
         containers = {container.id: container.external for container in report.containers}
         if containers != node.containers:
@@ -176,16 +194,23 @@ class Fleet:
         self._loads.reported(node.index, at, self._weights.of_pending(report.pending))
         return came_up
 
-    def missed(self, address: NodeAddress, reason: str) -> bool:
-        """Record a failed poll: the node is down. Returns whether it was not down before."""
+    def missed(self, address: NodeAddress, reason: str, *, timed_out: bool = False) -> bool:
+        """
+        Record a failed poll. Returns whether the node went down.
+
+        :param timed_out: whether it only ran out of time: a node that was up is suspect then.
+        """
         node = self._nodes.get(address)
         if node is None:
             return False
         node.reason = reason
         if node.state is State.DOWN:
             return False
-        self._set_state(node, State.DOWN)
         self._loads.lost(node.index)
+        if timed_out and node.state is State.UP:
+            self._set_state(node, State.SUSPECT)
+            return False
+        self._set_state(node, State.DOWN)
         self._forget_containers(node)
         return True
 
@@ -220,22 +245,38 @@ class Fleet:
         self._set_tier(node)
         return True
 
-    def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+    def pick(
+        self,
+        containers: Iterable[str],
+        among: Among | None = None,
+        *,
+        exclude: Collection[NodeAddress] = (),
+        jobs: int = 1,
+    ) -> NodeAddress:
         """
         Assign a job that needs all these containers to the best node; returns its address.
 
         :param among: the nodes to choose from; all by default.
+        :param exclude: nodes not to choose.
+        :param jobs: how many such jobs to assign.
         :raises NoNode: when no node can do the job.
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
-        return self._assign(self._best(asked, now, weight, among), now, weight)
+        index = self._best(asked, now, weight * jobs, among, exclude)
+        return self._assign(index, now, weight, jobs)
 
-    def peek(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+    def peek(
+        self,
+        containers: Iterable[str],
+        among: Among | None = None,
+        *,
+        exclude: Collection[NodeAddress] = (),
+    ) -> NodeAddress:
         """A node that `pick` might choose now, without assigning the job. Raises as `pick` does."""
         asked = tuple(dict.fromkeys(containers))
-        index = self._best(asked, self._seconds(), self._weights.of_job(asked), among)
-        return self._address(index)
+        weight = self._weights.of_job(asked)
+        return self._address(self._best(asked, self._seconds(), weight, among, exclude))
 
     def rank(
         self,
@@ -244,35 +285,47 @@ class Fleet:
         offset: int = 0,
         among: Among | None = None,
         *,
+        exclude: Collection[NodeAddress] = (),
         assign: bool = True,
     ) -> list[NodeAddress]:
         """
-        The best nodes for a job that needs all these containers, better tiers first, and the best
-        node of each tier first; empty if no node can do the job.
+        The best nodes for a job that needs all these containers, best first; empty if no node can
+        do the job.
 
         This compares all candidates, not a sample: that takes some milliseconds for 10,000.
 
         :param count: the most nodes to return.
         :param offset: how many better ones to skip.
+        :param exclude: nodes to leave out.
         :param assign: whether to assign the job to the first node returned.
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
         some = None if among is None else map(self._nodes.get, among.addresses)
-        tiers = self._candidates.serving(asked, some)
-        if not count or offset >= sum(map(len, tiers)):
+        classes = self._without(exclude, self._candidates.serving(asked, some))
+        if not count or offset >= sum(map(len, classes)):
             return []
         wanted = offset + count
         best: list[int] = []
-        for tier in tiers:
+        for equals in classes:
             if len(best) < wanted:
                 best += self._loads.cheapest_first(
-                    tier, now, weight, wanted - len(best), self._page_order
+                    equals, now, weight, wanted - len(best), self._page_order
                 )
         del best[:offset]
         if assign:
-            self._assign(best[0], now, weight)
+            self._assign(best[0], now, weight, 1)
         return [self._address(index) for index in best]
+
+    def told(self, address: NodeAddress, outcome: Outcome) -> None:
+        """Record what came of a job that was assigned to a node, as its client says."""
+        node = self._nodes.get(address)
+        if node is None:
+            return
+        if outcome is Outcome.DONE:
+            self._loads.finished(node.index)
+        else:
+            self._loads.failed(node.index, self._seconds())
 
     def looks(self, address: NodeAddress) -> tuple[float, ...]:
         """Seconds after a job was assigned to a node at which a report of it would say most."""
@@ -302,7 +355,8 @@ class Fleet:
         """
         Follow the events of all nodes from now on.
 
-        The first entries describe the present state: ADDED for each node, then UP for each up node.
+        The first entries describe the present state: ADDED for each node, then UP for each that is
+        up or suspect.
         """
         added = (Change(Event.ADDED, address) for address in self.addresses)
         up = (Change(Event.UP, address) for address in self.up)
@@ -335,19 +389,24 @@ class Fleet:
 
     @property
     def up(self) -> list[NodeAddress]:
-        """The nodes that are up."""
-        return [node.address for node in self._nodes.values() if node.state is State.UP]
+        """The nodes that are up or suspect."""
+        return [node.address for node in self._nodes.values() if node.is_there]
 
     def is_up(self, address: NodeAddress) -> bool:
-        """Whether a node is up; False if there is no such node."""
+        """Whether a node is up or suspect; False if there is no such node."""
         node = self._nodes.get(address)
-        return node is not None and node.state is State.UP
+        return node is not None and node.is_there
 
     @property
     def states(self) -> States:
         """How many nodes are in which state."""
-        down = len(self._down)
-        return States(up=self._up, down=down, unknown=len(self._nodes) - self._up - down)
+        counts = self._counts
+        return States(
+            up=counts[State.UP],
+            suspect=counts[State.SUSPECT],
+            down=counts[State.DOWN],
+            unknown=counts[State.UNKNOWN],
+        )
 
     def _add(self, address: NodeAddress) -> _Node:
         """Add a new node, which is unknown."""
@@ -356,6 +415,7 @@ class Fleet:
             self._by_index.append(node)
         else:
             self._by_index[node.index] = node
+        self._counts[node.state] += 1
         self._changes.write(Change(Event.ADDED, address))
         return node
 
@@ -368,22 +428,23 @@ class Fleet:
     def _remove(self, node: _Node) -> None:
         """Forget a node."""
         self._forget_containers(node)
-        self._up -= node.state is State.UP
+        self._counts[node.state] -= 1
         self._down.pop(node, None)
         self._loads.remove(node.index)
         self._by_index[node.index] = None
         self._changes.write(Change(Event.REMOVED, node.address))
 
     def _set_state(self, node: _Node, state: State) -> None:
-        """Make a node up or down."""
-        is_up = state is State.UP
-        self._up += is_up - (node.state is State.UP)
-        if is_up:
-            self._down.pop(node, None)
-        else:
+        """Move a node to another state, other than unknown."""
+        self._counts[node.state] -= 1
+        self._counts[state] += 1
+        if state is State.DOWN:
             self._down[node] = None
+        else:
+            self._down.pop(node, None)
         node.state, node.since = state, self._seconds()
-        self._changes.write(Change(Event.UP if is_up else Event.DOWN, node.address))
+        self._set_tier(node)
+        self._changes.write(Change(Event[state.name], node.address))
 
     def _set_containers(self, node: _Node, containers: dict[str, bool]) -> None:
         """Set the containers that a node runs."""
@@ -396,10 +457,23 @@ class Fleet:
         node.descriptions = self._catalogue.describe(node.descriptions, {})
 
     def _set_tier(self, node: _Node) -> None:
-        """Put a node in the worse of two tiers: the one ordered, and the one by its utilization."""
-        self._candidates.set_tier(node, max(node.order, Tier.FULL if node.is_full else Tier.NORMAL))
+        """Put a node in the worst of three tiers: by its order, its utilization and its state."""
+        tier = max(
+            node.order,
+            Tier.FULL if node.is_full else Tier.NORMAL,
+            Tier.SUSPECT if node.state is State.SUSPECT else Tier.NORMAL,
+        )
+        if tier is not node.tier:
+            self._candidates.set_tier(node, tier)
 
-    def _best(self, asked: tuple[str, ...], now: float, weight: float, among: Among | None) -> int:
+    def _best(
+        self,
+        asked: tuple[str, ...],
+        now: float,
+        weight: float,
+        among: Among | None,
+        exclude: Collection[NodeAddress],
+    ) -> int:
         """The index of the node where the job costs least, of a sample of the candidates."""
         candidates = self._candidates.of(asked)
         sample: Sequence[int] = candidates.sample(self._random) if candidates else ()
@@ -409,11 +483,44 @@ class Fleet:
             sample = self._candidates.sample_of(asked, among.addresses, self._nodes.get)
             if not sample:
                 raise NoNode(among.otherwise)
+        if exclude:
+            sample = self._sample_without(exclude, sample, asked, among)
         return self._loads.cheapest(sample, now, weight, self._random)
 
-    def _assign(self, index: int, now: float, weight: float) -> NodeAddress:
-        """Assign a job of this weight to a node; returns its address."""
-        self._loads.assign(index, now, weight)
+    def _sample_without(
+        self,
+        exclude: Collection[NodeAddress],
+        sample: Sequence[int],
+        asked: tuple[str, ...],
+        among: Among | None,
+    ) -> Sequence[int]:
+        """
+        This sample without these nodes or, if nothing is left, the best candidates without them.
+
+        :raises NoNode: when all candidates are excluded.
+        """
+        (left,) = self._without(exclude, [sample])
+        if left:
+            return left
+        some = None if among is None else map(self._nodes.get, among.addresses)
+        for equals in self._without(exclude, self._candidates.serving(asked, some)):
+            if equals:
+                return equals
+        raise NoNode(f"every up node that runs {', '.join(map(quoted, asked))} is excluded")
+
+    def _without(
+        self, exclude: Collection[NodeAddress], classes: Iterable[Sequence[int]]
+    ) -> list[Sequence[int]]:
+        """These classes of nodes without the excluded ones."""
+        if not exclude:
+            return list(classes)
+        nodes = map(self._nodes.get, exclude)
+        excluded = {node.index for node in nodes if node is not None}
+        return [[index for index in equals if index not in excluded] for equals in classes]
+
+    def _assign(self, index: int, now: float, weight: float, jobs: int) -> NodeAddress:
+        """Assign so many jobs of this weight to a node; returns its address."""
+        self._loads.assign(index, now, weight, jobs)
         address = self._address(index)
         self._assignments.write(address)
         return address
@@ -421,7 +528,7 @@ class Fleet:
     def _why_none(self, asked: tuple[str, ...]) -> str:
         """Why no node is a candidate for these containers."""
         states = self.states
-        if not states.up:
+        if not states.up and not states.suspect:
             return self.why_none_up()
         why = self._candidates.why_none(asked)
         if states.unknown:
@@ -433,7 +540,7 @@ class Fleet:
             address=node.address,
             state=node.state,
             since=node.since,
-            reason=node.reason if node.state is State.DOWN else "",
+            reason=node.reason if node.state in (State.DOWN, State.SUSPECT) else "",
             containers=node.containers,
             pending=node.pending,
             report_age=None if node.reported_at is None else now - node.reported_at,

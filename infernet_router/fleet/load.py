@@ -50,8 +50,16 @@ the difference, divided by the variance due to chance. A lower threshold would m
 change, a higher one would notice a change late."""
 
 _STANDSTILL = 4.0
-"""The most jobs' worth of time in which nothing was finished that counts for how fast a node is: a
-longer pause is a node that stood still, not a slow one."""
+"""A node that finished no job for longer than so many jobs should take stood still: the rest of the
+time says nothing of how fast it is."""
+
+_UNMOVED = 0.5
+"""The chance that the number of pending jobs differs from that of the last report, when jobs were
+assigned in between and the node is healthy. If it never differs, these may be jobs that crashed
+with their container."""
+
+_FASTEST = 20.0
+"""The highest rate of a node, as a multiple of the fleet's: some nodes are ten times as fast."""
 
 _SLOWEST = 0.02
 """The lowest rate of a node, as a multiple of the fleet's: one that seems to have stopped is still
@@ -140,11 +148,11 @@ class _History(msgspec.Struct, gc=False):
     """The same over the last few jobs only."""
     busy_lately: float = 0.0
     unconfirmed_done: float = 0.0
-    """Jobs that seem finished, as reports showed no job since it was last seen at work."""
+    """Jobs that it seems to have finished since a report last showed jobs."""
     unconfirmed_busy: float = 0.0
-    """Seconds of work that these were expected to take."""
+    """The seconds of work in which it seems to have finished them."""
     standing: float = 0.0
-    """Seconds of work since it last finished a job, while reports showed jobs there."""
+    """Seconds since it last finished a job, while its reports showed jobs."""
     weight: float = 1.0
     """An operator's: it gets this many times the share of an ordinary node."""
 
@@ -211,7 +219,7 @@ class Loads:
         return self._histories[index].assigned
 
     def doubt(self, index: int) -> float:
-        """The evidence against a node, as a multiple of what it takes to doubt it; 0 or more."""
+        """The evidence that a node fails its jobs, as a multiple of what it takes to doubt it."""
         return self._doubts[index].share
 
     def looks(self, index: int) -> tuple[float, ...]:
@@ -219,12 +227,12 @@ class Loads:
         return self._doubts[index].looks
 
     def failed(self, index: int, now: float) -> None:
-        """A client says that a node failed its job."""
-        self._doubts[index].accuse(FAILED, now)
+        """A client said that a node failed its job."""
+        self._doubts[index].add(FAILED, now)
         self._set_price(index)
 
     def finished(self, index: int) -> None:
-        """A client says that a node did its job."""
+        """A client said that a node did its job."""
         self._doubts[index].seen_at_work()
         self._set_price(index)
 
@@ -267,18 +275,19 @@ class Loads:
         ties = [index ^ order for index in indices]
         return [index for _, _, index in nsmallest(count, zip(costs, ties, indices, strict=True))]
 
-    def assign(self, index: int, now: float, weight: float) -> None:
-        """Assign a job of this weight to a node."""
+    def assign(self, index: int, now: float, weight: float, jobs: int = 1) -> None:
+        """Assign so many jobs of this weight to a node."""
         history = self._histories[index]
+        added = weight * jobs
         if self._one_left_at[index] > now:  # the same as below in fewer steps, once a request
-            self._one_left_at[index] += weight / self._rates[index]
+            self._one_left_at[index] += added / self._rates[index]
         else:
-            self._set_jobs(index, now, self.jobs(index, now) + weight)
-        history.assigned += weight
-        history.travelling = _travelling(history, now) + weight
+            self._set_jobs(index, now, self.jobs(index, now) + added)
+        history.assigned += added
+        history.travelling = _travelling(history, now) + added
         history.travelling_at = now
         history.mean_weight += (weight - history.mean_weight) * _MIXTURE
-        if self._doubts[index].tried(now):
+        if self._doubts[index].assigned(now):
             self._set_price(index)
 
     def reported(self, index: int, at: float, pending: float) -> None:
@@ -294,11 +303,13 @@ class Loads:
         jobs = pending * history.mean_weight + travelling
         if not isnan(history.reported):
             left = self.jobs(index, at)
-            if not pending:
-                arrived = (left - travelling) / history.mean_weight
-                self._doubts[index].seen_idle(min(max(arrived, 0.0), 1.0), at)
-            elif pending != history.pending:
+            if pending and pending != history.pending:
                 self._doubts[index].seen_at_work()
+            elif pending:
+                self._doubts[index].unseen(_UNMOVED if history.assigned else 0.0, at)
+            else:
+                arrived = (left - travelling) / history.mean_weight
+                self._doubts[index].unseen(min(max(arrived, 0.0), 1.0), at)
             had = history.reported + history.assigned
             self._learn(history, self._rates[index], had - jobs, had - left, pending > 0)
         self._settle_rate(index)
@@ -312,7 +323,12 @@ class Loads:
         self._histories[index].reported = nan
 
     def _learn(
-        self, history: _History, rate: float, done: float, expected: float, at_work: bool
+        self,
+        history: _History,
+        rate: float,
+        done: float,
+        expected: float,
+        is_busy: bool,
     ) -> None:
         """
         Learn that a node finished `done` jobs since its last report; its rate predicted `expected`.
@@ -322,12 +338,11 @@ class Loads:
         submitted look like jobs done: the rate is that at which the queue drains as seen from here.
         But a queue that only others filled, and that grew, does not show how slow the node is.
 
-        An empty queue shows only that the node was fast enough, or that it fails its jobs: what it
-        adds is held back until the node is seen at work again. A queue in which nothing moves is a
-        node that stands still, or a slow one: it counts in full until the next job is finished, and
-        as a few jobs' time from then on.
+        An empty queue shows only that the node was fast enough, or that it fails its jobs: this is
+        unconfirmed until a report shows jobs again. Time in which it finished no job counts in full
+        until it finishes one, and up to a limit from then on, as the node may have stood still.
 
-        :param at_work: whether the report shows jobs.
+        :param is_busy: whether its report shows jobs.
         """
         if expected <= 0.0 or (done < 0.0 and not history.assigned):
             return
@@ -335,24 +350,23 @@ class Loads:
         each = history.mean_weight
         busy = expected / rate
         self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
+        if is_busy and not done:
+            history.standing += busy
+            return
         history.unconfirmed_done += done
-        history.unconfirmed_busy += busy
-        if not at_work:
+        history.unconfirmed_busy += busy + min(history.standing, _STANDSTILL * each / rate)
+        history.standing = 0.0
+        if not is_busy:
             return
         done, busy = history.unconfirmed_done, history.unconfirmed_busy
         history.unconfirmed_done = history.unconfirmed_busy = 0.0
-        if not done:
-            history.standing += busy
-            return
-        busy += min(history.standing, _STANDSTILL * each / rate)
-        history.standing = 0.0
-        expected = busy * rate
-        kept = exp(-expected / each / _MEMORY)
+        jobs = busy * rate / each
+        kept = exp(-jobs / _MEMORY)
         history.done = history.done * kept + done
         history.busy = history.busy * kept + busy
-        kept = exp(-expected / each / _LATELY)
-        history.done_lately = history.done_lately * kept + done
-        history.busy_lately = history.busy_lately * kept + busy
+        kept, part = exp(-jobs / _LATELY), min(1.0, _LATELY / jobs)
+        history.done_lately = history.done_lately * kept + done * part
+        history.busy_lately = history.busy_lately * kept + busy * part
         if _has_changed(history, history.busy_lately):
             history.done = history.done_lately
             history.busy = history.busy_lately
@@ -368,7 +382,7 @@ class Loads:
         usual = self._pace.rate
         prior = _PRIOR * history.mean_weight
         rate = (done + prior) / (busy + prior / usual)
-        self._rates[index] = max(rate, usual * _SLOWEST)
+        self._rates[index] = min(max(rate, usual * _SLOWEST), usual * _FASTEST)
         self._set_price(index)
 
     def _set_price(self, index: int) -> None:
@@ -387,7 +401,7 @@ def _travelling(history: _History, now: float) -> float:
 
 
 def _has_changed(history: _History, busy_lately: float) -> bool:
-    """Whether a node did its last jobs, in so many seconds, at another speed than before."""
+    """Whether a node finished its last jobs, in this many seconds, at another speed than before."""
     each = history.mean_weight
     usual = busy_lately * history.done / history.busy if history.busy else 0.0
     return (history.done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each

@@ -15,6 +15,8 @@ class State(StrEnum):
     UNKNOWN = "unknown"
     """Its first poll has not ended yet."""
     UP = "up"
+    SUSPECT = "suspect"
+    """It was up, and its last poll ran out of time."""
     DOWN = "down"
 
 
@@ -27,9 +29,9 @@ class NodeView:
     since: float
     """When it entered this state."""
     reason: str
-    """Why it is down; empty otherwise."""
+    """Why it is down or suspect; empty otherwise."""
     containers: Mapping[str, bool]
-    """While it is up: each container it runs, and whether that is external."""
+    """While it is up or suspect: each container it runs, and whether that is external."""
     pending: int | None
     """The number of pending jobs in its last report; None before the first."""
     report_age: float | None
@@ -41,7 +43,7 @@ class NodeView:
     rate: float
     """The estimated jobs a second that it finishes while it has any."""
     doubt: float
-    """The factor, at least 1, on its cost, higher when it is too rarely seen at work."""
+    """The evidence that it fails its jobs, as a multiple of what it takes to give it only a few."""
     tier: Tier
     weight: float
     """An operator's: it gets this many times the share of an ordinary node."""

@@ -1,7 +1,7 @@
 """Tests of infernet_router.fleet.fleet."""
 
 from collections import Counter
-from math import inf
+from math import ceil, inf
 from random import Random
 
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import candidates as candidates_module
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, States
+from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, Outcome, States
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.view import NodeView, State
 from infernet_router.reports import Container, NodeReport
@@ -466,6 +466,175 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(picked - set(nodes[:100]), set())
 
 
+class SuspectTests(SynchronousTestCase):
+    """Nodes whose last poll ran out of time."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.fleet.replace([A, B])
+        self.fleet.observed(A, report("llm", "prover"))
+        self.fleet.observed(B, report("llm", pending=50))
+
+    def test_last_resort(self) -> None:
+        """A suspect gets no job while another candidate is up, however busy."""
+        self.assertFalse(self.fleet.missed(A, "timeout after 3 s", timed_out=True))
+        self.assertEqual(self.fleet.peek(["llm"]), B)
+        self.assertEqual(self.fleet.rank(["llm"], 9), [B, A])
+        for asked in (["prover"], ["llm", "prover"]):
+            self.assertEqual(self.fleet.pick(asked), A)
+        self.fleet.missed(B, "connection refused")
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_states(self) -> None:
+        """It counts as a suspect, and its view says why."""
+        self.clock.advance(7)
+        self.fleet.missed(A, "timeout after 3 s", timed_out=True)
+        self.assertEqual(self.fleet.states, States(up=1, suspect=1, down=0, unknown=0))
+        view = self.fleet.view(A)
+        assert view is not None
+        self.assertEqual(
+            (view.state, view.since, view.reason, view.tier),
+            (State.SUSPECT, 7.0, "timeout after 3 s", Tier.SUSPECT),
+        )
+        self.assertEqual(self.fleet.up, [A, B])
+        self.assertTrue(self.fleet.is_up(A))
+
+    def test_down(self) -> None:
+        """A second failure of any kind makes it down."""
+        for timed_out in (True, False):
+            self.fleet.observed(A, report("prover"))
+            self.fleet.missed(A, "timeout after 3 s", timed_out=True)
+            self.assertTrue(self.fleet.missed(A, "timeout after 3 s", timed_out=timed_out))
+            self.assertRaises(NoNode, self.fleet.pick, ["prover"])
+
+    def test_back(self) -> None:
+        """A report makes it as good as before; it was never down."""
+        cursor = self.fleet.follow_changes()
+        cursor.read()
+        self.fleet.missed(A, "timeout after 3 s", timed_out=True)
+        self.assertIsNone(self.fleet.observed(A, report("llm")))
+        self.assertEqual(self.fleet.peek(["llm"]), A)
+        self.assertEqual(cursor.read(), [Change(Event.SUSPECT, A), Change(Event.UP, A)])
+
+    def test_never_up(self) -> None:
+        """A node that never gave a report is down at the first timeout."""
+        self.fleet.replace([A, C])
+        self.assertTrue(self.fleet.missed(C, "timeout after 3 s", timed_out=True))
+
+    def test_only_suspects(self) -> None:
+        """When all nodes are suspect, the reason for a missing container is still that."""
+        for address in (A, B):
+            self.fleet.missed(address, "timeout after 3 s", timed_out=True)
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["painter"])
+        self.assertEqual(str(caught.exception), "no up node runs 'painter'")
+
+
+class FirstContainerTests(SynchronousTestCase):
+    """Jobs for several containers: a node takes one whose first container is external."""
+
+    def setUp(self) -> None:
+        self.fleet = Fleet(Clock().seconds, Random(1))
+        self.fleet.replace([A, B])
+        self.fleet.observed(A, report("a", internal=("b",), pending=9))
+        self.fleet.observed(B, report("b", internal=("a",)))
+
+    def test_first(self) -> None:
+        """The first container asked for is external on the node picked, however busy that is."""
+        for asked, node in ((["a", "b"], A), (["b", "a"], B)):
+            self.assertEqual({self.fleet.peek(asked) for _ in range(20)}, {node})
+            self.assertEqual(self.fleet.rank(asked, 1, assign=False), [node])
+            self.assertEqual(self.fleet.peek(asked, Among([A, B], "none")), node)
+
+    def test_others_last(self) -> None:
+        """A list has the other nodes after those."""
+        self.assertEqual(self.fleet.rank(["a", "b"], 9, assign=False), [A, B])
+        some = Among([A, B], "none")
+        self.assertEqual(self.fleet.rank(["b", "a"], 9, 0, some, assign=False), [B, A])
+
+    def test_fallback(self) -> None:
+        """Where the first is external on no node, any other container may be."""
+        self.fleet.missed(A, "gone")
+        self.assertEqual(self.fleet.pick(["a", "b"]), B)
+        self.assertEqual(self.fleet.pick(["a", "b"], Among([A, B], "none")), B)
+
+
+class ExcludeTests(SynchronousTestCase):
+    """Nodes that a client does not want."""
+
+    def setUp(self) -> None:
+        self.fleet = Fleet(Clock().seconds, Random(1))
+        self.nodes = [parse_address(f"192.0.2.{number}") for number in range(100)]
+        self.fleet.replace(self.nodes)
+        for number, node in enumerate(self.nodes):
+            self.fleet.observed(node, report("llm", pending=number))
+
+    def test_excluded(self) -> None:
+        """An excluded node is not picked or listed, even if it is the best by far."""
+        gone = parse_address("192.0.2.200")
+        for _ in range(50):
+            self.assertNotIn(
+                self.fleet.peek(["llm"], exclude=[gone, *self.nodes[:16]]), self.nodes[:16]
+            )
+        listed = self.fleet.rank(["llm"], 2, exclude=self.nodes[:3], assign=False)
+        self.assertEqual(listed, self.nodes[3:5])
+
+    def test_few(self) -> None:
+        """When all that would be compared are excluded, another candidate is found."""
+        for node in self.nodes[17:]:
+            self.fleet.missed(node, "gone")
+        self.assertEqual(self.fleet.pick(["llm"], exclude=self.nodes[:16]), self.nodes[16])
+        some = Among(self.nodes[:18], "none")
+        self.assertEqual(self.fleet.pick(["llm"], some, exclude=self.nodes[:16]), self.nodes[16])
+
+    def test_worse_tier(self) -> None:
+        """It may be one of a worse tier."""
+        self.fleet.missed(self.nodes[1], "timeout after 3 s", timed_out=True)
+        self.fleet.replace(self.nodes[:2])
+        self.assertEqual(self.fleet.pick(["llm"], exclude=self.nodes[:1]), self.nodes[1])
+
+    def test_all(self) -> None:
+        """When every candidate is excluded, the reason says so."""
+        self.fleet.replace(self.nodes[:2])
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["llm"], exclude=self.nodes[:2])
+        self.assertEqual(str(caught.exception), "every up node that runs 'llm' is excluded")
+        self.assertEqual(self.fleet.rank(["llm"], 9, exclude=self.nodes[:2]), [])
+
+
+class SeveralJobsTests(SynchronousTestCase):
+    """Batches, outcomes and looks."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1))
+        self.fleet.replace([A, B])
+        for address in (A, B):
+            self.fleet.observed(address, report("llm"))
+
+    def test_jobs(self) -> None:
+        """So many jobs are assigned at once, of which each weighs as one."""
+        first = self.fleet.pick(["llm"], jobs=20)
+        self.assertAlmostEqual(jobs(self.fleet, first), 20.0)
+        (other,) = {A, B} - {first}
+        self.assertEqual({self.fleet.pick(["llm"]) for _ in range(19)}, {other})
+
+    def test_outcomes(self) -> None:
+        """Failed jobs make a node doubted and looked at; a job that is done ends that."""
+        for outcome in (Outcome.FAILED, Outcome.UNREACHABLE, Outcome.FAILED):
+            self.fleet.told(A, outcome)
+        self.assertEqual({self.fleet.pick(["llm"]) for _ in range(20)}, {B})
+        self.assertEqual((len(self.fleet.looks(A)), self.fleet.looks(B)), (3, ()))
+        self.fleet.told(A, Outcome.DONE)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_unknown_node(self) -> None:
+        """The outcome of a job on a node that is gone is ignored."""
+        self.fleet.told(C, Outcome.FAILED)
+        self.assertEqual(self.fleet.looks(C), ())
+
+
 class OrderTests(SynchronousTestCase):
     """An operator's orders: a tier and a weight."""
 
@@ -555,7 +724,7 @@ class ViewTests(SynchronousTestCase):
                 jobs=0.0,
                 assigned=0.0,
                 rate=1.0,
-                doubt=1.0,
+                doubt=0.0,
                 tier=Tier.NORMAL,
                 weight=1.0,
             ),
@@ -724,16 +893,16 @@ class ManyNodesTests(SynchronousTestCase):
         """A node that is twice as fast gets about twice as many jobs."""
         fast, pending = set(self.nodes[:50]), dict.fromkeys(self.nodes, 0.0)
         picks: Counter[NodeAddress] = Counter()
-        for second in range(150):
-            for _ in range(120):
+        for tenth in range(1500):
+            for _ in range(12):
                 node = self.fleet.pick(["llm"])
                 pending[node] += 1
-                picks[node] += second >= 60
-            self.clock.advance(1)
+                picks[node] += tenth >= 600
+            self.clock.advance(0.1)
             for number, node in enumerate(self.nodes):
-                pending[node] = max(0.0, pending[node] - (2 if node in fast else 1))
-                if number % 3 == second % 3:
-                    self.fleet.observed(node, report("llm", pending=round(pending[node])))
+                pending[node] = max(0.0, pending[node] - (0.2 if node in fast else 0.1))
+                if number % 30 == tenth % 30:
+                    self.fleet.observed(node, report("llm", pending=ceil(pending[node])))
         ratio = sum(picks[node] for node in fast) / (picks.total() / 3)
         self.assertTrue(1.5 < ratio < 2.4, ratio)
 
@@ -895,7 +1064,7 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def counts(self) -> None:
         unknown = len(self.known) - len(self.up) - len(self.down)
-        assert self.fleet.states == States(len(self.up), len(self.down), unknown)
+        assert self.fleet.states == States(len(self.up), 0, len(self.down), unknown)
 
     @invariant()
     def loads(self) -> None:

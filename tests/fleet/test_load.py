@@ -1,6 +1,7 @@
 """Tests of infernet_router.fleet.load."""
 
 from collections.abc import Callable
+from functools import partial
 from math import exp, isfinite
 from random import Random
 
@@ -188,29 +189,78 @@ class LearningTests(LoadsTestCase):
         self.assertLess(self.loads.rate(odd), 1.5 * self.loads.rate(usual))
         self.assertApproximates(self.loads.rate(usual), 1.0, 0.3)
 
-    def test_stuck(self) -> None:
-        """So does a node that always reports the same number, as if its jobs were stuck."""
-        odd, usual = self.beside_ten(lambda: 2)
-        self.assertLess(self.loads.rate(odd), 1.5 * self.loads.rate(usual))
-
     def test_doubted(self) -> None:
-        """Such a node is doubted: another one is cheaper, even with one job more."""
-        odd, usual = self.beside_ten(lambda: 0)
-        self.reported(odd, 0, later=3.0)
-        self.reported(usual, 1)
-        self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), usual)
+        """A node is doubted whose queue is always empty or never moves, as if every job failed."""
+        for pending in (0, 2):
+            self.loads = Loads()
+            odd, usual = self.beside_ten(partial(int, pending))
+            self.assertGreater(self.loads.doubt(odd), 1.0)
+            self.assertLess(self.loads.doubt(usual), 0.5)
+            for _ in range(2):
+                self.assign(usual, 30)
+            self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), usual)
+
+    def test_crashed(self) -> None:
+        """So is one that fails every job after it worked: nothing it shows makes it look faster."""
+        index, node = self.loads.add(), SteadyNode(1.0)
+        for _ in range(30):
+            self.live(index, node, polls=1, each=2)
+            self.live(index, node, polls=1, each=5)
+        before = self.loads.rate(index)
+        for _ in range(20):
+            self.assign(index, 3)
+            self.reported(index, 0, later=3.0)
+        self.assertGreater(self.loads.doubt(index), 1.0)
+        self.assertApproximates(self.loads.rate(index), before, 0.2)
+
+    def test_stood_still(self) -> None:
+        """A node that stood still for minutes is as fast as before once its queue is empty."""
+        index, node = self.loads.add(), SteadyNode(1.0)
+        other, healthy = self.loads.add(), SteadyNode(1.0)
+        self.live(index, node, polls=30, each=3)
+        before = self.loads.rate(index)
+        for _ in range(40):
+            self.live(other, healthy, polls=1, each=3)
+            self.reported(index, 20)
+        self.assertLess(self.loads.rate(index), before / 2)
+        self.reported(index, 0, later=3.0)
+        self.assertApproximates(self.loads.rate(index), before, 0.3 * before)
+
+    def test_watched(self) -> None:
+        """A queue that others fill and that grows does not make the node look slow."""
+        index = self.loads.add()
+        for pending in range(40):
+            self.reported(index, pending, later=3.0)
+        self.assertEqual(self.loads.rate(index), 1.0)
+
+    def test_outcomes(self) -> None:
+        """Clients whose jobs failed raise the doubt of a node, one whose job was done ends it."""
+        index, other = self.loads.add(), self.loads.add()
+        for _ in range(3):
+            self.assertEqual(self.loads.cheapest([index], self.now, 1.0, Random(1)), index)
+            self.loads.failed(index, self.now)
+        self.assertEqual(self.loads.doubt(index), 1.0)
+        self.reported(other, 50)
+        self.assertEqual(self.loads.cheapest([index, other], self.now, 1.0, Random(1)), other)
+        self.loads.finished(index)
+        self.assertEqual(self.loads.doubt(index), 0.0)
+        self.assertEqual(self.loads.cheapest([index, other], self.now, 1.0, Random(1)), index)
 
     def test_new_chance(self) -> None:
-        """A doubted node gets a new chance after a while."""
+        """A doubted node gets one job after a while, and is doubted again once it has it."""
         odd, usual = self.beside_ten(lambda: 0)
         for _ in range(200):
             self.reported(odd, 0, later=3.0)
         self.reported(usual, 1)
-        self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), odd)
+        for best in (odd, usual):
+            self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), best)
+            self.assign(odd)
+        self.assertEqual(len(self.loads.looks(odd)), 3)
+        self.assertEqual(self.loads.looks(usual), ())
 
     def test_undoubted(self) -> None:
         """A node that is seen at work from time to time is not doubted."""
-        odd, usual = self.beside_ten(iter([0, 0, 0, 2] * 25).__next__)
+        odd, usual = self.beside_ten(iter([0, 0, 2, 1] * 25).__next__)
         self.reported(odd, 0, later=3.0)
         self.reported(usual, 1)
         self.assertEqual(self.loads.cheapest([odd, usual], self.now, 1.0, Random(1)), odd)
