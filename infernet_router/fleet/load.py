@@ -349,13 +349,14 @@ class Loads:
         done = max(done, 0.0)
         each = history.mean_weight
         busy = expected / rate
-        self._pace.learn(min(done, _CREDIBLE * expected + _PRIOR * each), busy)
         if is_busy and not done:
             history.standing += busy
             return
-        history.unconfirmed_done += done
-        history.unconfirmed_busy += busy + min(history.standing, _STANDSTILL * each / rate)
+        busy += min(history.standing, _STANDSTILL * each / rate)
         history.standing = 0.0
+        self._pace.learn(min(done, _CREDIBLE * busy * rate + _PRIOR * each), busy)
+        history.unconfirmed_done += done
+        history.unconfirmed_busy += busy
         if not is_busy:
             return
         done, busy = history.unconfirmed_done, history.unconfirmed_busy
