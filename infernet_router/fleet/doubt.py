@@ -39,7 +39,7 @@ evidence as the first."""
 _FACTOR = 1000.0
 """What the cost of a doubted node is multiplied by: more than the queue of any other node."""
 
-_LOOK = (0.2,)
+_LOOK = (1.2,)
 """Seconds after a job was assigned at which to poll a node, when there is some evidence."""
 
 _LOOKS = (0.1, 0.4, 1.2)
