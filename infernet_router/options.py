@@ -31,13 +31,19 @@ class CannotStart(SystemExit, Exception):
         super().__init__("\n".join(f"infernet-router: {line}" for line in why.splitlines()))
 
 
-_MAIN = ("ips", "interval", "timeout", "max_polls")
+_MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
 """The settings that are always shown."""
 
 _HIDDEN = ("port", "listen", "ips_given")
 """The settings that are never shown: listening addresses have log lines of their own."""
 
-_UNITS = {"interval": " s", "timeout": " s", "resources_interval": " s", "rate_limit": "/min"}
+_UNITS = {
+    "interval": " s",
+    "busy_interval": " s",
+    "timeout": " s",
+    "resources_interval": " s",
+    "rate_limit": "/min",
+}
 
 
 @frozen(kw_only=True)
@@ -54,6 +60,7 @@ class Settings:
     resolver: tuple[str, int] | None = None
     """IP address and port of the name server to ask; None for the system's."""
     interval: float = 3.0
+    busy_interval: float = 1.1
     timeout: float = 3.0
     max_polls: int = MAX_POLLS
     resources_interval: float = 60.0
@@ -211,8 +218,14 @@ _OPTIONS = (
     _Option(
         "interval",
         _seconds,
-        "seconds from one poll of a node to its next, 0.1 to 86400",
+        "seconds from one poll of an idle node to its next, 0.1 to 86400",
         "REFRESH_INTERVAL",
+    ),
+    _Option(
+        "busy-interval",
+        _seconds,
+        "seconds from one poll of a node with jobs to its next, 0.1 to 86400, and --interval at"
+        " most; nodes allow one poll a second",
     ),
     _Option("timeout", _seconds, "seconds a node has for its whole answer to a poll, 0.1 to 86400"),
     _Option(

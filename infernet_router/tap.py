@@ -78,6 +78,7 @@ def make_router(
             http,
             reactor,
             interval=settings.interval,
+            busy_interval=settings.busy_interval,
             timeout=settings.timeout,
             max_polls=settings.max_polls,
             at_once=limits.polls,

@@ -40,6 +40,7 @@ class OptionsTests(SynchronousTestCase):
                 "node_explorer": None,
                 "resolver": None,
                 "interval": 3.0,
+                "busy_interval": 1.1,
                 "timeout": 3.0,
                 "max_polls": 500,
                 "resources_interval": 60.0,
@@ -249,7 +250,8 @@ class SettingsTests(SynchronousTestCase):
 
     def test_default_text(self) -> None:
         """By default, only the main settings are shown."""
-        self.assertEqual(str(Settings()), "ips ips.txt, interval 3 s, timeout 3 s, max-polls 500")
+        shown = "ips ips.txt, interval 3 s, busy-interval 1.1 s, timeout 3 s, max-polls 500"
+        self.assertEqual(str(Settings()), shown)
 
     def test_text(self) -> None:
         """Settings that differ from the default are shown, but not where the router listens."""
@@ -264,8 +266,8 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(
             str(settings),
             "ips a.txt, node-explorer https://explorer.invalid/a, resolver [2001:db8::1]:53,"
-            " interval 0.5 s, timeout 3 s, max-polls 500, resources-interval 9 s,"
-            " max-utilization 0.9, ca-file ca.pem, rate-limit 60/min, job-weight llm=4 a=0.5,"
+            " interval 0.5 s, busy-interval 1.1 s, timeout 3 s, max-polls 500,"
+            " resources-interval 9 s, max-utilization 0.9, ca-file ca.pem, rate-limit 60/min, job-weight llm=4 a=0.5,"
             " pending-weight onchain=2, trust-proxy unix 10.0.0.0/8, cors-origin *",
         )
         self.assertIn("resolver 192.0.2.1:5353,", str(parsed("--resolver=192.0.2.1:5353")))

@@ -67,7 +67,8 @@ class MakeRouterTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.start(listen=("tcp:4002", "tcp6:4003"))
         lines = [formatEvent(event) for event in events]
-        settings = f"ips {self.ips}, interval 3 s, timeout 3 s, max-polls 500"
+        settings = f"ips {self.ips}, interval 3 s, busy-interval 1.1 s, timeout 3 s,"
+        settings += " max-polls 500"
         self.assertEqual(lines[0], f"infernet-router {__version__}: {settings}")
         self.assertEqual(
             [line for line in lines if "listening" in line],

@@ -316,7 +316,10 @@ class _Run:
         world, random = self._world, self._random
         if world.now > self._scenario.watching:
             return
-        world.submit(min(range(self._scenario.nodes), key=lambda n: world.pending[n]), self._scenario.work(random))
+        world.submit(
+            min(range(self._scenario.nodes), key=lambda n: world.pending[n]),
+            self._scenario.work(random),
+        )
         self._at(world.now + random.expovariate(self._asks), self._watched_arrives)
 
     def _turn(self) -> None:
@@ -392,7 +395,8 @@ class Polls:
     def polled(self, node: int, pending: int, now: float) -> None:
         self.count += 1
         if self._was_extra:
-            if pending and self._due[node] > now + self._busy: self._put(node, now + self._busy)
+            if pending and self._due[node] > now + self._busy:
+                self._put(node, now + self._busy)
             return
         self._last[node] = now
         in_use = pending or now - self._used[node] < _LATELY
@@ -413,6 +417,7 @@ class Polls:
 
 
 import os
-_LOOK = float(os.environ.get('LOOK','.3'))
-_LATELY = float(os.environ.get('LATELY','2.0'))
+
+_LOOK = float(os.environ.get("LOOK", ".3"))
+_LATELY = float(os.environ.get("LATELY", "2.0"))
 _SHORTEST = 0.5

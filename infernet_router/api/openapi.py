@@ -172,10 +172,17 @@ _PATHS = {
     ),
     "/health": _path(
         "Health check",
-        description="Healthy while at least one node is up and the router is not shutting down.",
+        description="Healthy while at least one node is up or suspect, and the router is not"
+        " shutting down.",
         response=_json(
             "healthy, with the number of nodes in each state",
-            _object(status={"const": "healthy"}, up=_COUNT, down=_COUNT, unknown=_COUNT),
+            _object(
+                status={"const": "healthy"},
+                up=_COUNT,
+                suspect=_COUNT,
+                down=_COUNT,
+                unknown=_COUNT,
+            ),
         ),
         unavailable="why it is not healthy",
         limited=False,

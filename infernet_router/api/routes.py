@@ -155,7 +155,7 @@ class Api(Resource):
         if getattr(request.site, "closing", False):
             raise HTTPError(503, "the router is shutting down", RETRY_SOON)
         states = self._fleet.states
-        if not states.up:
+        if not states.up and not states.suspect:
             raise HTTPError(503, self._fleet.why_none_up(), RETRY_SOON)
         return answer(request, {"status": "healthy", **asdict(states)})
 

@@ -51,6 +51,9 @@ _SOME = 0.3
 FAILED = 1.0
 """The evidence in a client's word that its job failed: that of one report."""
 
+CRASHED = 2.5
+"""The evidence in a container that ceased to say what resources it has: nearly enough."""
+
 
 class Doubt(msgspec.Struct, gc=False):
     """The evidence that one node fails its jobs."""

@@ -327,6 +327,15 @@ class Fleet:
         else:
             self._loads.failed(node.index, self._seconds())
 
+    def suspected(self, address: NodeAddress, containers: Collection[str]) -> None:
+        """
+        Record that containers of a node may have crashed: they said what resources they have, and
+        do not any more.
+        """
+        node = self._nodes.get(address)
+        if node is not None and not node.containers.keys().isdisjoint(containers):
+            self._loads.suspected(node.index, self._seconds())
+
     def looks(self, address: NodeAddress) -> tuple[float, ...]:
         """Seconds after a job was assigned to a node at which a report of it would say most."""
         node = self._nodes.get(address)

@@ -23,7 +23,7 @@ from random import Random
 import msgspec
 from attrs import field, frozen
 
-from infernet_router.fleet.doubt import FAILED, Doubt
+from infernet_router.fleet.doubt import CRASHED, FAILED, Doubt
 
 _TRAVEL = 0.1
 """Mean seconds from the router's answer to the job's arrival at the node: a host name lookup, a
@@ -229,6 +229,11 @@ class Loads:
     def failed(self, index: int, now: float) -> None:
         """A client said that a node failed its job."""
         self._doubts[index].add(FAILED, now)
+        self._set_price(index)
+
+    def suspected(self, index: int, now: float) -> None:
+        """A container of a node seems to have crashed."""
+        self._doubts[index].add(CRASHED, now)
         self._set_price(index)
 
     def finished(self, index: int) -> None:

@@ -37,12 +37,23 @@ class NoAnswer(Exception):
     """
     A request failed; the message is the reason.
 
-    `status` is the HTTP status of the answer, when that is the reason.
+    :param status: the HTTP status of the answer, when that is the reason.
+    :param retry_after: seconds after which the node wants to be asked again, if it said so.
+    :param timed_out: whether there was no answer in time, and no other reason.
     """
 
-    def __init__(self, reason: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        status: int | None = None,
+        *,
+        retry_after: float | None = None,
+        timed_out: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.status = status
+        self.retry_after = retry_after
+        self.timed_out = timed_out
 
 
 class Asker(Protocol):
@@ -72,7 +83,7 @@ def ask(
     """
 
     def timed_out(result: object, seconds: float) -> object:
-        raise NoAnswer(f"timeout after {seconds:g} s")
+        raise NoAnswer(f"timeout after {seconds:g} s", timed_out=True)
 
     asked: Deferred[Any] = maybeDeferred(
         http.get,
@@ -156,10 +167,22 @@ def _body(response: IResponse, most: int) -> Deferred[bytes]:
     if response.code != 200:
         abandon(response)
         redirected = " (redirects are not followed)" if 300 <= response.code < 400 else ""
-        raise NoAnswer(f"HTTP {response.code}{redirected}", response.code)
+        retry_after = _retry_after(response) if response.code == 429 else None
+        raise NoAnswer(f"HTTP {response.code}{redirected}", response.code, retry_after=retry_after)
     body = _Body(most)
     _deliver(response, body)
     return body.received
+
+
+def _retry_after(response: IResponse) -> float | None:
+    """
+    The longest time in Retry-After, in seconds; None without a valid one.
+
+    Nodes send the field twice, or two numbers in one.
+    """
+    values = b",".join(response.headers.getRawHeaders(b"retry-after", ())).split(b",")
+    numbers = [value.strip() for value in values]
+    return max((float(n) for n in numbers if n.isdigit() and len(n) <= 5), default=None)
 
 
 def _deliver(response: IResponse, body: _Body) -> None:

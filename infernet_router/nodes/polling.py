@@ -1,5 +1,6 @@
 """The poller: polls every node of a fleet, each when it is due."""
 
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,6 +27,15 @@ _FIRST_RETRY = 1.0
 _STALE_AFTER = 3
 """How many intervals the last report of a node stays valid while it answers 429."""
 
+_ARRIVAL = 0.3
+"""Seconds after a job was assigned before which a report tells little: the job is on its way."""
+
+_LATELY = 2.0
+"""Seconds after the last job was assigned for which a node is in use though its queue is empty."""
+
+_RECOVERY = 0.9
+"""What each report makes of the pause that a node's 429 asked for, as a share of the last."""
+
 _SHORTEST = 0.1
 """The least part of an interval between two polls of a node when it returns to its phase."""
 
@@ -38,7 +48,17 @@ log = Logger()
 class _Turn(Turn):
     """When one node is polled, and the outcome of earlier polls."""
 
-    __slots__ = ("asked", "failures", "phase", "reported")
+    __slots__ = (
+        "asked",
+        "assigned",
+        "due",
+        "failures",
+        "is_busy",
+        "looks",
+        "pause",
+        "phase",
+        "reported",
+    )
 
     def __init__(self, address: NodeAddress) -> None:
         super().__init__(address)
@@ -46,6 +66,16 @@ class _Turn(Turn):
         """Its next turn, or its last while it is polled or retried; turns are an interval apart."""
         self.asked = 0.0
         """When its last poll was sent."""
+        self.due = inf
+        """Its next poll, while that is urgent."""
+        self.assigned = -inf
+        """When a job was last assigned to it."""
+        self.is_busy = False
+        """Whether its last report had pending jobs."""
+        self.looks: list[float] = []
+        """When it is polled in addition, as its report would tell most then; ascending."""
+        self.pause = 0.0
+        """The least seconds between two polls, since it answered 429."""
         self.failures = 0
         """Failed polls since its last report."""
         self.reported: float | None = None
@@ -60,13 +90,18 @@ class Poller(Rounds[_Turn]):
     once that reaches the interval, at its usual turn: many nodes that fail at once are soon spread
     again.
 
-    A fleet with more nodes than can be polled in an interval has a longer interval. There, the
-    nodes whose reports matter most are urgent: new ones, those that failed, and those that got
-    jobs, once an interval of the usual length has passed since their last poll. Urgent nodes get at
-    most half of the polls, so that no node waits longer than twice the interval.
+    A node in use, which has pending jobs or was assigned one lately, is polled more often, as
+    decisions need fresh reports of such nodes. A node that says it is polled too often (429) is
+    polled less often for a while.
+
+    A fleet with more nodes than can be polled in an interval has a longer interval. Urgent nodes
+    come first: new ones, those that failed, and those in use. They get at most half of the polls
+    while others are due, so that no node waits longer than twice the interval.
 
     :param http: treq's HTTPClient, or a StubTreq.
-    :param interval: seconds from one poll of a node to its next, at least.
+    :param interval: seconds from one poll of an idle node to its next, at least.
+    :param busy_interval: the same for a node in use, but no more than `interval`. The default is
+        just above the second that a node's rate limit allows.
     :param timeout: seconds a node has for its whole answer.
     :param max_polls: the most polls in a second.
     :param at_once: the most nodes that are polled at the same time.
@@ -79,12 +114,14 @@ class Poller(Rounds[_Turn]):
         clock: IReactorTime,
         *,
         interval: float = 3.0,
+        busy_interval: float = 1.1,
         timeout: float = 3.0,
         max_polls: int = MAX_POLLS,
         at_once: int = 1000,
     ) -> None:
         super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
         self._http = http
+        self._busy_interval = min(busy_interval, interval)
         self._timeout = timeout
 
     def startService(self) -> None:
@@ -105,14 +142,35 @@ class Poller(Rounds[_Turn]):
             self.throttle.put(turn, now, urgent=True)
 
     def ticked(self, now: float) -> None:
-        """In a large fleet, make nodes that jobs were assigned to urgent."""
+        """Poll nodes sooner that jobs were assigned to."""
         even = self._least_interval / max(1, len(self._turns))
         self._loop.interval = min(max(even, _SHORTEST_TICK), TICK)
-        assigned = self._assignments.read()
-        for address in set(assigned) if self._is_large else ():
+        for address in set(self._assignments.read()):
             turn = self.turn_of(address)
-            if turn is not None and self.throttle.can_hurry(turn):
-                self.throttle.put(turn, turn.asked + self._least_interval, urgent=True)
+            if turn is None:
+                continue
+            turn.assigned = now
+            if looks := self._fleet.looks(address):
+                turn.looks = [now + seconds for seconds in looks]
+            if self.throttle.is_waiting(turn) and not turn.failures:
+                self._hurry(turn, now)
+
+    def _hurry(self, turn: _Turn, now: float) -> None:
+        """Poll a node in use when its report tells most, unless it is polled before that."""
+        turn.looks = [look for look in turn.looks if look > turn.asked]
+        due = turn.looks[0] if turn.looks else inf
+        if pause := self._pause(turn, now):
+            earliest = turn.asked if turn.is_busy else turn.assigned + _ARRIVAL - pause
+            due = min(due, max(earliest, turn.asked) + pause)
+        if due < turn.due:
+            turn.due = due
+            self.throttle.put(turn, due, urgent=True)
+
+    def _pause(self, turn: _Turn, now: float) -> float:
+        """The least seconds between two polls of a node in use; 0 for a node that is not."""
+        if turn.is_busy or now - turn.assigned < _LATELY:
+            return max(self._busy_interval, turn.pause)
+        return 0.0
 
     @property
     def _is_large(self) -> bool:
@@ -122,6 +180,7 @@ class Poller(Rounds[_Turn]):
     def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
         """Poll one node, and schedule its next turn whether or not it answers."""
         turn.asked = now
+        turn.due = inf
         poll: Deferred[Any] = ask(
             self._http,
             f"{turn.address.url}/info",
@@ -142,14 +201,16 @@ class Poller(Rounds[_Turn]):
         retry = _FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20)
         if turn.failures and (self._is_large or retry < self._least_interval):
             self.throttle.put(turn, now + min(retry, self.interval), urgent=True)
-        elif self._is_large:
-            self.throttle.put(turn, turn.asked + self.interval)
+        elif self._is_large or turn.pause > self._least_interval:
+            self.throttle.put(turn, turn.asked + max(self.interval, turn.pause))
         else:
             last = now if turn.failures else turn.asked
             wait = (turn.phase - last) % self._least_interval
             again = self._least_interval if wait < _SHORTEST * self._least_interval else 0
             turn.phase = last + wait + again
-            self.throttle.put(turn, turn.phase)
+            self.throttle.put(turn, max(turn.phase, turn.asked + self._pause(turn, now)))
+        if not turn.failures:
+            self._hurry(turn, now)
         return result
 
     def _is_good(self, turn: _Turn, now: float) -> bool:
@@ -164,6 +225,8 @@ class Poller(Rounds[_Turn]):
         came_up = self._fleet.observed(turn.address, report)
         turn.reported = asked
         turn.failures = 0
+        turn.is_busy = any(report.pending.values())
+        turn.pause = turn.pause * _RECOVERY if turn.pause > self._busy_interval else 0.0
         if came_up is not None:
             log.info(
                 "{address} is {state}: version {version}, containers {containers}",
@@ -175,12 +238,18 @@ class Poller(Rounds[_Turn]):
 
     def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
         failure.trap(NoAnswer, BadReport)
-        if not self.running or (
-            getattr(failure.value, "status", None) == 429 and self._is_good(turn, asked)
-        ):
+        if not self.running:
             return
+        timed_out = False
+        if isinstance(failure.value, NoAnswer):
+            timed_out = failure.value.timed_out
+            if failure.value.status == 429:
+                wanted = max(failure.value.retry_after or 0.0, 2 * turn.pause, 2 * _FIRST_RETRY)
+                turn.pause = min(wanted, 2 * self.interval)
+                if self._is_good(turn, asked):
+                    return
         turn.failures += 1
-        if self._fleet.missed(turn.address, str(failure.value)):
+        if self._fleet.missed(turn.address, str(failure.value), timed_out=timed_out):
             log.warn("{address} is down: {reason}", address=turn.address, reason=failure.value)
 
 

@@ -43,7 +43,7 @@ log = Logger()
 class _Turn(Turn):
     """When one node is asked next, and its last answer."""
 
-    __slots__ = ("answered", "due", "is_asked", "problem", "said", "was_asked")
+    __slots__ = ("answered", "containers", "due", "is_asked", "problem", "said", "was_asked")
 
     def __init__(self, address: NodeAddress) -> None:
         super().__init__(address)
@@ -56,6 +56,8 @@ class _Turn(Turn):
         self.answered = 0.0
         """When the request for its last answer was sent."""
         self.said: msgspec.Raw | None = None
+        self.containers: frozenset[str] = frozenset()
+        """The containers that said something last."""
         self.problem = ""
         """Why its last request failed; empty if it succeeded."""
 
@@ -132,6 +134,10 @@ class Resources(Rounds[_Turn]):
         turn.said = said.json
         turn.answered = asked
         turn.problem = ""
+        silent = turn.containers - said.containers
+        turn.containers = said.containers
+        if silent and self.is_known(turn):
+            self._fleet.suspected(turn.address, silent)
         self._set_utilization(turn, said.utilization)
 
     def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
@@ -171,6 +177,8 @@ class _Said:
 
     json: msgspec.Raw
     """As received."""
+    containers: frozenset[str]
+    """Those that said anything."""
     utilization: float | None
 
 
@@ -189,7 +197,7 @@ def _decode(body: bytes) -> _Said:
     except RecursionError:
         raise NoAnswer(_TOO_DEEP) from None
     _check_limits(resources)
-    return _Said(msgspec.Raw(body), utilization(resources))
+    return _Said(msgspec.Raw(body), frozenset(resources), utilization(resources))
 
 
 def _check_limits(resources: dict[str, dict[str, Any]]) -> None:

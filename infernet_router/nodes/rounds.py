@@ -69,9 +69,9 @@ class Throttle(Generic[Item]):
         self._waiting.drop(item)
         self._urgent.drop(item)
 
-    def can_hurry(self, item: Item) -> bool:
-        """Whether an item is scheduled, but not as urgent."""
-        return item in self._waiting and item not in self._urgent
+    def is_waiting(self, item: Item) -> bool:
+        """Whether an item waits to be asked."""
+        return item in self._waiting or item in self._urgent
 
     def ask_due(self) -> None:
         """Ask as many of the items that are due as the limits allow."""

@@ -408,7 +408,14 @@ class HealthTests(ApiTestCase):
         """The router is healthy while a node is up."""
         response = self.ask("/health")
         self.assertEqual(response.code, 200)
-        self.assertEqual(response.decoded, {"status": "healthy", "up": 1, "down": 0, "unknown": 1})
+        states = {"up": 1, "suspect": 0, "down": 0, "unknown": 1}
+        self.assertEqual(response.decoded, {"status": "healthy", **states})
+
+    def test_suspect(self) -> None:
+        """It is healthy, too, while its only node is a suspect."""
+        self.fleet.missed(NODE, "timeout after 3 s", timed_out=True)
+        response = self.ask("/health")
+        self.assertEqual((response.code, response.decoded["suspect"]), (200, 1))
 
     def test_unhealthy(self) -> None:
         """Without a node that is up, it is unhealthy, and says why."""

@@ -15,12 +15,13 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer, provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import Fleet, NoNode
+from infernet_router.fleet import Fleet, NoNode, Outcome
 from infernet_router.nodes.polling import Poller
 from infernet_router.reports import Container, NodeReport
 from infernet_router.testing import SimulatedContainer, SimulatedNode
@@ -78,6 +79,7 @@ class QuickResponse:
 
     def __init__(self, code: int) -> None:
         self.code = code
+        self.headers = Headers()
 
     def deliverBody(self, protocol: Protocol) -> None:
         protocol.dataReceived(b'{"containers":[],"pending":{"offchain":0,"onchain":0}}')
@@ -116,6 +118,7 @@ class PollerTests(SynchronousTestCase):
         *,
         http: Any = None,
         interval: float = 3.0,
+        busy_interval: float = 1.1,
         timeout: float = 3.0,
         max_polls: int = 1000,
         at_once: int = 1000,
@@ -131,6 +134,7 @@ class PollerTests(SynchronousTestCase):
             stub,
             self.clock,
             interval=interval,
+            busy_interval=busy_interval,
             timeout=timeout,
             max_polls=max_polls,
             at_once=at_once,
@@ -263,13 +267,63 @@ class PollerTests(SynchronousTestCase):
             for before, after in pairwise(quick.asked[url_of(address)]):
                 self.assertLess(after - before, 5.1)
 
-    def test_few_assigned(self) -> None:
-        """In a fleet that is not large, a node that got a job is not polled earlier."""
+    def times(self, address: NodeAddress) -> list[float]:
+        """When a node was polled."""
+        return [time for time, host in self.nodes.asked if host == str(address).partition(":")[0]]
+
+    def test_busy(self) -> None:
+        """A node with pending jobs is polled about every second, an idle one once an interval."""
+        self.nodes[A].speed = 0.1
+        self.nodes[A].submit(["llm"])
+        self.start([A, B])
+        self.pass_time(9)
+        for before, after in pairwise(self.times(A)):
+            self.assertApproximates(after - before, 1.1, 0.12)
+        self.assertLess(len(self.times(B)), 5)
+
+    def test_assigned(self) -> None:
+        """A node is polled soon after a job was assigned to it, and while the job may be there."""
         self.start([A])
-        self.pass_time(1)
+        self.pass_time(4)
+        self.nodes.asked.clear()
+        assigned = self.clock.seconds()
         self.fleet.pick(["llm"])
-        self.pass_time(1)
-        self.assertEqual(self.nodes[A].polls, 1)
+        self.pass_time(2.8)
+        first, second = self.times(A)[:2]
+        self.assertApproximates(first - assigned, 0.4, 0.12)
+        self.assertApproximates(second - first, 1.1, 0.12)
+
+    def test_idle_again(self) -> None:
+        """Two seconds after the last job, a node without pending ones is polled as any idle one."""
+        self.start([A])
+        self.fleet.pick(["llm"])
+        self.pass_time(6)
+        self.nodes.asked.clear()
+        self.pass_time(9)
+        self.assertEqual(len(self.times(A)), 3)
+
+    def test_busy_interval(self) -> None:
+        """With a busy interval as long as the interval, a node in use is polled as any other."""
+        self.nodes[A].speed = 0.01
+        self.nodes[A].submit(["llm"])
+        self.start([A], interval=2, busy_interval=5)
+        self.pass_time(9)
+        self.assertEqual(len(self.times(A)), 5)
+
+    def test_looks(self) -> None:
+        """A doubted node is polled several times soon after it was assigned a job to try it."""
+        self.start([A])
+        for _ in range(3):
+            self.fleet.told(A, Outcome.FAILED)
+        self.pass_time(6.5)
+        self.nodes.asked.clear()
+        assigned = self.clock.seconds()
+        self.fleet.pick(["llm"])
+        self.pass_time(1.4)
+        delays = [round(time - assigned, 1) for time in self.times(A)]
+        self.assertEqual(len(delays), 3, delays)
+        for delay, look in zip(delays, (0.1, 0.4, 1.2), strict=True):
+            self.assertApproximates(delay, look + 0.1, 0.11)
 
     def test_many_asked_too_often(self) -> None:
         """In a large fleet, a node that answers 429 stays up for three of the longer intervals."""
@@ -397,7 +451,7 @@ class PollerTests(SynchronousTestCase):
             self.assertEqual(self.fleet.pick(["llm"]), A)
 
     def test_silent(self) -> None:
-        """A node that does not answer is down after the timeout; other nodes are unaffected."""
+        """A node that does not answer in time is down, and delays no other."""
         self.nodes[A].silent = True
         self.start([A, B], timeout=2)
         self.pass_time(1.9)
@@ -407,6 +461,30 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: timeout after 2 s"])
         self.pass_time(10)
         self.assertGreaterEqual(self.nodes[B].polls, 4)
+
+    def test_suspect(self) -> None:
+        """A node that was up is a suspect after a timeout, and polled again a second later."""
+        self.start([A], timeout=0.5)
+        for blips in range(1, 4):
+            self.nodes[A].silent = True
+            for _ in range(40):
+                self.pass_time(0.1)
+                if self.fleet.states.suspect:
+                    break
+            self.assertEqual(self.fleet.states.suspect, 1, blips)
+            self.assertEqual(self.fleet.peek(["llm"]), A)
+            self.nodes[A].silent = False
+            self.pass_time(1.1)
+            self.assertEqual(self.fleet.states.up, 1)
+        self.assertEqual(len(self.lines), 1, "blips are not logged")
+
+    def test_suspect_down(self) -> None:
+        """It is down when that poll fails, too, which is logged once."""
+        self.start([A], timeout=0.5)
+        self.nodes[A].silent = True
+        self.pass_time(6)
+        self.assertEqual(self.fleet.states.down, 1)
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: timeout after 0.5 s"])
 
     def test_body_never_ends(self) -> None:
         """The timeout covers the body too."""
@@ -443,6 +521,22 @@ class PollerTests(SynchronousTestCase):
         self.nodes[A].status = 429
         self.pass_time(1)
         self.assertIn("HTTP 500", self.why_none())
+
+    def test_pause(self) -> None:
+        """A busy node that answers 429 is polled less often, and more often again by and by."""
+        self.nodes[A].speed = 0.001
+        self.nodes[A].submit(["llm"])
+        self.start([A])
+        self.pass_time(4)
+        self.nodes[A].status = 429
+        self.pass_time(1)
+        self.nodes[A].status = 200
+        self.nodes.asked.clear()
+        self.pass_time(40)
+        gaps = [after - before for before, after in pairwise(self.times(A))]
+        self.assertGreater(gaps[0], 1.6)
+        self.assertApproximates(gaps[-1], 1.1, 0.12)
+        self.assertEqual(len(self.lines), 1)
 
     def test_replaced(self) -> None:
         """New nodes are polled immediately, others in turn; removed ones are not polled."""

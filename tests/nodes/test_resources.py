@@ -288,6 +288,31 @@ class ResourcesTests(SynchronousTestCase):
             ],
         )
 
+    def doubt(self, address: NodeAddress) -> float:
+        view = self.fleet.view(address)
+        assert view is not None
+        return view.doubt
+
+    def test_crashed(self) -> None:
+        """A container that said something and no longer does is evidence against its node."""
+        self.nodes.answers["192.0.2.1"] = b'{"llm": {}}'
+        self.start([A, B])
+        self.nodes.answers["192.0.2.1"] = b"{}"
+        self.pass_time(91)
+        self.assertGreater(self.doubt(A), 0.5)
+        self.assertEqual(self.doubt(B), 0.0, "it never said anything")
+        before = self.doubt(A)
+        self.pass_time(61)
+        self.assertEqual(self.doubt(A), before, "it is evidence once")
+
+    def test_not_run_any_more(self) -> None:
+        """A container that the node no longer lists is none."""
+        self.nodes.answers["192.0.2.1"] = b'{"llm": {}, "prover": {}}'
+        self.start([A])
+        self.nodes.answers["192.0.2.1"] = b'{"llm": {}}'
+        self.pass_time(91)
+        self.assertEqual(self.doubt(A), 0.0)
+
     def test_late_answer(self) -> None:
         """The answer of a removed node is ignored, even if its address was added again."""
         self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)

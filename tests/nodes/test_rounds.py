@@ -94,10 +94,9 @@ class ThrottleTests(SynchronousTestCase):
             throttle.put(item, 0.0, urgent=True)
         for item in "xy":
             throttle.put(item, 0.0)
-        self.assertTrue(throttle.can_hurry("x"))
+        for item, waits in (("x", True), ("a", True), ("nobody", False)):
+            self.assertEqual(throttle.is_waiting(item), waits)
         throttle.put("y", 0.0, urgent=True)
-        self.assertFalse(throttle.can_hurry("y"))
-        self.assertFalse(throttle.can_hurry("nobody"))
         throttle.ask_due()
         self.assertEqual(self.asked, ["a", "x", "b", "y", "c"])
 
