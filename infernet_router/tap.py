@@ -92,7 +92,7 @@ def make_router(
             max_questions=settings.max_polls / _POLLS_A_QUESTION,
             at_once=limits.resources,
         )
-        surveyor = Surveyor(fleet, http, reactor, at_once=limits.models)
+        surveyor = Surveyor(fleet, http, reactor, at_once=limits.surveys)
         api = _guarded(Api(fleet, resources, surveyor), settings)
         server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:

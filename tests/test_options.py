@@ -267,7 +267,8 @@ class SettingsTests(SynchronousTestCase):
             str(settings),
             "ips a.txt, node-explorer https://explorer.invalid/a, resolver [2001:db8::1]:53,"
             " interval 0.5 s, busy-interval 1.1 s, timeout 3 s, max-polls 500,"
-            " resources-interval 9 s, max-utilization 0.9, ca-file ca.pem, rate-limit 60/min, job-weight llm=4 a=0.5,"
+            " resources-interval 9 s, max-utilization 0.9, ca-file ca.pem, rate-limit 60/min,"
+            " job-weight llm=4 a=0.5,"
             " pending-weight onchain=2, trust-proxy unix 10.0.0.0/8, cors-origin *",
         )
         self.assertIn("resolver 192.0.2.1:5353,", str(parsed("--resolver=192.0.2.1:5353")))

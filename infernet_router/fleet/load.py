@@ -153,8 +153,8 @@ class _History(msgspec.Struct, gc=False):
     """The seconds of work in which it seems to have finished them."""
     standing: float = 0.0
     """Seconds since it last finished a job, while its reports showed jobs."""
-    weight: float = 1.0
-    """An operator's: it gets this many times the share of an ordinary node."""
+    share: float = 1.0
+    """How many times the jobs of an ordinary node an operator lets it have."""
 
 
 class Loads:
@@ -180,7 +180,7 @@ class Loads:
         self._rates = array("d")
         """The estimated jobs a second that each node finishes while it has any."""
         self._prices = array("d")
-        """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / weight."""
+        """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / share."""
         self._histories: list[_History] = []
         self._doubts: list[Doubt] = []
         self._free: list[int] = []
@@ -241,9 +241,13 @@ class Loads:
         self._doubts[index].seen_at_work()
         self._set_price(index)
 
-    def set_weight(self, index: int, weight: float) -> None:
+    def share(self, index: int) -> float:
+        """How many times the jobs of an ordinary node a node gets, by an operator's override."""
+        return self._histories[index].share
+
+    def set_share(self, index: int, share: float) -> None:
         """Divide a node's price by this from now on."""
-        self._histories[index].weight = weight
+        self._histories[index].share = share
         self._set_price(index)
 
     def cheapest(self, indices: Iterable[int], now: float, weight: float, random: Random) -> int:
@@ -393,7 +397,7 @@ class Loads:
 
     def _set_price(self, index: int) -> None:
         price = self._rates[index] ** -_SPEED_EXPONENT * self._doubts[index].factor
-        self._prices[index] = price / self._histories[index].weight
+        self._prices[index] = price / self._histories[index].share
 
     def _set_jobs(self, index: int, now: float, jobs: float) -> None:
         """Set the jobs that are at a node at `now`."""

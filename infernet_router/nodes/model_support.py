@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, Fleet
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
-from infernet_router.nodes.rounds import Throttle
+from infernet_router.nodes.throttle import Throttle
 from infernet_router.quoting import quoted
 
 _PATIENCE = 2.0
@@ -151,12 +151,16 @@ class Surveyor(Service):
         self._fleet = fleet
         self._http = http
         self._clock = clock
-        self._throttle = Throttle(clock, self._ask_next, at_once=at_once)
+        self._at_once = at_once
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
         """By model; the most recently used survey is last."""
         self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
         """When the last surveys began."""
+
+    def startService(self) -> None:
+        super().startService()
+        self._throttle = Throttle(self._clock, self._ask_next, at_once=self._at_once)
 
     def stopService(self) -> Deferred[Any]:
         """Stop asking; those who wait for a survey get the answers so far."""

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Fleet
 from infernet_router.nodes.asking import KEEP_ALIVE, Asker, NoAnswer, ask
-from infernet_router.nodes.rounds import TICK, Rounds, Turn
+from infernet_router.nodes.rounds import TICK, Rounds, Target
 from infernet_router.quoting import quoted
 from infernet_router.reports import BadReport, NodeReport, decode_report
 
@@ -45,7 +45,7 @@ _LISTED = 10
 log = Logger()
 
 
-class _Turn(Turn):
+class _Target(Target):
     """When one node is polled, and the outcome of earlier polls."""
 
     __slots__ = (
@@ -63,7 +63,7 @@ class _Turn(Turn):
     def __init__(self, address: NodeAddress) -> None:
         super().__init__(address)
         self.phase = 0.0
-        """Its next turn, or its last while it is polled or retried; turns are an interval apart."""
+        """Its next regular poll, or its last while it is polled or retried; an interval apart."""
         self.asked = 0.0
         """When its last poll was sent."""
         self.due = inf
@@ -82,12 +82,12 @@ class _Turn(Turn):
         """When the poll for its last report was sent."""
 
 
-class Poller(Rounds[_Turn]):
+class Poller(Rounds[_Target]):
     """
-    Keeps a fleet up to date: polls every node once an interval, with the turns spread over it.
+    Keeps a fleet up to date: polls every node once an interval, with the targets spread over it.
 
     A new node is polled at once. A node that fails is polled again after 1, 2, 4, … seconds, and
-    once that reaches the interval, at its usual turn: many nodes that fail at once are soon spread
+    once that reaches the interval, at its usual time: many nodes that fail at once are soon spread
     again.
 
     A node in use, which has pending jobs or was assigned one lately, is polled more often, as
@@ -132,44 +132,44 @@ class Poller(Rounds[_Turn]):
         self._assignments.close()
         return super().stopService()
 
-    def new_turn(self, address: NodeAddress) -> _Turn:
-        return _Turn(address)
+    def new_target(self, address: NodeAddress) -> _Target:
+        return _Target(address)
 
-    def added(self, turns: list[_Turn], now: float) -> None:
+    def added(self, targets: list[_Target], now: float) -> None:
         """Poll new nodes at once, and spread their phases over an interval."""
-        for place, turn in enumerate(turns):
-            turn.phase = now + self.interval * place / len(turns)
-            self.throttle.put(turn, now, urgent=True)
+        for position, target in enumerate(targets):
+            target.phase = now + self.interval * position / len(targets)
+            self.throttle.put(target, now, urgent=True)
 
     def ticked(self, now: float) -> None:
         """Poll nodes sooner that jobs were assigned to."""
-        even = self._least_interval / max(1, len(self._turns))
-        self._loop.interval = min(max(even, _SHORTEST_TICK), TICK)
+        even = self._least_interval / max(1, len(self._targets))
+        self.tick_every(min(max(even, _SHORTEST_TICK), TICK))
         for address in set(self._assignments.read()):
-            turn = self.turn_of(address)
-            if turn is None:
+            target = self.target_of(address)
+            if target is None:
                 continue
-            turn.assigned = now
+            target.assigned = now
             if looks := self._fleet.looks(address):
-                turn.looks = [now + seconds for seconds in looks]
-            if self.throttle.is_waiting(turn) and not turn.failures:
-                self._hurry(turn, now)
+                target.looks = [now + seconds for seconds in looks]
+            if self.throttle.is_waiting(target) and not target.failures:
+                self._hurry(target, now)
 
-    def _hurry(self, turn: _Turn, now: float) -> None:
+    def _hurry(self, target: _Target, now: float) -> None:
         """Poll a node in use when its report tells most, unless it is polled before that."""
-        turn.looks = [look for look in turn.looks if look > turn.asked]
-        due = turn.looks[0] if turn.looks else inf
-        if pause := self._pause(turn, now):
-            earliest = turn.asked if turn.is_busy else turn.assigned + _ARRIVAL - pause
-            due = min(due, max(earliest, turn.asked) + pause)
-        if due < turn.due:
-            turn.due = due
-            self.throttle.put(turn, due, urgent=True)
+        target.looks = [look for look in target.looks if look > target.asked]
+        due = target.looks[0] if target.looks else inf
+        if pause := self._pause(target, now):
+            earliest = target.asked if target.is_busy else target.assigned + _ARRIVAL - pause
+            due = min(due, max(earliest, target.asked) + pause)
+        if due < target.due:
+            target.due = due
+            self.throttle.put(target, due, urgent=True)
 
-    def _pause(self, turn: _Turn, now: float) -> float:
+    def _pause(self, target: _Target, now: float) -> float:
         """The least seconds between two polls of a node in use; 0 for a node that is not."""
-        if turn.is_busy or now - turn.assigned < _LATELY:
-            return max(self._busy_interval, turn.pause)
+        if target.is_busy or now - target.assigned < _LATELY:
+            return max(self._busy_interval, target.pause)
         return 0.0
 
     @property
@@ -177,66 +177,66 @@ class Poller(Rounds[_Turn]):
         """Whether there are more nodes than can be polled in an interval of the usual length."""
         return self.interval > self._least_interval
 
-    def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
-        """Poll one node, and schedule its next turn whether or not it answers."""
-        turn.asked = now
-        turn.due = inf
+    def ask(self, target: _Target, now: float) -> Deferred[Any]:
+        """Poll a node, and schedule it again whether or not it answers."""
+        target.asked = now
+        target.due = inf
         poll: Deferred[Any] = ask(
             self._http,
-            f"{turn.address.url}/info",
+            f"{target.address.url}/info",
             self._clock,
             self._timeout,
             keep=self.interval < KEEP_ALIVE,
         ).addCallback(decode_report)
         poll.addCallbacks(
-            self._answered, self._failed, callbackArgs=(turn, now), errbackArgs=(turn, now)
+            self._answered, self._failed, callbackArgs=(target, now), errbackArgs=(target, now)
         )
-        return poll.addBoth(self._schedule, turn)
+        return poll.addBoth(self._schedule, target)
 
-    def _schedule(self, result: object, turn: _Turn) -> object:
-        """Schedule the next turn of a node that was polled."""
-        if not self.is_known(turn):
+    def _schedule(self, result: object, target: _Target) -> object:
+        """Schedule a node that was polled again."""
+        if not self.is_known(target):
             return result
         now = self._clock.seconds()
-        retry = _FIRST_RETRY * 2.0 ** min(turn.failures - 1, 20)
-        if turn.failures and (self._is_large or retry < self._least_interval):
-            self.throttle.put(turn, now + min(retry, self.interval), urgent=True)
-        elif self._is_large or turn.pause > self._least_interval:
-            self.throttle.put(turn, turn.asked + max(self.interval, turn.pause))
+        retry = _FIRST_RETRY * 2.0 ** min(target.failures - 1, 20)
+        if target.failures and (self._is_large or retry < self._least_interval):
+            self.throttle.put(target, now + min(retry, self.interval), urgent=True)
+        elif self._is_large or target.pause > self._least_interval:
+            self.throttle.put(target, target.asked + max(self.interval, target.pause))
         else:
-            last = now if turn.failures else turn.asked
-            wait = (turn.phase - last) % self._least_interval
+            last = now if target.failures else target.asked
+            wait = (target.phase - last) % self._least_interval
             again = self._least_interval if wait < _SHORTEST * self._least_interval else 0
-            turn.phase = last + wait + again
-            self.throttle.put(turn, max(turn.phase, turn.asked + self._pause(turn, now)))
-        if not turn.failures:
-            self._hurry(turn, now)
+            target.phase = last + wait + again
+            self.throttle.put(target, max(target.phase, target.asked + self._pause(target, now)))
+        if not target.failures:
+            self._hurry(target, now)
         return result
 
-    def _is_good(self, turn: _Turn, now: float) -> bool:
+    def _is_good(self, target: _Target, now: float) -> bool:
         """Whether the last report of a node that answers 429 is still valid."""
         return (
-            not turn.failures
-            and turn.reported is not None
-            and now - turn.reported <= _STALE_AFTER * self.interval
+            not target.failures
+            and target.reported is not None
+            and now - target.reported <= _STALE_AFTER * self.interval
         )
 
-    def _answered(self, report: NodeReport, turn: _Turn, asked: float) -> None:
-        came_up = self._fleet.observed(turn.address, report)
-        turn.reported = asked
-        turn.failures = 0
-        turn.is_busy = any(report.pending.values())
-        turn.pause = turn.pause * _RECOVERY if turn.pause > self._busy_interval else 0.0
+    def _answered(self, report: NodeReport, target: _Target, asked: float) -> None:
+        came_up = self._fleet.observed(target.address, report)
+        target.reported = asked
+        target.failures = 0
+        target.is_busy = any(report.pending.values())
+        target.pause = target.pause * _RECOVERY if target.pause > self._busy_interval else 0.0
         if came_up is not None:
             log.info(
                 "{address} is {state}: version {version}, containers {containers}",
-                address=turn.address,
+                address=target.address,
                 state="up" if came_up.away is None else f"back after {came_up.away:.1f} s",
                 version=quoted(report.version),
                 containers=_listed(report),
             )
 
-    def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
+    def _failed(self, failure: Failure, target: _Target, asked: float) -> None:
         failure.trap(NoAnswer, BadReport)
         if not self.running:
             return
@@ -244,13 +244,13 @@ class Poller(Rounds[_Turn]):
         if isinstance(failure.value, NoAnswer):
             timed_out = failure.value.timed_out
             if failure.value.status == 429:
-                wanted = max(failure.value.retry_after or 0.0, 2 * turn.pause, 2 * _FIRST_RETRY)
-                turn.pause = min(wanted, 2 * self.interval)
-                if self._is_good(turn, asked):
+                wanted = max(failure.value.retry_after or 0.0, 2 * target.pause, 2 * _FIRST_RETRY)
+                target.pause = min(wanted, 2 * self.interval)
+                if self._is_good(target, asked):
                     return
-        turn.failures += 1
-        if self._fleet.missed(turn.address, str(failure.value), timed_out=timed_out):
-            log.warn("{address} is down: {reason}", address=turn.address, reason=failure.value)
+        target.failures += 1
+        if self._fleet.missed(target.address, str(failure.value), timed_out=timed_out):
+            log.warn("{address} is down: {reason}", address=target.address, reason=failure.value)
 
 
 def _listed(report: NodeReport) -> str:

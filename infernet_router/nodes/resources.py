@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Event, Fleet
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
-from infernet_router.nodes.rounds import Rounds, Turn
+from infernet_router.nodes.rounds import Rounds, Target
 from infernet_router.nodes.utilization import utilization
 
 _MAX_BYTES = 64 * 1024
@@ -40,7 +40,7 @@ _TOO_DEEP = f"they are nested more than {_MAX_LEVELS} levels deep"
 log = Logger()
 
 
-class _Turn(Turn):
+class _Target(Target):
     """When one node is asked next, and its last answer."""
 
     __slots__ = ("answered", "containers", "due", "is_asked", "problem", "said", "was_asked")
@@ -62,18 +62,18 @@ class _Turn(Turn):
         """Why its last request failed; empty if it succeeded."""
 
 
-class Resources(Rounds[_Turn]):
+class Resources(Rounds[_Target]):
     """
     Keeps what the containers of each up node say about themselves, and updates the nodes'
     utilization in the fleet.
 
-    Each node is asked when it comes up, and then once an interval, with the turns spread over the
+    Each node is asked when it comes up, and then once an interval, with the targets spread over the
     interval. An answer is kept until the next one, or until requests have failed for three
     intervals. A node may not have this route, so a failure here does not mean that it is down. With
     more nodes than may be asked in an interval, the interval is longer.
 
     :param http: treq's HTTPClient, or a StubTreq.
-    :param random: spreads the turns.
+    :param random: spreads the targets.
     :param interval: seconds from one request to a node to the next, at least.
     :param max_questions: the most nodes that are asked in a second.
     :param at_once: the most nodes that are asked at the same time.
@@ -98,72 +98,74 @@ class Resources(Rounds[_Turn]):
 
     def said(self, address: NodeAddress) -> msgspec.Raw | None:
         """The last answer of a node, a JSON object by container; None if there is none."""
-        turn = self.turn_of(address)
-        return None if turn is None else turn.said
+        target = self.target_of(address)
+        return None if target is None else target.said
 
-    def new_turn(self, address: NodeAddress) -> _Turn:
-        return _Turn(address)
+    def new_target(self, address: NodeAddress) -> _Target:
+        return _Target(address)
 
-    def changed(self, turn: _Turn, event: Event, now: float) -> None:
-        """A node has a turn while it is up."""
+    def changed(self, target: _Target, event: Event, now: float) -> None:
+        """Schedule a node that came up, and not one that went down."""
         if event is Event.DOWN:
-            self.throttle.drop(turn)
-        elif not turn.is_asked:
-            self.throttle.put(turn, max(now, turn.due))
+            self.throttle.drop(target)
+        elif not target.is_asked:
+            self.throttle.put(target, max(now, target.due))
 
-    def ask(self, turn: _Turn, now: float) -> Deferred[Any]:
-        """Ask one node, and schedule its next turn whether or not it answers."""
-        turn.due = now + self.interval * (1.0 if turn.was_asked else 0.5 + self._random.random())
-        turn.was_asked = turn.is_asked = True
+    def ask(self, target: _Target, now: float) -> Deferred[Any]:
+        """Ask a node, and schedule it again whether or not it answers."""
+        target.due = now + self.interval * (
+            1.0 if target.was_asked else 0.5 + self._random.random()
+        )
+        target.was_asked = target.is_asked = True
         question: Deferred[Any] = ask(
-            self._http, f"{turn.address.url}/resources", self._clock, _TIMEOUT, _MAX_BYTES
+            self._http, f"{target.address.url}/resources", self._clock, _TIMEOUT, _MAX_BYTES
         ).addCallback(_decode)
         question.addCallbacks(
-            self._answered, self._failed, callbackArgs=(turn, now), errbackArgs=(turn, now)
+            self._answered, self._failed, callbackArgs=(target, now), errbackArgs=(target, now)
         )
-        return question.addBoth(self._schedule, turn)
+        return question.addBoth(self._schedule, target)
 
-    def _schedule(self, result: object, turn: _Turn) -> object:
-        """Schedule the next turn of a node that was asked."""
-        turn.is_asked = False
-        if self.is_known(turn) and self._fleet.is_up(turn.address):
-            self.throttle.put(turn, turn.due)
+    def _schedule(self, result: object, target: _Target) -> object:
+        """Schedule a node that was asked again."""
+        target.is_asked = False
+        if self.is_known(target) and self._fleet.is_up(target.address):
+            self.throttle.put(target, target.due)
         return result
 
-    def _answered(self, said: "_Said", turn: _Turn, asked: float) -> None:
-        turn.said = said.json
-        turn.answered = asked
-        turn.problem = ""
-        silent = turn.containers - said.containers
-        turn.containers = said.containers
-        if silent and self.is_known(turn):
-            self._fleet.suspected(turn.address, silent)
-        self._set_utilization(turn, said.utilization)
+    def _answered(self, said: "_Said", target: _Target, asked: float) -> None:
+        target.said = said.json
+        target.answered = asked
+        target.problem = ""
+        silent = target.containers - said.containers
+        target.containers = said.containers
+        if silent and self.is_known(target):
+            self._fleet.suspected(target.address, silent)
+        self._set_utilization(target, said.utilization)
 
-    def _failed(self, failure: Failure, turn: _Turn, asked: float) -> None:
+    def _failed(self, failure: Failure, target: _Target, asked: float) -> None:
         """Log a new problem, unless the node is down: the poller logs that."""
         failure.trap(NoAnswer)
         if not self.running:
             return
-        if asked - turn.answered > _STALE_AFTER * self.interval:
-            turn.said = None
-            self._set_utilization(turn, None)
-        if not turn.problem and self._fleet.is_up(turn.address):
+        if asked - target.answered > _STALE_AFTER * self.interval:
+            target.said = None
+            self._set_utilization(target, None)
+        if not target.problem and self._fleet.is_up(target.address):
             log.warn(
                 "{address} does not say what its resources are: {reason}",
-                address=turn.address,
+                address=target.address,
                 reason=failure.value,
             )
-        turn.problem = str(failure.value)
+        target.problem = str(failure.value)
 
-    def _set_utilization(self, turn: _Turn, share: float | None) -> None:
+    def _set_utilization(self, target: _Target, share: float | None) -> None:
         """Update a node's utilization in the fleet; log when it becomes full, or no longer is."""
-        is_full = self._fleet.utilized(turn.address, share) if self.is_known(turn) else None
+        is_full = self._fleet.utilized(target.address, share) if self.is_known(target) else None
         if is_full is None:
             return
         log.info(
             "{address} {change}: {reason}",
-            address=turn.address,
+            address=target.address,
             change="is full" if is_full else "is not full any more",
             reason="it does not say how much of its GPU memory is in use"
             if share is None

@@ -29,13 +29,13 @@ def _gpus(resources: Mapping[str, Any]) -> Iterator[tuple[tuple[int, str, int], 
     """Each GPU that a container lists: its number, name and memory, and how much is in use."""
     for container in resources.values():
         for capability in _objects(container, "hardware_capabilities"):
-            for place, gpu in enumerate(_objects(capability, "gpu_info")):
+            for position, gpu in enumerate(_objects(capability, "gpu_info")):
                 number, name = gpu.get("cuda_device_id"), gpu.get("name")
                 total, used = gpu.get("memory_total"), gpu.get("memory_used")
                 if type(total) is not int or type(used) is not int or not 0 <= used <= total > 0:
                     continue
                 if type(number) is not int or number < 0:
-                    number = -1 - place
+                    number = -1 - position
                 yield (number, name if isinstance(name, str) else "", total), used
 
 

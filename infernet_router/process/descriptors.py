@@ -17,7 +17,7 @@ _MOST_CLIENTS = 10_000
 """The most connections of clients; each takes about 10 KiB."""
 
 _RESOURCES = 64
-_MODELS = 64
+_SURVEYS = 64
 
 _LOOKUPS = 200
 """Many, as a dead name server blocks a thread for seconds."""
@@ -43,7 +43,7 @@ class Limits:
     """Connections of clients."""
     resources: int = _RESOURCES
     """Nodes being asked for their resources."""
-    models: int = _MODELS
+    surveys: int = _SURVEYS
     """Nodes being asked about a model."""
     lookups: int = _LOOKUPS
     """Host names being looked up."""
@@ -51,7 +51,7 @@ class Limits:
     @property
     def nodes(self) -> int:
         """All connections to nodes."""
-        return self.polls + self.kept + self.resources + self.models + _MORE
+        return self.polls + self.kept + self.resources + self.surveys + _MORE
 
 
 def limits_of(descriptors: int) -> Limits:
@@ -61,7 +61,7 @@ def limits_of(descriptors: int) -> Limits:
     When there are few, nodes get half of the descriptors that are for connections.
     """
     connections = descriptors - min(_OTHERS, descriptors // 4)
-    requests = _RESOURCES + _MODELS + _MORE
+    requests = _RESOURCES + _SURVEYS + _MORE
     for_polls = max(connections // 2 - requests, 2)
     polls = min(_MOST_POLLS, for_polls // 2)
     kept = min(_MOST_KEPT, for_polls - polls)

@@ -1,6 +1,7 @@
 """Serving: HTTP/1.1 to clients."""
 
-from infernet_router.serving.site import CannotServe, ClosableSite, Server
+from infernet_router.serving.listening import CannotServe, Server
+from infernet_router.serving.site import ClosableSite
 
 __all__ = [
     "CannotServe",

@@ -1,11 +1,15 @@
-"""Logs the addresses that the router listens on."""
+"""Listens on endpoints, and logs their addresses; stops gracefully."""
 
+from collections.abc import Iterable
 from os import fsdecode
 from typing import Any
 
 from attrs import frozen
+from twisted.application.service import MultiService
+from twisted.application.strports import service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -17,11 +21,58 @@ from twisted.python.log import callWithContext
 from zope.interface import implementer
 
 from infernet_router.quoting import quoted
+from infernet_router.serving.site import ClosableSite
 
 _SILENT = {"log_format": ""}
 """A logging context in which nothing is logged, as an event without text is not printed."""
 
 log = Logger()
+
+
+class CannotServe(Exception):
+    """The router cannot listen on an endpoint; the message says which and why."""
+
+
+class Server(MultiService):
+    """
+    Serves a site on endpoints. Stopping it waits for the requests in flight.
+
+    :param endpoints: Twisted server endpoint descriptions, such as `tcp:4000`.
+    :raises CannotServe: when one of them is malformed.
+    """
+
+    def __init__(self, site: ClosableSite, endpoints: Iterable[str], reactor: Any) -> None:
+        super().__init__()
+        self._site = site
+        self._endpoints = tuple(endpoints)
+        for endpoint in self._endpoints:
+            try:
+                listener = service(endpoint, site, reactor)
+            except Exception as error:  # each kind of endpoint raises exceptions of its own
+                unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
+                why = "systemd passed no such socket" if unknown else error
+                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+            listener.endpoint = LoggedEndpoint(listener.endpoint)
+            self.addService(listener)
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen on all endpoints.
+
+        :raises CannotServe: when that fails for one of them.
+        """
+        for endpoint, listener in zip(self._endpoints, self, strict=True):
+            try:
+                listener.privilegedStartService()
+            except Exception as error:  # each kind of endpoint raises exceptions of its own
+                cause = error.socketError if isinstance(error, CannotListenError) else error
+                why = getattr(cause, "strerror", None) or cause
+                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, and close the site."""
+        stopped: Deferred[Any] = super().stopService()
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._site.close()))
 
 
 @implementer(IStreamServerEndpoint)

@@ -1,12 +1,8 @@
-"""Listens for clients, limits their connections, and shuts down gracefully."""
+"""The site: limits the connections of clients, and closes them gracefully."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from twisted.application.service import MultiService
-from twisted.application.strports import service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
@@ -15,9 +11,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from infernet_router.quoting import quoted
 from infernet_router.serving.channel import Channel, ChannelSite
-from infernet_router.serving.listening import LoggedEndpoint
 
 _LINGER = 0.1
 """Seconds after a shutdown begins in which new requests are still answered."""
@@ -32,10 +26,6 @@ _ROOM = 0.9
 """Share of the limit to fall back to before a full site is logged again."""
 
 log = Logger()
-
-
-class CannotServe(Exception):
-    """The router cannot listen on an endpoint; the message says which and why."""
 
 
 class _Closed(Protocol):
@@ -122,45 +112,3 @@ class ClosableSite(Site, ChannelSite):
         await self._emptied
         for channel in self._channels:
             channel.transport.abortConnection()
-
-
-class Server(MultiService):
-    """
-    Serves a site on endpoints. Stopping it waits for the requests in flight.
-
-    :param endpoints: Twisted server endpoint descriptions, such as `tcp:4000`.
-    :raises CannotServe: when one of them is malformed.
-    """
-
-    def __init__(self, site: ClosableSite, endpoints: Iterable[str], reactor: Any) -> None:
-        super().__init__()
-        self._site = site
-        self._endpoints = tuple(endpoints)
-        for endpoint in self._endpoints:
-            try:
-                listener = service(endpoint, site, reactor)
-            except Exception as error:  # each kind of endpoint raises exceptions of its own
-                unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
-                why = "systemd passed no such socket" if unknown else error
-                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
-            listener.endpoint = LoggedEndpoint(listener.endpoint)
-            self.addService(listener)
-
-    def privilegedStartService(self) -> None:
-        """
-        Listen on all endpoints.
-
-        :raises CannotServe: when that fails for one of them.
-        """
-        for endpoint, listener in zip(self._endpoints, self, strict=True):
-            try:
-                listener.privilegedStartService()
-            except Exception as error:  # each kind of endpoint raises exceptions of its own
-                cause = error.socketError if isinstance(error, CannotListenError) else error
-                why = getattr(cause, "strerror", None) or cause
-                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
-
-    def stopService(self) -> Deferred[None]:
-        """Stop listening, and close the site."""
-        stopped: Deferred[Any] = super().stopService()
-        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._site.close()))

@@ -205,6 +205,19 @@ class FleetTests(SynchronousTestCase):
         self.assertIsNone(self.fleet.observed(A, report("prover"), at=7.9))
         self.assertEqual(self.picks(1, "llm"), {A: 1})
 
+    def test_report_from_before_a_failure(self) -> None:
+        """A report that is older than what made the node down or suspect is ignored."""
+        self.fleet.observed(A, report("llm"))
+        for timed_out in (True, False):
+            self.clock.advance(5)
+            self.fleet.missed(A, "gone", timed_out=timed_out)
+            before = self.fleet.view(A)
+            self.assertIsNone(self.fleet.observed(A, report("llm"), at=self.clock.seconds() - 1))
+            self.assertEqual(self.fleet.view(A), before)
+        self.assertEqual(self.fleet.observed(A, report("llm"), at=99.0), CameUp(away=0.0))
+        self.assertIsNone(self.fleet.observed(A, report("prover")))
+        self.assertEqual(self.picks(1, "prover"), {A: 1})
+
     def test_other_containers(self) -> None:
         """A new report replaces the containers of the last one."""
         self.fleet.observed(A, report("llm"))
@@ -442,16 +455,16 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(set(picks), set(nodes))
         self.assertGreaterEqual(min(picks.values()), 17)
 
-    def test_few_roomy(self) -> None:
+    def test_few_not_full(self) -> None:
         """Of many candidates, the few that are not full get all jobs, in every kind of pick."""
         nodes = self.many(250)
-        roomy = {nodes[7], nodes[200]}
-        for node in roomy:
+        not_full = {nodes[7], nodes[200]}
+        for node in not_full:
             self.fleet.utilized(node, 0.5)
         among = Among(nodes, "none")
         for asked in (["llm"], ["llm", "prover"]):
             for some in (None, among):
-                self.assertEqual({self.fleet.pick(asked, some) for _ in range(20)}, roomy)
+                self.assertEqual({self.fleet.pick(asked, some) for _ in range(20)}, not_full)
 
     def test_search_ends(self) -> None:
         """Among very many given nodes, the search for one that is not full ends."""
@@ -647,16 +660,16 @@ class OrderTests(SynchronousTestCase):
 
     def test_drained(self) -> None:
         """A drained node gets no job, and is not listed, until the order ends."""
-        self.assertTrue(self.fleet.order(A, Tier.DRAINED))
+        self.assertTrue(self.fleet.override(A, Tier.DRAINED))
         self.assertEqual({self.fleet.pick(["llm"]) for _ in range(30)}, {B})
         self.assertEqual(self.fleet.rank(["llm"], 9), [B])
         self.assertEqual(self.fleet.rank(["llm"], 9, among=Among([A, B], "none")), [B])
-        self.assertTrue(self.fleet.order(A))
+        self.assertTrue(self.fleet.override(A))
         self.assertEqual(self.fleet.peek(["llm"]), A)
 
     def test_all_drained(self) -> None:
         """When every candidate is drained, the reason says so."""
-        self.fleet.order(A, Tier.DRAINED)
+        self.fleet.override(A, Tier.DRAINED)
         for asked, named in ((["prover"], "'prover'"), (["llm", "prover"], "'llm', 'prover'")):
             with self.assertRaises(NoNode) as caught:
                 self.fleet.pick(asked)
@@ -670,9 +683,9 @@ class OrderTests(SynchronousTestCase):
     def test_worse_tier(self) -> None:
         """A node that is full and drained is drained, and full again when the order ends."""
         self.fleet.utilized(A, 1.0)
-        self.fleet.order(A, Tier.DRAINED)
+        self.fleet.override(A, Tier.DRAINED)
         self.assertRaises(NoNode, self.fleet.pick, ["prover"])
-        self.fleet.order(A)
+        self.fleet.override(A)
         self.assertEqual(self.fleet.peek(["llm"]), B)
         self.assertEqual(self.fleet.peek(["prover"]), A)
 
@@ -682,13 +695,13 @@ class OrderTests(SynchronousTestCase):
         self.fleet.replace([light, heavy])
         for address in (light, heavy):
             self.fleet.observed(address, report("llm"))
-        self.fleet.order(heavy, weight=3.0)
+        self.fleet.override(heavy, weight=3.0)
         picks = Counter(self.fleet.pick(["llm"]) for _ in range(400))
         self.assertTrue(295 <= picks[heavy] <= 305, picks)
 
     def test_unknown_node(self) -> None:
         """An order for a node that is not in the fleet is ignored."""
-        self.assertFalse(self.fleet.order(C, Tier.DRAINED))
+        self.assertFalse(self.fleet.override(C, Tier.DRAINED))
         self.fleet.replace([A, B, C])
         self.fleet.observed(C, report("only"))
         self.assertEqual(self.fleet.pick(["only"]), C)
@@ -755,7 +768,7 @@ class ViewTests(SynchronousTestCase):
     def test_ordered(self) -> None:
         """A view has the node's tier and weight."""
         self.fleet.utilized(A, 1.0)
-        self.fleet.order(A, weight=0.5)
+        self.fleet.override(A, weight=0.5)
         self.assertEqual((self.view(A).tier, self.view(A).weight), (Tier.FULL, 0.5))
 
     def test_views(self) -> None:
@@ -966,7 +979,7 @@ class FleetMachine(RuleBasedStateMachine):
     )
     def order(self, numbers: set[int], tier: Tier, weight: float) -> None:
         for node in (NODES[number] for number in numbers):
-            assert self.fleet.order(node, tier, weight) == (node in self.known)
+            assert self.fleet.override(node, tier, weight) == (node in self.known)
             if node in self.known:
                 (self.drained.add if tier is Tier.DRAINED else self.drained.discard)(node)
 

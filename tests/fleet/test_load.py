@@ -322,7 +322,7 @@ class CheapestTests(LoadsTestCase):
     def test_weight(self) -> None:
         """A node of weight 2 is as cheap as one of weight 1 when its queue is twice as long."""
         light, heavy = self.loads.add(), self.loads.add()
-        self.loads.set_weight(heavy, 2.0)
+        self.loads.set_share(heavy, 2.0)
         for jobs, cheaper in ((2, {heavy}), (3, {light, heavy}), (4, {light})):
             self.reported(light, 1)
             self.reported(heavy, jobs)

@@ -321,6 +321,13 @@ class SurveyorTests(SynchronousTestCase):
             self.survey("new")
         self.assertEqual(str(caught.exception), "the router is shutting down")
 
+    def test_restart(self) -> None:
+        """A surveyor that was stopped can be started again."""
+        self.successResultOf(self.surveyor.stopService())
+        self.surveyor.startService()
+        self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
+        self.assertEqual(self.supporting(self.survey()), [A, B])
+
     def test_bug(self) -> None:
         """A bug is logged, and the survey continues without that answer."""
         self.patch(models, "_decoder", None)

@@ -397,7 +397,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 3)
 
     def test_back_off(self) -> None:
-        """A node that fails is polled after 1, 2 and 4 s, and then at its usual turns."""
+        """A node that fails is polled after 1, 2 and 4 s, and then at its usual times."""
         self.nodes[A].status = 500
         self.start([A], interval=5)
         self.pass_time(25)

@@ -330,7 +330,7 @@ class ResourcesTests(SynchronousTestCase):
         self.assertFalse(self.is_full(A))
 
     def test_back_while_asked(self) -> None:
-        """A node that went down and came back while it was asked is asked again in its turn."""
+        """A node that went down and came back while it was asked is asked again when it is due."""
         self.nodes.answers["192.0.2.1"] = NOT_DONE_YET
         resources = self.start([A])
         self.fleet.missed(A, "connection refused")

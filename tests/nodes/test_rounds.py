@@ -3,158 +3,38 @@
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Event, Fleet
-from infernet_router.nodes.rounds import Rounds, Throttle, Turn
+from infernet_router.nodes.rounds import Rounds, Target
 from infernet_router.reports import NodeReport
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
 IDLE = NodeReport((), {"offchain": 0, "onchain": 0})
 
 
-class ThrottleTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.asked: list[str] = []
-        self.in_flight: list[Deferred[Any]] = []
-
-    def throttle(self, **limits: Any) -> Throttle[str]:
-        """A throttle whose requests end when `end` is called."""
-
-        def ask(item: str, now: float) -> Deferred[Any]:
-            self.asked.append(item)
-            self.in_flight.append(Deferred())
-            return self.in_flight[-1]
-
-        return Throttle(self.clock, ask, **limits)
-
-    def end(self) -> None:
-        """End the oldest request in flight."""
-        self.in_flight.pop(0).callback(None)
-
-    def test_due(self) -> None:
-        """Items are asked once they are due, in the order of their times."""
-        throttle = self.throttle(at_once=9)
-        for item, due in (("a", 2.0), ("b", 1.0), ("c", 1.5)):
-            throttle.put(item, due)
-        throttle.ask_due()
-        self.assertEqual(self.asked, [])
-        self.clock.advance(1.6)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["b", "c"])
-        throttle.drop("a")
-        self.clock.advance(1.0)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["b", "c"])
-
-    def test_at_once(self) -> None:
-        """At the limit of concurrent requests, the next is sent as soon as one has ended."""
-        throttle = self.throttle(at_once=2)
-        for item in "abc":
-            throttle.put(item, 0.0)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["a", "b"])
-        self.end()
-        self.assertEqual(self.asked, ["a", "b", "c"])
-
-    def test_rate(self) -> None:
-        """The limit a second holds; after a pause, the burst limits how many are asked at once."""
-        throttle = self.throttle(at_once=999, rate=20, burst=0.25)
-        for number in range(100):
-            throttle.put(str(number), 0.0)
-        throttle.ask_due()
-        self.assertEqual(len(self.asked), 5)
-        for _ in range(10):
-            self.clock.advance(0.125)
-            throttle.ask_due()
-        self.assertEqual(len(self.asked), 5 + 25)
-        self.clock.advance(60)
-        throttle.ask_due()
-        self.assertEqual(len(self.asked), 5 + 25 + 5)
-
-    def test_slow(self) -> None:
-        """One item may be asked at once even if the limit is less than one a second."""
-        throttle = self.throttle(at_once=9, rate=0.5)
-        for item in "ab":
-            throttle.put(item, 0.0)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["a"])
-        self.clock.advance(2)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["a", "b"])
-
-    def test_urgent(self) -> None:
-        """Urgent items alternate with others, and take every place when no other is due."""
-        throttle = self.throttle(at_once=9)
-        for item in "abc":
-            throttle.put(item, 0.0, urgent=True)
-        for item in "xy":
-            throttle.put(item, 0.0)
-        for item, waits in (("x", True), ("a", True), ("nobody", False)):
-            self.assertEqual(throttle.is_waiting(item), waits)
-        throttle.put("y", 0.0, urgent=True)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["a", "x", "b", "y", "c"])
-
-    def test_ends_at_once(self) -> None:
-        """Thousands of requests that end immediately do not exhaust the stack."""
-        asked = []
-
-        def ask(item: int, now: float) -> Deferred[None]:
-            asked.append(item)
-            return succeed(None)
-
-        throttle = Throttle(self.clock, ask, at_once=1)
-        for number in range(5000):
-            throttle.put(number, 0.0)
-        throttle.ask_due()
-        self.assertEqual(len(asked), 5000)
-
-    def test_bug(self) -> None:
-        """A request that fails is a bug: it is logged, and the next item is asked."""
-        throttle = self.throttle(at_once=1)
-        for item in "ab":
-            throttle.put(item, 0.0)
-        throttle.ask_due()
-        self.in_flight.pop().errback(ZeroDivisionError())
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.asked, ["a", "b"])
-
-    def test_stop(self) -> None:
-        """Stopping cancels the requests in flight, and sends no more."""
-        throttle = self.throttle(at_once=1)
-        for item in "ab":
-            throttle.put(item, 0.0)
-        throttle.ask_due()
-        self.successResultOf(throttle.stop())
-        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
-        throttle.ask_due()
-        self.assertEqual(self.asked, ["a"])
-
-
-class Visits(Rounds[Turn]):
+class Visits(Rounds[Target]):
     """Rounds that ask each node once, when it is added."""
 
     def __init__(self, fleet: Fleet, clock: Clock) -> None:
         super().__init__(fleet, clock, interval=3.0, rate=100, at_once=10)
         self.log: list[tuple[str, str]] = []
 
-    def new_turn(self, address: NodeAddress) -> Turn:
-        return Turn(address)
+    def new_target(self, address: NodeAddress) -> Target:
+        return Target(address)
 
-    def added(self, turns: list[Turn], now: float) -> None:
-        for turn in turns:
-            self.throttle.put(turn, now)
+    def added(self, targets: list[Target], now: float) -> None:
+        for target in targets:
+            self.throttle.put(target, now)
 
-    def changed(self, turn: Turn, event: Event, now: float) -> None:
-        self.log.append((event.name, str(turn.address)))
+    def changed(self, target: Target, event: Event, now: float) -> None:
+        self.log.append((event.name, str(target.address)))
 
-    def ask(self, turn: Turn, now: float) -> Deferred[Any]:
-        self.log.append(("asked", str(turn.address)))
+    def ask(self, target: Target, now: float) -> Deferred[Any]:
+        self.log.append(("asked", str(target.address)))
         return succeed(None)
 
 
@@ -164,26 +44,26 @@ class RoundsTests(SynchronousTestCase):
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.fleet.replace([A])
         self.fleet.observed(A, IDLE)
-        self.visits = Visits(self.fleet, self.clock)
-        self.visits.startService()
-        self.addCleanup(lambda: self.visits.running and self.visits.stopService())
+        self.targets = Visits(self.fleet, self.clock)
+        self.targets.startService()
+        self.addCleanup(lambda: self.targets.running and self.targets.stopService())
 
     def log(self) -> list[tuple[str, str]]:
         """What has happened since the last call, up to the next tick."""
         self.clock.advance(0.1)
-        log, self.visits.log = self.visits.log, []
+        log, self.targets.log = self.targets.log, []
         return log
 
     def test_follows(self) -> None:
-        """Every node of the fleet has a turn."""
+        """Every node of the fleet has a target."""
         self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])
-        gone = self.visits.turn_of(A)
+        gone = self.targets.target_of(A)
         assert gone is not None
-        self.assertTrue(self.visits.is_known(gone))
+        self.assertTrue(self.targets.is_known(gone))
         self.fleet.replace([B])
         self.fleet.replace([A, B])
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000"), ("asked", "192.0.2.1:4000")])
-        self.assertFalse(self.visits.is_known(gone))
+        self.assertFalse(self.targets.is_known(gone))
 
     def test_short_stay(self) -> None:
         """A node that is added and removed within a tick is not asked."""
@@ -191,7 +71,7 @@ class RoundsTests(SynchronousTestCase):
         self.fleet.replace([A, B])
         self.fleet.replace([A])
         self.assertEqual(self.log(), [])
-        self.assertIsNone(self.visits.turn_of(B))
+        self.assertIsNone(self.targets.target_of(B))
 
     def test_respelled(self) -> None:
         """A node has the spelling of the newest list."""
@@ -202,25 +82,25 @@ class RoundsTests(SynchronousTestCase):
 
     def test_interval(self) -> None:
         """With more nodes than may be asked in the interval, the interval is longer."""
-        self.assertEqual(self.visits.interval, 3.0)
+        self.assertEqual(self.targets.interval, 3.0)
         self.fleet.replace([parse_address(f"192.0.{n >> 8}.{n & 255}") for n in range(500)])
         self.log()
-        self.assertEqual(self.visits.interval, 5.0)
+        self.assertEqual(self.targets.interval, 5.0)
 
     def test_bug(self) -> None:
         """A bug in a tick is logged, and the next tick still comes."""
         self.log()
-        self.visits.ticked = lambda now: 1 / 0  # type: ignore
+        self.targets.ticked = lambda now: 1 / 0  # type: ignore
         self.clock.pump([0.1, 0.1])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
-        del self.visits.ticked
+        del self.targets.ticked
         self.fleet.replace([A, B])
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
 
     def test_stop(self) -> None:
         """Stopping leaves no delayed calls; a restart asks every node again."""
         self.log()
-        self.successResultOf(self.visits.stopService())
+        self.successResultOf(self.targets.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.visits.startService()
+        self.targets.startService()
         self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])

@@ -1,5 +1,6 @@
 """Tests of infernet_router.serving.listening."""
 
+from socket import EAI_NONAME, gaierror
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -7,12 +8,16 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python import log
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 from zope.interface import implementer
 
-from infernet_router.serving.listening import LoggedEndpoint
+from infernet_router.serving.listening import CannotServe, LoggedEndpoint, Server
+from infernet_router.serving.site import ClosableSite
+from tests.doubles import DeafReactor
 
 
 class Port:
@@ -61,3 +66,58 @@ class LoggedEndpointTests(SynchronousTestCase):
         with capturedLogs() as events, self.assertRaises(CannotListenError):
             LoggedEndpoint(Endpoint(None)).listen(Factory())
         self.assertEqual(events, [])
+
+
+class ServerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.site = ClosableSite(Resource(), self.reactor, 100)
+
+    def test_listens(self) -> None:
+        """A server listens on all its endpoints."""
+        server = Server(self.site, ["tcp:4000", "tcp6:4001:interface=\\:\\:1"], self.reactor)
+        server.privilegedStartService()
+        server.startService()
+        self.assertEqual([listening[0] for listening in self.reactor.tcpServers], [4000, 4001])
+        self.successResultOf(server.stopService())
+
+    def test_bad_endpoint(self) -> None:
+        """A malformed endpoint is refused, and named."""
+        for endpoint in ("nonsense:1", "tcp:x", "", "ssl:1:privateKey=/nowhere"):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, ["tcp:4000", endpoint], self.reactor)
+            self.assertIn(f"cannot listen on {endpoint!r}: ", str(caught.exception))
+
+    def test_no_systemd(self) -> None:
+        """The error for a missing systemd socket says so."""
+        for which in ("index=0", "name=router"):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
+            self.assertIn("systemd passed no such socket", str(caught.exception))
+
+    def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
+        """A server cannot listen on this endpoint, for this reason."""
+        server = Server(self.site, [endpoint], reactor)
+        with self.assertRaises(CannotServe) as caught:
+            server.privilegedStartService()
+        self.assertEqual(str(caught.exception), f"cannot listen on {endpoint!r}: {why}")
+
+    def test_taken(self) -> None:
+        """The error for a port in use says so."""
+        self.assert_deaf(DeafReactor(), "tcp:4000", "Address already in use")
+
+    def test_cannot_listen(self) -> None:
+        """Any other error of listening is reported with its endpoint."""
+        from twisted.internet import reactor
+
+        for endpoint, why in (
+            ("unix:/nowhere/at/all", "No such file or directory"),
+            ("unix:" + "x" * 108, "AF_UNIX path too long"),
+            ("tcp:99999", "bind(): port must be 0-65535."),
+            ("tcp:-5", "bind(): port must be 0-65535."),
+        ):
+            self.assert_deaf(reactor, endpoint, why)
+        nobody = gaierror(EAI_NONAME, "Name or service not known")
+        self.assert_deaf(
+            DeafReactor(nobody), "tcp:0:interface=node.invalid", "Name or service not known"
+        )

@@ -1,6 +1,5 @@
 """Tests of infernet_router.serving.site."""
 
-from socket import EAI_NONAME, gaierror
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from infernet_router.serving.site import CannotServe, ClosableSite, Server
-from tests.doubles import DeafReactor, Socket
+from infernet_router.serving.site import ClosableSite
+from tests.doubles import Socket
 
 GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 
@@ -179,58 +178,3 @@ class LimitTests(SynchronousTestCase):
     def test_protocols(self) -> None:
         """Only HTTP/1.1 is offered over TLS."""
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
-
-
-class ServerTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
-        self.site = ClosableSite(Resource(), self.reactor, 100)
-
-    def test_listens(self) -> None:
-        """A server listens on all its endpoints."""
-        server = Server(self.site, ["tcp:4000", "tcp6:4001:interface=\\:\\:1"], self.reactor)
-        server.privilegedStartService()
-        server.startService()
-        self.assertEqual([listening[0] for listening in self.reactor.tcpServers], [4000, 4001])
-        self.successResultOf(server.stopService())
-
-    def test_bad_endpoint(self) -> None:
-        """A malformed endpoint is refused, and named."""
-        for endpoint in ("nonsense:1", "tcp:x", "", "ssl:1:privateKey=/nowhere"):
-            with self.assertRaises(CannotServe) as caught:
-                Server(self.site, ["tcp:4000", endpoint], self.reactor)
-            self.assertIn(f"cannot listen on {endpoint!r}: ", str(caught.exception))
-
-    def test_no_systemd(self) -> None:
-        """The error for a missing systemd socket says so."""
-        for which in ("index=0", "name=router"):
-            with self.assertRaises(CannotServe) as caught:
-                Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
-            self.assertIn("systemd passed no such socket", str(caught.exception))
-
-    def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
-        """A server cannot listen on this endpoint, for this reason."""
-        server = Server(self.site, [endpoint], reactor)
-        with self.assertRaises(CannotServe) as caught:
-            server.privilegedStartService()
-        self.assertEqual(str(caught.exception), f"cannot listen on {endpoint!r}: {why}")
-
-    def test_taken(self) -> None:
-        """The error for a port in use says so."""
-        self.assert_deaf(DeafReactor(), "tcp:4000", "Address already in use")
-
-    def test_cannot_listen(self) -> None:
-        """Any other error of listening is reported with its endpoint."""
-        from twisted.internet import reactor
-
-        for endpoint, why in (
-            ("unix:/nowhere/at/all", "No such file or directory"),
-            ("unix:" + "x" * 108, "AF_UNIX path too long"),
-            ("tcp:99999", "bind(): port must be 0-65535."),
-            ("tcp:-5", "bind(): port must be 0-65535."),
-        ):
-            self.assert_deaf(reactor, endpoint, why)
-        nobody = gaierror(EAI_NONAME, "Name or service not known")
-        self.assert_deaf(
-            DeafReactor(nobody), "tcp:0:interface=node.invalid", "Name or service not known"
-        )
