@@ -2,7 +2,16 @@
 
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, States
+from infernet_router.fleet.fleet import (
+    Among,
+    CameUp,
+    Change,
+    Event,
+    Fleet,
+    NoNode,
+    Outcome,
+    States,
+)
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.view import NodeView, State
 
@@ -14,6 +23,7 @@ __all__ = [
     "Fleet",
     "NoNode",
     "NodeView",
+    "Outcome",
     "RunningContainer",
     "State",
     "States",

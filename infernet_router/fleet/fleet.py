@@ -1,7 +1,7 @@
 """The fleet: knows every node and its state, and picks the best node for a job."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum, auto
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from enum import Enum, StrEnum, auto
 from itertools import chain
 from random import Random
 
@@ -14,6 +14,7 @@ from infernet_router.fleet.catalogue import Catalogue, RunningContainer
 from infernet_router.fleet.journal import Cursor, Journal
 from infernet_router.fleet.load import Loads, Weights
 from infernet_router.fleet.view import NodeView, State
+from infernet_router.quoting import quoted
 from infernet_router.reports import NodeReport
 
 
@@ -45,6 +46,16 @@ class Among:
     addresses: Sequence[NodeAddress]
     otherwise: str
     """The error message when none of them is a candidate, but other nodes are."""
+
+
+class Outcome(StrEnum):
+    """What became of a job, as its client tells it."""
+
+    FAILED = auto()
+    """The node did not do the job."""
+    UNREACHABLE = auto()
+    """The client could not reach the node."""
+    DONE = auto()
 
 
 class Event(Enum):
@@ -220,21 +231,36 @@ class Fleet:
         self._set_tier(node)
         return True
 
-    def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+    def pick(
+        self,
+        containers: Iterable[str],
+        among: Among | None = None,
+        *,
+        exclude: Collection[NodeAddress] = (),
+        jobs: int = 1,
+    ) -> NodeAddress:
         """
-        Assign a job that needs all these containers to the best node; returns its address.
+        Assign jobs that need all these containers to the best node; returns its address.
 
         :param among: the nodes to choose from; all by default.
-        :raises NoNode: when no node can do the job.
+        :param exclude: nodes not to choose.
+        :param jobs: how many jobs to assign.
+        :raises NoNode: when no node can do the jobs.
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
-        weight = self._weights.of_job(asked)
-        return self._assign(self._best(asked, now, weight, among), now, weight)
+        weight = self._weights.of_job(asked) * jobs
+        return self._assign(self._best(asked, now, weight, among, exclude), now, weight, jobs)
 
-    def peek(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+    def peek(
+        self,
+        containers: Iterable[str],
+        among: Among | None = None,
+        *,
+        exclude: Collection[NodeAddress] = (),
+    ) -> NodeAddress:
         """A node that `pick` might choose now, without assigning the job. Raises as `pick` does."""
         asked = tuple(dict.fromkeys(containers))
-        index = self._best(asked, self._seconds(), self._weights.of_job(asked), among)
+        index = self._best(asked, self._seconds(), self._weights.of_job(asked), among, exclude)
         return self._address(index)
 
     def rank(
@@ -244,6 +270,7 @@ class Fleet:
         offset: int = 0,
         among: Among | None = None,
         *,
+        exclude: Collection[NodeAddress] = (),
         assign: bool = True,
     ) -> list[NodeAddress]:
         """
@@ -254,10 +281,13 @@ class Fleet:
 
         :param count: the most nodes to return.
         :param offset: how many better ones to skip.
+        :param exclude: nodes not to list.
         :param assign: whether to assign the job to the first node returned.
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
+        if exclude:
+            among = self._excluding(asked, among, exclude)
         some = None if among is None else map(self._nodes.get, among.addresses)
         tiers = self._candidates.serving(asked, some)
         if not count or offset >= sum(map(len, tiers)):
@@ -273,6 +303,12 @@ class Fleet:
         if assign:
             self._assign(best[0], now, weight)
         return [self._address(index) for index in best]
+
+    def told(self, address: NodeAddress, outcome: Outcome) -> None:
+        """Learn what became of a job that was assigned to a node."""
+        node = self._nodes.get(address)
+        if node is not None:
+            self._loads.told(node.index, outcome is Outcome.DONE)
 
     def can(self, containers: Iterable[str]) -> bool:
         """Whether any node can do a job that needs all these containers."""
@@ -394,23 +430,44 @@ class Fleet:
         """Put a node in the worse of two tiers: the one ordered, and the one by its utilization."""
         self._candidates.set_tier(node, max(node.order, Tier.FULL if node.is_full else Tier.NORMAL))
 
-    def _best(self, asked: tuple[str, ...], now: float, weight: float, among: Among | None) -> int:
+    def _best(
+        self,
+        asked: tuple[str, ...],
+        now: float,
+        weight: float,
+        among: Among | None,
+        exclude: Collection[NodeAddress],
+    ) -> int:
         """The index of the node where the job costs least, of a sample of the candidates."""
         candidates = self._candidates.of(asked)
         sample: Sequence[int] = candidates.sample(self._random) if candidates else ()
         if not sample:
             raise NoNode(self._why_none(asked))
+        if exclude:
+            among = self._excluding(asked, among, exclude)
         if among is not None:
             sample = self._candidates.sample_of(asked, among.addresses, self._nodes.get)
             if not sample:
                 raise NoNode(among.otherwise)
         return self._loads.cheapest(sample, now, weight, self._random)
 
-    def _assign(self, index: int, now: float, weight: float) -> NodeAddress:
-        """Assign a job of this weight to a node; returns its address."""
+    def _excluding(
+        self, asked: tuple[str, ...], among: Among | None, exclude: Collection[NodeAddress]
+    ) -> Among:
+        """The nodes to choose from, without those excluded."""
+        addresses = self._nodes if among is None else among.addresses
+        named = ", ".join(map(quoted, asked))
+        return Among(
+            [address for address in addresses if address not in exclude],
+            otherwise=f"every up node that runs {named} is excluded",
+        )
+
+    def _assign(self, index: int, now: float, weight: float, jobs: int = 1) -> NodeAddress:
+        """Assign jobs of this weight in all to a node; returns its address."""
         self._loads.assign(index, now, weight)
         address = self._address(index)
-        self._assignments.write(address)
+        for _ in range(jobs):
+            self._assignments.write(address)
         return address
 
     def _why_none(self, asked: tuple[str, ...]) -> str:

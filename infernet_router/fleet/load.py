@@ -296,6 +296,13 @@ class Loads:
         history.assigned = 0.0
         history.pending = pending
 
+    def told(self, index: int, done: bool) -> None:
+        """Learn that a job of a node was done or was not, which counts like one report."""
+        history = self._histories[index]
+        history.chances += 1
+        history.sights += done
+        self._set_price(index)
+
     def lost(self, index: int) -> None:
         """A node did not report: its next report cannot be compared with its last."""
         self._histories[index].reported = nan

@@ -18,7 +18,16 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import candidates as candidates_module
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, States
+from infernet_router.fleet.fleet import (
+    Among,
+    CameUp,
+    Change,
+    Event,
+    Fleet,
+    NoNode,
+    Outcome,
+    States,
+)
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.view import NodeView, State
 from infernet_router.reports import Container, NodeReport
@@ -334,6 +343,54 @@ class AmongTests(SynchronousTestCase):
         self.assertTrue(self.fleet.can(["llm", "llm"]))
         self.assertFalse(self.fleet.can(["llm", "prover"]))
         self.assertFalse(self.fleet.can(["prover"]))
+
+
+class ClientTests(SynchronousTestCase):
+    """What clients know: nodes to leave out, the number of jobs, and outcomes."""
+
+    def setUp(self) -> None:
+        self.fleet = Fleet(Clock().seconds, Random(1))
+        self.fleet.replace([A, B, C])
+        for address in (A, B, C):
+            self.fleet.observed(address, report("llm"))
+
+    def test_excluded(self) -> None:
+        """An excluded node is neither picked nor listed; an unknown one may be excluded."""
+        unknown = parse_address("192.0.2.9:4000")
+        for _ in range(20):
+            self.assertEqual(self.fleet.pick(["llm"], exclude=[A, B, unknown]), C)
+            self.assertEqual(self.fleet.peek(["llm"], exclude=[A, B]), C)
+        self.assertEqual(self.fleet.rank(["llm"], 3, exclude=[C, A]), [B])
+        self.assertEqual(self.fleet.rank(["llm"], 3, exclude=[A, B, C]), [])
+        among = Among([A, B], otherwise="none supports it")
+        self.assertEqual(self.fleet.pick(["llm"], among, exclude=[A]), B)
+
+    def test_all_excluded(self) -> None:
+        """When all candidates are excluded, the message says so."""
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["llm"], exclude=[A, B, C])
+        self.assertEqual(str(caught.exception), "every up node that runs 'llm' is excluded")
+
+    def test_jobs(self) -> None:
+        """Several jobs are assigned at once, and each of them is in the journal."""
+        assignments = self.fleet.follow_assignments()
+        address = self.fleet.pick(["llm"], jobs=7)
+        view = self.fleet.view(address)
+        assert view is not None
+        self.assertEqual(view.assigned, 7.0)
+        self.assertEqual(list(assignments.read()), [address] * 7)
+
+    def test_told(self) -> None:
+        """Failed jobs raise the doubt of a node, done ones lower it; unknown nodes are ignored."""
+        doubts = []
+        for outcome in (*[Outcome.FAILED] * 5, *[Outcome.UNREACHABLE] * 5, *[Outcome.DONE] * 10):
+            self.fleet.told(A, outcome)
+            self.fleet.told(parse_address("192.0.2.9:4000"), outcome)
+            view = self.fleet.view(A)
+            assert view is not None
+            doubts.append(view.doubt)
+        self.assertLess(doubts[4], doubts[9])
+        self.assertLess(doubts[-1], doubts[9])
 
 
 class FullTests(SynchronousTestCase):
