@@ -16,6 +16,12 @@ DEFAULT_N = 3
 MAX_OFFSET = 1_000_000
 """The most nodes to skip: more than any fleet has."""
 
+MAX_EXCLUDED = 16
+"""The most nodes that a client may exclude."""
+
+MAX_JOBS = 100
+"""The most jobs that one response may assign."""
+
 MAX_MODEL = 500
 """The longest model id, in characters."""
 
@@ -104,7 +110,7 @@ _ADDRESS = {
 _CONTAINER = _parameter(
     "container",
     "a container that the job needs; repeated for each further one",
-    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 90},
+    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 80},
     required=True,
     example=["llm"],
 )
@@ -113,13 +119,28 @@ _MODEL = _parameter(
     "a model that at least one of the containers must support",
     {"type": "string", "minLength": 1, "maxLength": MAX_MODEL},
 )
+_EXCLUDE = _parameter(
+    "exclude",
+    "the address of a node that must not be used, however it is written; repeated for each further"
+    " one",
+    {"type": "array", "items": _ADDRESS, "maxItems": MAX_EXCLUDED},
+)
 
 _PATHS = {
     "/api/v1/ip": _path(
-        "The node to use for one job",
-        description="The best node now. GET counts the job as assigned to it, HEAD does not.",
+        "The node to use for one job, or for several",
+        description="The best node now. GET counts the jobs as assigned to it, HEAD does not.",
         response=_json("the node", _object(ip=_ADDRESS)),
-        parameters=(_CONTAINER, _MODEL),
+        parameters=(
+            _CONTAINER,
+            _MODEL,
+            _EXCLUDE,
+            _parameter(
+                "jobs",
+                "how many jobs are to be sent to the node, as to /api/jobs/batch",
+                {"type": "integer", "minimum": 1, "maximum": MAX_JOBS, "default": 1},
+            ),
+        ),
         unavailable="why no node can do the job",
     ),
     "/api/v1/ips": _path(
@@ -131,6 +152,7 @@ _PATHS = {
         parameters=(
             _CONTAINER,
             _MODEL,
+            _EXCLUDE,
             _parameter(
                 "n",
                 "the most nodes to list",

@@ -17,7 +17,15 @@ from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
-from infernet_router.api.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
+from infernet_router.api.openapi import (
+    DEFAULT_N,
+    DESCRIPTION,
+    MAX_EXCLUDED,
+    MAX_JOBS,
+    MAX_MODEL,
+    MAX_N,
+    MAX_OFFSET,
+)
 from infernet_router.api.query import BadRequest, Query
 from infernet_router.fleet import Among, Fleet, RunningContainer
 from infernet_router.nodes import Resources, Surveyor
@@ -84,13 +92,18 @@ class Api(Resource):
 
     @app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes | Deferred[bytes]:
-        """The node to use for one job. GET assigns the job to it, HEAD does not."""
-        choose = self._fleet.peek if request.method == b"HEAD" else self._fleet.pick
+        """The node to use for one job or several. GET assigns them to it, HEAD does not."""
         query = Query(request.uri)
         containers = _containers_of(query)
+        exclude = query.addresses("exclude", most=MAX_EXCLUDED)
+        jobs = query.whole_number("jobs", default=1, least=1, most=MAX_JOBS)
 
         def answer_among(among: Among | None) -> bytes:
-            return answer(request, {"ip": str(choose(containers, among))})
+            if request.method == b"HEAD":
+                address = self._fleet.peek(containers, among, exclude=exclude)
+            else:
+                address = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
+            return answer(request, {"ip": str(address)})
 
         return self._among(query, containers, answer_among)
 
@@ -99,12 +112,15 @@ class Api(Resource):
         """The best nodes for one job. GET assigns the job to the first of them, HEAD does not."""
         query = Query(request.uri)
         containers = _containers_of(query)
+        exclude = query.addresses("exclude", most=MAX_EXCLUDED)
         count = query.whole_number("n", default=DEFAULT_N, most=MAX_N)
         offset = query.whole_number("offset", default=0, most=MAX_OFFSET)
 
         def answer_among(among: Among | None) -> bytes:
             assign = request.method != b"HEAD"
-            best = self._fleet.rank(containers, count, offset, among, assign=assign)
+            best = self._fleet.rank(
+                containers, count, offset, among, exclude=exclude, assign=assign
+            )
             return answer(request, [str(address) for address in best])
 
         return self._among(query, containers, answer_among)

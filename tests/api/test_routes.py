@@ -73,6 +73,59 @@ class IpTests(ApiTestCase):
                 f"/api/v1/ip{query}", 400, "No containers specified: container is empty"
             )
 
+    def test_exclude(self) -> None:
+        """Excluded nodes are never handed out, however their addresses are written."""
+        self.fleet.observed(OTHER, report("llm", pending=2))
+        query = "container=llm&exclude=HTTPS://Node.invalid:443/prefix/&exclude=192.0.2.9"
+        for path in (f"/api/v1/ip?{query}", f"/%61pi/v1/ip?{query}&model_id=m"):
+            self.nodes[OTHER].models = {"llm": ["m"]}
+            self.assertEqual(self.ask(path, "HEAD").code, 200)
+            self.assertEqual(self.ask(path).decoded, {"ip": "192.0.2.1:4000"})
+        self.assertEqual(self.ask(f"/api/v1/ips?{query}").decoded, ["192.0.2.1:4000"])
+        query += "&exclude=http://192.0.2.1:4000"
+        for _ in range(2):
+            response = self.assert_error(
+                f"/api/v1/ip?{query}", 503, "every up node that runs 'llm' is excluded"
+            )
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+        self.assertEqual(self.ask(f"/api/v1/ip?{query}", "HEAD").code, 503)
+        self.assertEqual(self.ask(f"/api/v1/ips?{query}").decoded, [])
+
+    def test_bad_exclude(self) -> None:
+        """At most 16 nodes are excluded; a malformed address is refused, and named."""
+        for path in ("/api/v1/ip", "/api/v1/ips"):
+            excluded = "&".join(["exclude=192.0.2.9"] * 16)
+            self.assertEqual(self.ask(f"{path}?container=llm&{excluded}").code, 200)
+            for query, reason in (
+                (f"{excluded}&exclude=192.0.2.9", " is given 17 times; the limit is 16"),
+                ("exclude=ftp://x", "='ftp://x' is not an address: the scheme must be http or"),
+                ("exclude=192.0.2.9&exclude=", "='' is not an address: it is empty"),
+                ("exclude=%ff", " is not UTF-8"),
+            ):
+                response = self.ask(f"{path}?container=llm&{query}")
+                self.assertEqual(response.code, 400)
+                self.assertIn(f"exclude{reason}", response.decoded["error"])
+
+    def test_jobs(self) -> None:
+        """One answer counts as many jobs as `jobs` says; HEAD counts none."""
+        for query, method, jobs in (
+            ("&jobs=7", "GET", 7.0),
+            ("", "GET", 8.0),
+            ("&jobs=9", "HEAD", 8.0),
+        ):
+            self.assertEqual(self.ask(f"/api/v1/ip?container=llm{query}", method).code, 200)
+            self.assertAlmostEqual(self.jobs(NODE), jobs)
+        for text in ("0", "101", "-1", "", "x", "1&jobs=1"):
+            for method in ("GET", "HEAD"):
+                self.assertEqual(
+                    self.ask(f"/api/v1/ip?container=llm&jobs={text}", method).code, 400
+                )
+            self.assert_error(
+                f"/api/v1/ip?container=llm&jobs={text}",
+                400,
+                "jobs must be one whole number from 1 to 100",
+            )
+
     def test_bad_container(self) -> None:
         """A container that is not UTF-8, or too many parameters, are refused."""
         for container in ("%ff", "%C3", "%ED%B3%BF", "%C3&container=%9C", "llm&container=%ff"):

@@ -72,6 +72,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertGreater(len(examples), 10)
         for command, shown in examples:
             for documented, address in self.addresses.items():
+                command = command.replace(documented, address)
                 shown = shown.replace(documented, address)
             head, body = self.run_curl(command)
             *shown_head, shown_body = shown.strip().split("\n") if shown else [""]
