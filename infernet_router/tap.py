@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
+from secrets import token_bytes
 from time import monotonic
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.api import Api, Clients, CrossOrigin, RateLimited
+from infernet_router.api import Api, Clients, CrossOrigin, Decisions, RateLimited
 from infernet_router.fleet import Fleet, Weights
 from infernet_router.nodes import (
     BadCertificates,
@@ -92,7 +93,8 @@ def make_router(
             at_once=limits.resources,
         )
         surveyor = Surveyor(fleet, http, reactor, at_once=limits.models)
-        api = _guarded(Api(fleet, resources, surveyor), settings)
+        decisions = Decisions(monotonic, token_bytes(32))
+        api = _guarded(Api(fleet, resources, surveyor, decisions), settings)
         server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None

@@ -21,7 +21,7 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api
+from infernet_router.api import Api, Decisions
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.reports import Container, NodeReport
@@ -138,7 +138,8 @@ class ApiTestCase(SynchronousTestCase):
         for service in (self.resources, self.surveyor):
             service.startService()
             self.addCleanup(service.stopService)
-        self.api = Api(fleet, self.resources, self.surveyor)
+        self.decisions = Decisions(self.clock.seconds, b"secret")
+        self.api = Api(fleet, self.resources, self.surveyor, self.decisions)
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:

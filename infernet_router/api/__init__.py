@@ -1,6 +1,7 @@
 """The API: what clients are answered."""
 
 from infernet_router.api.cors import CrossOrigin
+from infernet_router.api.decisions import Decisions
 from infernet_router.api.rate_limit import Clients, RateLimited
 from infernet_router.api.routes import Api
 
@@ -8,5 +9,6 @@ __all__ = [
     "Api",
     "Clients",
     "CrossOrigin",
+    "Decisions",
     "RateLimited",
 ]

@@ -14,6 +14,9 @@ ANY = "*"
 _MAX_AGE = b"7200"
 """Seconds that a browser may cache a preflight; Chromium caches it no longer."""
 
+_EXPOSED = b"Retry-After, Infernet-Decision"
+"""The response headers that a page may read."""
+
 
 def parse_origin(text: str) -> str:
     """
@@ -65,7 +68,7 @@ class CrossOrigin(Resource):
                 request.setHeader(b"access-control-allow-headers", b"*, Authorization")
                 request.setHeader(b"access-control-max-age", _MAX_AGE)
             else:
-                request.setHeader(b"access-control-expose-headers", b"Retry-After")
+                request.setHeader(b"access-control-expose-headers", _EXPOSED)
         if not preflight:
             return cast(int, self._api.render(request))
         request.setResponseCode(204)

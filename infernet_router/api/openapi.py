@@ -69,6 +69,7 @@ def _path(
     *,
     description: str,
     response: dict[str, Any],
+    headers: dict[str, Any] | None = None,
     parameters: Sequence[dict[str, Any]] = (),
     unavailable: str | None = None,
     limited: bool = True,
@@ -77,6 +78,7 @@ def _path(
     The operations of a path: GET, and HEAD without a body.
 
     :param response: the response of status 200.
+    :param headers: the headers of that response to GET, if it has any.
     :param unavailable: what a 503 says, if there is one.
     :param limited: whether the rate limit applies.
     """
@@ -93,7 +95,10 @@ def _path(
         for status, response in responses.items()
     }
     return {
-        "get": {**common, "responses": responses},
+        "get": {
+            **common,
+            "responses": {**responses, "200": {**response, "headers": headers or {}}},
+        },
         "head": {**common, "summary": f"{summary}, without a body", "responses": without_body},
     }
 
@@ -125,12 +130,19 @@ _EXCLUDE = _parameter(
     " one",
     {"type": "array", "items": _ADDRESS, "maxItems": MAX_EXCLUDED},
 )
+_DECISION = {
+    "Infernet-Decision": {
+        "description": "the id of the decision, valid for 10 minutes; absent if no node was chosen",
+        "schema": {"type": "string"},
+    }
+}
 
 _PATHS = {
     "/api/v1/ip": _path(
         "The node to use for one job, or for several",
         description="The best node now. GET counts the jobs as assigned to it, HEAD does not.",
         response=_json("the node", _object(ip=_ADDRESS)),
+        headers=_DECISION,
         parameters=(
             _CONTAINER,
             _MODEL,
@@ -149,6 +161,7 @@ _PATHS = {
         " list is empty when no node can do the job. GET counts the job as assigned to the first"
         " node, HEAD does not.",
         response=_json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N}),
+        headers=_DECISION,
         parameters=(
             _CONTAINER,
             _MODEL,

@@ -17,6 +17,7 @@ from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.api.decisions import Decisions
 from infernet_router.api.openapi import (
     DEFAULT_N,
     DESCRIPTION,
@@ -45,17 +46,21 @@ class Api(Resource):
     :param fleet: picks the nodes.
     :param resources: the resources that nodes reported.
     :param surveyor: asks nodes whether they support a model.
+    :param decisions: gives each decision an id.
     """
 
     isLeaf = True
     app = Klein()
     app.url_map.merge_slashes = False
 
-    def __init__(self, fleet: Fleet, resources: Resources, surveyor: Surveyor) -> None:
+    def __init__(
+        self, fleet: Fleet, resources: Resources, surveyor: Surveyor, decisions: Decisions
+    ) -> None:
         super().__init__()
         self._fleet = fleet
         self._resources = resources
         self._surveyor = surveyor
+        self._decisions = decisions
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -103,6 +108,7 @@ class Api(Resource):
                 address = self._fleet.peek(containers, among, exclude=exclude)
             else:
                 address = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
+                self._name_decision(request, address)
             return answer(request, {"ip": str(address)})
 
         return self._among(query, containers, answer_among)
@@ -121,6 +127,8 @@ class Api(Resource):
             best = self._fleet.rank(
                 containers, count, offset, among, exclude=exclude, assign=assign
             )
+            if assign and best:
+                self._name_decision(request, best[0])
             return answer(request, [str(address) for address in best])
 
         return self._among(query, containers, answer_among)
@@ -195,6 +203,11 @@ class Api(Resource):
             return answer_among(None)
         surveyed = self._surveyor.survey(model)
         return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
+
+    def _name_decision(self, request: Request, address: NodeAddress) -> None:
+        """Give the answer the id of the decision that chose a node."""
+        id = self._decisions.made(address)
+        request.responseHeaders.setRawHeaders(b"Infernet-Decision", [id])
 
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:

@@ -74,7 +74,7 @@ class CrossOriginTests(ApiTestCase):
         self.assert_headers(
             response,
             access_control_allow_origin=origin,
-            access_control_expose_headers="Retry-After",
+            access_control_expose_headers="Retry-After, Infernet-Decision",
             vary="Origin",
         )
 
@@ -107,7 +107,7 @@ class CrossOriginTests(ApiTestCase):
             self.assert_headers(
                 self.send("/api/v1/containers", **headers),
                 access_control_allow_origin="*",
-                access_control_expose_headers="Retry-After",
+                access_control_expose_headers="Retry-After, Infernet-Decision",
             )
 
     def test_errors(self) -> None:

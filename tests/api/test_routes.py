@@ -91,6 +91,17 @@ class IpTests(ApiTestCase):
         self.assertEqual(self.ask(f"/api/v1/ip?{query}", "HEAD").code, 503)
         self.assertEqual(self.ask(f"/api/v1/ips?{query}").decoded, [])
 
+    def test_decision(self) -> None:
+        """Each answer to GET bears an id of its own; HEAD, and an error, have none."""
+        ids = {
+            self.ask("/api/v1/ip?container=llm").headers.getRawHeaders("infernet-decision")[0]
+            for _ in range(10)
+        }
+        self.assertEqual(len(ids), 10)
+        for path, method in (("ip?container=llm", "HEAD"), ("ip?container=x", "GET")):
+            response = self.ask(f"/api/v1/{path}", method)
+            self.assertFalse(response.headers.hasHeader("infernet-decision"))
+
     def test_bad_exclude(self) -> None:
         """At most 16 nodes are excluded; a malformed address is refused, and named."""
         for path in ("/api/v1/ip", "/api/v1/ips"):
@@ -244,6 +255,13 @@ class ListTests(ApiTestCase):
             self.ask("/api/v1/ips?container=llm", method)
         self.assertAlmostEqual(self.jobs(NODE), 2.0)
         self.assertAlmostEqual(self.jobs(OTHER), 2.0)
+
+    def test_decision(self) -> None:
+        """A list with a node bears the id of a decision for its first one, but not for HEAD."""
+        for query, method, decisions in (("", "GET", 1), ("", "HEAD", 0), ("&n=0", "GET", 0)):
+            response = self.ask(f"/api/v1/ips?container=llm{query}", method)
+            ids = response.headers.getRawHeaders("infernet-decision", [])
+            self.assertEqual([self.decisions.use(id) for id in ids], [NODE] * decisions)
 
     def test_none(self) -> None:
         """The list is empty when no node can do the job."""

@@ -100,7 +100,9 @@ class LimitingTests(SynchronousTestCase):
             answer = self.ask(router, **page)
             self.assertEqual(answer.status, status)
             self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "https://app.invalid")
-            self.assertEqual(answer.headers["Access-Control-Expose-Headers"], "Retry-After")
+            self.assertEqual(
+                answer.headers["Access-Control-Expose-Headers"], "Retry-After, Infernet-Decision"
+            )
         closed = self.router()
         answer = self.ask(closed, method="OPTIONS", **preflight)
         self.assertEqual(answer.status, 405)
