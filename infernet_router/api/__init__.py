@@ -2,6 +2,7 @@
 
 from infernet_router.api.cors import CrossOrigin
 from infernet_router.api.decisions import Decisions
+from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.rate_limit import Clients, RateLimited
 from infernet_router.api.routes import Api
 
@@ -10,5 +11,6 @@ __all__ = [
     "Clients",
     "CrossOrigin",
     "Decisions",
+    "Outcomes",
     "RateLimited",
 ]

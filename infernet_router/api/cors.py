@@ -64,7 +64,7 @@ class CrossOrigin(Resource):
         if allowed is not None:
             request.setHeader(b"access-control-allow-origin", allowed)
             if preflight:
-                request.setHeader(b"access-control-allow-methods", b"GET, HEAD")
+                request.setHeader(b"access-control-allow-methods", b"GET, HEAD, POST")
                 request.setHeader(b"access-control-allow-headers", b"*, Authorization")
                 request.setHeader(b"access-control-max-age", _MAX_AGE)
             else:

@@ -1,4 +1,4 @@
-"""Gives each decision an id, by which a client can later say which decision it means."""
+"""Makes an id for each decision, and finds the node chosen when a client returns the id."""
 
 from collections.abc import Callable
 from hashlib import blake2b
@@ -16,21 +16,21 @@ MAX_ID = 100
 _HASH_SIZE = 10
 """Bytes of the hash in an id: guessing one takes 2^79 requests on average."""
 
-_UNKNOWN = HTTPError(404, f"the decision is unknown or older than {VALID // 60} minutes")
-_USED = HTTPError(409, "the decision has an outcome already")
+_UNKNOWN = f"the decision is unknown or older than {VALID // 60} minutes"
 
 
 class Decisions:
     """
     The ids of the decisions that this process made.
 
-    An id has four hexadecimal numbers: that of the decision, counted from 0, the second in which it
-    was made, a number that stands for the node, and a keyed hash of these three, without which
-    anybody could make an id up. Making an id stores nothing, unless the node is new.
+    An id consists of four hexadecimal numbers: the number of the decision, counted from 0; the
+    second in which it was made; a number that stands for the node; and a keyed hash of these three,
+    so that nobody else can make an id. Making one takes less than a microsecond, and stores nothing
+    unless the node is chosen for the first time.
 
-    What is stored is kept in two periods, each at least as long as an id is valid: the nodes
-    chosen, and one bit for each decision, to use its id only once. That is 750 kB for a period
-    with ten thousand decisions a second.
+    The nodes chosen, and one bit for each decision whose id may have been used, are kept for two
+    periods, each as long as an id is valid. At ten thousand decisions a second, the bits take 750
+    kB a period.
 
     :param seconds: the monotonic time, in seconds.
     :param key: the secret key of the hash, at most 64 bytes.
@@ -62,13 +62,13 @@ class Decisions:
         """
         content, _, hashed = id.encode().rpartition(b"-")
         if not compare_digest(hashed, self._hash(content)):
-            raise _UNKNOWN
+            raise HTTPError(404, _UNKNOWN)
         count, made_at, number = (int(part, 16) for part in content.split(b"-"))
         if int(self._seconds() - self._began) > made_at + VALID:
-            raise _UNKNOWN
+            raise HTTPError(404, _UNKNOWN)
         period = self._period if count >= self._period.first else self._previous
         if not period.use(count):
-            raise _USED
+            raise HTTPError(409, "the decision has an outcome already")
         return period.nodes[number]
 
     def _hash(self, content: bytes) -> bytes:

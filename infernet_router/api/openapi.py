@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from infernet_router import __version__
+from infernet_router.api.decisions import MAX_ID
+from infernet_router.fleet import Outcome
 
 MAX_N = 1000
 """The most nodes in one response."""
@@ -69,7 +71,6 @@ def _path(
     *,
     description: str,
     response: dict[str, Any],
-    headers: dict[str, Any] | None = None,
     parameters: Sequence[dict[str, Any]] = (),
     unavailable: str | None = None,
     limited: bool = True,
@@ -78,7 +79,6 @@ def _path(
     The operations of a path: GET, and HEAD without a body.
 
     :param response: the response of status 200.
-    :param headers: the headers of that response to GET, if it has any.
     :param unavailable: what a 503 says, if there is one.
     :param limited: whether the rate limit applies.
     """
@@ -86,7 +86,7 @@ def _path(
     if parameters:
         responses["400"] = _ERROR
     if limited:
-        responses["429"] = _retry_later("the client is over its rate limit")
+        responses["429"] = _LIMITED
     if unavailable:
         responses["503"] = _retry_later(unavailable)
     common = {"summary": summary, "description": description, "parameters": list(parameters)}
@@ -94,17 +94,16 @@ def _path(
         status: {key: value for key, value in response.items() if key != "content"}
         for status, response in responses.items()
     }
+    without_body["200"].pop("headers", None)  # HEAD makes no decision
     return {
-        "get": {
-            **common,
-            "responses": {**responses, "200": {**response, "headers": headers or {}}},
-        },
+        "get": {**common, "responses": responses},
         "head": {**common, "summary": f"{summary}, without a body", "responses": without_body},
     }
 
 
 _COUNT = {"type": "integer", "minimum": 0}
 _REASON = _object(error={"type": "string", "description": "why the request failed"})
+_LIMITED = _retry_later("the client is over its rate limit")
 _ERROR = _json("the request is invalid", _REASON)
 _ADDRESS = {
     "type": "string",
@@ -131,18 +130,21 @@ _EXCLUDE = _parameter(
     {"type": "array", "items": _ADDRESS, "maxItems": MAX_EXCLUDED},
 )
 _DECISION = {
-    "Infernet-Decision": {
-        "description": "the id of the decision, valid for 10 minutes; absent if no node was chosen",
-        "schema": {"type": "string"},
+    "headers": {
+        "Infernet-Decision": {
+            "description": "the id of the decision, valid for 10 minutes; absent if no node was"
+            " chosen",
+            "schema": {"type": "string"},
+        }
     }
 }
+"""What a response with a decision has besides its body."""
 
 _PATHS = {
     "/api/v1/ip": _path(
         "The node to use for one job, or for several",
         description="The best node now. GET counts the jobs as assigned to it, HEAD does not.",
-        response=_json("the node", _object(ip=_ADDRESS)),
-        headers=_DECISION,
+        response=_json("the node", _object(ip=_ADDRESS)) | _DECISION,
         parameters=(
             _CONTAINER,
             _MODEL,
@@ -160,8 +162,8 @@ _PATHS = {
         description="The best nodes now, best first; those over --max-utilization come last. The"
         " list is empty when no node can do the job. GET counts the job as assigned to the first"
         " node, HEAD does not.",
-        response=_json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N}),
-        headers=_DECISION,
+        response=_json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N})
+        | _DECISION,
         parameters=(
             _CONTAINER,
             _MODEL,
@@ -179,6 +181,34 @@ _PATHS = {
         ),
         unavailable="why nodes cannot be asked about the model",
     ),
+    "/api/v1/outcomes": {
+        "post": {
+            "summary": "Report the outcome of a job",
+            "description": "The router learns which nodes fail jobs. Outcomes alone make no node"
+            " ineligible.",
+            "parameters": [
+                _parameter(
+                    "decision",
+                    "the Infernet-Decision of the response that named the node",
+                    {"type": "string", "minLength": 1, "maxLength": MAX_ID},
+                    required=True,
+                ),
+                _parameter(
+                    "outcome",
+                    "the outcome of the job",
+                    {"type": "string", "enum": list(Outcome)},
+                    required=True,
+                ),
+            ],
+            "responses": {
+                "204": {"description": "noted"},
+                "400": _ERROR,
+                "404": _json("the decision is unknown or older than 10 minutes", _REASON),
+                "409": _json("the decision has an outcome already", _REASON),
+                "429": _LIMITED,
+            },
+        }
+    },
     "/api/v1/containers": _path(
         "The containers that run",
         description="All containers that run on nodes that are up, sorted by id.",

@@ -17,7 +17,7 @@ from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
-from infernet_router.api.decisions import Decisions
+from infernet_router.api.decisions import MAX_ID, Decisions
 from infernet_router.api.openapi import (
     DEFAULT_N,
     DESCRIPTION,
@@ -27,8 +27,9 @@ from infernet_router.api.openapi import (
     MAX_N,
     MAX_OFFSET,
 )
+from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.fleet import Among, Fleet, RunningContainer
+from infernet_router.fleet import Among, Fleet, Outcome, RunningContainer
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
@@ -47,6 +48,7 @@ class Api(Resource):
     :param resources: the resources that nodes reported.
     :param surveyor: asks nodes whether they support a model.
     :param decisions: gives each decision an id.
+    :param outcomes: takes the outcomes of jobs.
     """
 
     isLeaf = True
@@ -54,13 +56,19 @@ class Api(Resource):
     app.url_map.merge_slashes = False
 
     def __init__(
-        self, fleet: Fleet, resources: Resources, surveyor: Surveyor, decisions: Decisions
+        self,
+        fleet: Fleet,
+        resources: Resources,
+        surveyor: Surveyor,
+        decisions: Decisions,
+        outcomes: Outcomes,
     ) -> None:
         super().__init__()
         self._fleet = fleet
         self._resources = resources
         self._surveyor = surveyor
         self._decisions = decisions
+        self._outcomes = outcomes
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -132,6 +140,21 @@ class Api(Resource):
             return answer(request, [str(address) for address in best])
 
         return self._among(query, containers, answer_among)
+
+    @app.route("/api/v1/outcomes", methods=["POST"])
+    def _outcome(self, request: Request) -> bytes:
+        """Report the outcome of the job that a decision was made for."""
+        query = Query(request.uri)
+        decision = query.text("decision", longest=MAX_ID)
+        if decision is None:
+            raise BadRequest("decision is missing")
+        try:
+            (outcome,) = map(Outcome, query.texts("outcome"))
+        except ValueError:
+            raise BadRequest(f"outcome must be one of {', '.join(Outcome)}") from None
+        self._outcomes.tell(request, decision, outcome)
+        request.setResponseCode(204)
+        return b""
 
     @app.route("/api/v1/containers", methods=["GET"])
     def _containers(self, request: Request) -> bytes | Deferred[bytes]:

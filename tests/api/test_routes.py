@@ -11,6 +11,8 @@ from twisted.logger import capturedLogs
 
 from infernet_router import __version__
 from infernet_router.addresses import NodeAddress
+from infernet_router.api.decisions import VALID
+from infernet_router.api.outcomes import PAUSE
 from infernet_router.fleet import Fleet
 from infernet_router.serving import ClosableSite
 from tests.doubles import NODE, OTHER, ApiTestCase, BrokenFleet, report
@@ -288,6 +290,89 @@ class ListTests(ApiTestCase):
                 400,
                 "offset must be one whole number from 0 to 1000000",
             )
+
+
+class OutcomesTests(ApiTestCase):
+    def decision(self) -> str:
+        """The id of a decision."""
+        response = self.ask("/api/v1/ip?container=llm")
+        return str(response.headers.getRawHeaders("infernet-decision")[0])
+
+    def tell(self, query: str) -> int:
+        """The status of the response to an outcome; one of 204 has neither body nor type."""
+        response = self.successResultOf(self.http.post(f"http://r.invalid/api/v1/outcomes?{query}"))
+        if response.code == 204:
+            self.assertEqual(self.successResultOf(response.content()), b"")
+            for name in ("content-type", "content-length", "transfer-encoding"):
+                self.assertFalse(response.headers.hasHeader(name), name)
+        return int(response.code)
+
+    def assert_refused(self, status: int, error: str, query: str) -> None:
+        self.assert_error(f"/api/v1/outcomes?{query}", status, error, "POST")
+
+    def test_told(self) -> None:
+        """Each outcome is accepted once for a decision, with 204."""
+        for outcome in ("failed", "unreachable", "done"):
+            query = f"decision={self.decision()}&outcome={outcome}"
+            self.assertEqual(self.tell(query), 204)
+            self.assert_refused(409, "the decision has an outcome already", query)
+
+    def test_doubt(self) -> None:
+        """A node is doubted when jobs fail there, and still handed out."""
+        for _ in range(20):
+            self.assertEqual(self.tell(f"decision={self.decision()}&outcome=failed"), 204)
+            self.clock.advance(PAUSE)
+        view = self.fleet.view(NODE)
+        assert view is not None
+        self.assertGreater(view.doubt, 1.0)
+        self.assertEqual(self.ask("/api/v1/ip?container=llm").code, 200)
+
+    def test_unknown(self) -> None:
+        """An id that was made up, or is too old, is 404."""
+        unknown = "the decision is unknown or older than 10 minutes"
+        self.assert_refused(404, unknown, "decision=0-0-0-0&outcome=done")
+        decision = self.decision()
+        self.clock.advance(VALID + 1)
+        self.assert_refused(404, unknown, f"decision={decision}&outcome=done")
+
+    def test_bad(self) -> None:
+        """A missing or malformed parameter is refused, and does not use up the id."""
+        decision = self.decision()
+        outcomes = "outcome must be one of failed, unreachable, done"
+        for query, reason in (
+            ("", "decision is missing"),
+            ("outcome=done", "decision is missing"),
+            ("decision=&outcome=done", "decision is empty"),
+            (f"decision={'0' * 101}&outcome=done", "decision has more than 100 characters"),
+            (f"decision={decision}", outcomes),
+            (f"decision={decision}&outcome=", outcomes),
+            (f"decision={decision}&outcome=FAILED", outcomes),
+            (f"decision={decision}&outcome=done&outcome=done", outcomes),
+        ):
+            self.assert_refused(400, reason, query)
+        self.assertEqual(self.tell(f"decision={decision}&outcome=done"), 204)
+
+    def test_other_method(self) -> None:
+        """Only POST tells an outcome."""
+        query = f"decision={self.decision()}&outcome=done"
+        for method in ("GET", "PUT", "OPTIONS"):
+            response = self.assert_error(
+                f"/api/v1/outcomes?{query}", 405, "'/api/v1/outcomes': method not allowed", method
+            )
+            self.assertEqual(response.headers.getRawHeaders("allow"), ["POST"])
+        self.assertEqual(self.ask(f"/api/v1/outcomes?{query}", "HEAD").code, 405)
+        self.assertEqual(self.tell(query), 204)
+
+    def test_form(self) -> None:
+        """The media type of the empty body does not matter."""
+        for kind in ("application/x-www-form-urlencoded", "multipart/form-data", "\xff"):
+            channel, socket = self.connect()
+            query = f"decision={self.decision()}&outcome=done"
+            channel.dataReceived(
+                f"POST /api/v1/outcomes?{query} HTTP/1.1\r\nHost: r.invalid\r\n"
+                f"Content-Type: {kind}\r\nContent-Length: 0\r\n\r\n".encode("latin-1")
+            )
+            self.assertTrue(socket.value().startswith(b"HTTP/1.1 204 No Content\r\n"), kind)
 
 
 class ContainersTests(ApiTestCase):
