@@ -91,7 +91,8 @@ class Api(Resource):
         is_usual = _USUAL_TARGET.fullmatch(request.uri) and _USUAL_HOST.fullmatch(host)
         if is_usual and request.method == b"GET":
             # Routing by Klein would take longer than everything else together.
-            return cast(bytes, self._ip(request))
+            containers = _containers_of(Query(request.uri))
+            return self._answer_picked(request, self._fleet.pick(containers))
         if request.method != request.method.upper():  # Klein would treat get as GET
             raise HTTPError(501, "there is no such method")
         path = request.postpath or []
@@ -113,11 +114,10 @@ class Api(Resource):
 
         def answer_among(among: Among | None) -> bytes:
             if request.method == b"HEAD":
-                address = self._fleet.peek(containers, among, exclude=exclude)
-            else:
-                address = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
-                self._name_decision(request, address)
-            return answer(request, {"ip": str(address)})
+                peeked = self._fleet.peek(containers, among, exclude=exclude)
+                return answer(request, {"ip": str(peeked)})
+            picked = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
+            return self._answer_picked(request, picked)
 
         return self._among(query, containers, answer_among)
 
@@ -226,6 +226,11 @@ class Api(Resource):
             return answer_among(None)
         surveyed = self._surveyor.survey(model)
         return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
+
+    def _answer_picked(self, request: Request, address: NodeAddress) -> bytes:
+        """Answer with a node that was picked."""
+        self._name_decision(request, address)
+        return answer(request, {"ip": str(address)})
 
     def _name_decision(self, request: Request, address: NodeAddress) -> None:
         """Give the answer the id of the decision that chose a node."""
