@@ -58,7 +58,9 @@ class LeastPending(Fleet):
         self._pending[address] = sum(report.pending.values())
         return super().observed(address, report, at)
 
-    def pick(self, containers: Iterable[str], among: Among | None = None) -> NodeAddress:
+    def pick(
+        self, containers: Iterable[str], among: Among | None = None, **options: Any
+    ) -> NodeAddress:
         return min(self._pending, key=self._pending.__getitem__)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
+from secrets import token_bytes
 from time import monotonic
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.api import Api, Clients, CrossOrigin, RateLimited
+from infernet_router.api import Api, Clients, CrossOrigin, Decisions, Outcomes, RateLimited
 from infernet_router.fleet import Fleet, Weights
 from infernet_router.nodes import (
     BadCertificates,
@@ -93,7 +94,10 @@ def make_router(
             at_once=limits.resources,
         )
         surveyor = Surveyor(fleet, http, reactor, at_once=limits.surveys)
-        api = _guarded(Api(fleet, resources, surveyor), settings)
+        decisions = Decisions(monotonic, token_bytes(32))
+        clients = Clients(settings.trust_proxy)
+        outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
+        api = _guarded(Api(fleet, resources, surveyor, decisions, outcomes), clients, settings)
         server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
@@ -102,10 +106,10 @@ def make_router(
     return router
 
 
-def _guarded(api: Resource, settings: Settings) -> Resource:
+def _guarded(api: Resource, clients: Clients, settings: Settings) -> Resource:
     """The API behind the rate limit and CORS, where these are on."""
     if settings.rate_limit is not None:
-        api = RateLimited(api, settings.rate_limit, Clients(settings.trust_proxy), monotonic)
+        api = RateLimited(api, settings.rate_limit, clients, monotonic)
     return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
 
 

@@ -21,7 +21,7 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api
+from infernet_router.api import Api, Clients, Decisions, Outcomes
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.reports import Container, NodeReport
@@ -138,7 +138,9 @@ class ApiTestCase(SynchronousTestCase):
         for service in (self.resources, self.surveyor):
             service.startService()
             self.addCleanup(service.stopService)
-        self.api = Api(fleet, self.resources, self.surveyor)
+        self.decisions = Decisions(self.clock.seconds, b"secret")
+        outcomes = Outcomes(fleet, self.decisions, Clients().identify, self.clock.seconds)
+        self.api = Api(fleet, self.resources, self.surveyor, self.decisions, outcomes)
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:

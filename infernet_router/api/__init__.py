@@ -1,6 +1,8 @@
 """The API: what clients are answered."""
 
 from infernet_router.api.cors import CrossOrigin
+from infernet_router.api.decisions import Decisions
+from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.rate_limit import Clients, RateLimited
 from infernet_router.api.routes import Api
 
@@ -8,5 +10,7 @@ __all__ = [
     "Api",
     "Clients",
     "CrossOrigin",
+    "Decisions",
+    "Outcomes",
     "RateLimited",
 ]

@@ -14,6 +14,9 @@ ANY = "*"
 _MAX_AGE = b"7200"
 """Seconds that a browser may cache a preflight; Chromium caches it no longer."""
 
+_EXPOSED = b"Retry-After, Infernet-Decision"
+"""The response headers that a page may read."""
+
 
 def parse_origin(text: str) -> str:
     """
@@ -61,11 +64,11 @@ class CrossOrigin(Resource):
         if allowed is not None:
             request.setHeader(b"access-control-allow-origin", allowed)
             if preflight:
-                request.setHeader(b"access-control-allow-methods", b"GET, HEAD")
+                request.setHeader(b"access-control-allow-methods", b"GET, HEAD, POST")
                 request.setHeader(b"access-control-allow-headers", b"*, Authorization")
                 request.setHeader(b"access-control-max-age", _MAX_AGE)
             else:
-                request.setHeader(b"access-control-expose-headers", b"Retry-After")
+                request.setHeader(b"access-control-expose-headers", _EXPOSED)
         if not preflight:
             return cast(int, self._api.render(request))
         request.setResponseCode(204)

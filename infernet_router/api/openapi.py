@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from infernet_router import __version__
+from infernet_router.api.decisions import MAX_ID
+from infernet_router.fleet import Outcome
 
 MAX_N = 1000
 """The most nodes in one response."""
@@ -15,6 +17,12 @@ DEFAULT_N = 3
 
 MAX_OFFSET = 1_000_000
 """The most nodes to skip: more than any fleet has."""
+
+MAX_EXCLUDED = 16
+"""The most nodes that a client may exclude."""
+
+MAX_JOBS = 100
+"""The most jobs that one response may assign."""
 
 MAX_MODEL = 500
 """The longest model id, in characters."""
@@ -78,7 +86,7 @@ def _path(
     if parameters:
         responses["400"] = _ERROR
     if limited:
-        responses["429"] = _retry_later("the client is over its rate limit")
+        responses["429"] = _LIMITED
     if unavailable:
         responses["503"] = _retry_later(unavailable)
     common = {"summary": summary, "description": description, "parameters": list(parameters)}
@@ -86,6 +94,7 @@ def _path(
         status: {key: value for key, value in response.items() if key != "content"}
         for status, response in responses.items()
     }
+    without_body["200"].pop("headers", None)  # HEAD makes no decision
     return {
         "get": {**common, "responses": responses},
         "head": {**common, "summary": f"{summary}, without a body", "responses": without_body},
@@ -94,6 +103,7 @@ def _path(
 
 _COUNT = {"type": "integer", "minimum": 0}
 _REASON = _object(error={"type": "string", "description": "why the request failed"})
+_LIMITED = _retry_later("the client is over its rate limit")
 _ERROR = _json("the request is invalid", _REASON)
 _ADDRESS = {
     "type": "string",
@@ -104,7 +114,7 @@ _ADDRESS = {
 _CONTAINER = _parameter(
     "container",
     "a container that the job needs; repeated for each further one",
-    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 90},
+    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 80},
     required=True,
     example=["llm"],
 )
@@ -113,13 +123,38 @@ _MODEL = _parameter(
     "a model that at least one of the containers must support",
     {"type": "string", "minLength": 1, "maxLength": MAX_MODEL},
 )
+_EXCLUDE = _parameter(
+    "exclude",
+    "the address of a node that must not be used, however it is written; repeated for each further"
+    " one",
+    {"type": "array", "items": _ADDRESS, "maxItems": MAX_EXCLUDED},
+)
+_DECISION = {
+    "headers": {
+        "Infernet-Decision": {
+            "description": "the id of the decision, valid for 10 minutes; absent if no node was"
+            " chosen",
+            "schema": {"type": "string"},
+        }
+    }
+}
+"""What a response with a decision has besides its body."""
 
 _PATHS = {
     "/api/v1/ip": _path(
-        "The node to use for one job",
-        description="The best node now. GET counts the job as assigned to it, HEAD does not.",
-        response=_json("the node", _object(ip=_ADDRESS)),
-        parameters=(_CONTAINER, _MODEL),
+        "The node to use for one job, or for several",
+        description="The best node now. GET counts the jobs as assigned to it, HEAD does not.",
+        response=_json("the node", _object(ip=_ADDRESS)) | _DECISION,
+        parameters=(
+            _CONTAINER,
+            _MODEL,
+            _EXCLUDE,
+            _parameter(
+                "jobs",
+                "how many jobs are to be sent to the node, as to /api/jobs/batch",
+                {"type": "integer", "minimum": 1, "maximum": MAX_JOBS, "default": 1},
+            ),
+        ),
         unavailable="why no node can do the job",
     ),
     "/api/v1/ips": _path(
@@ -127,10 +162,12 @@ _PATHS = {
         description="The best nodes now, best first; those over --max-utilization come last. The"
         " list is empty when no node can do the job. GET counts the job as assigned to the first"
         " node, HEAD does not.",
-        response=_json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N}),
+        response=_json("the nodes", {"type": "array", "items": _ADDRESS, "maxItems": MAX_N})
+        | _DECISION,
         parameters=(
             _CONTAINER,
             _MODEL,
+            _EXCLUDE,
             _parameter(
                 "n",
                 "the most nodes to list",
@@ -144,6 +181,34 @@ _PATHS = {
         ),
         unavailable="why nodes cannot be asked about the model",
     ),
+    "/api/v1/outcomes": {
+        "post": {
+            "summary": "Report the outcome of a job",
+            "description": "The router learns which nodes fail jobs. Outcomes alone make no node"
+            " ineligible.",
+            "parameters": [
+                _parameter(
+                    "decision",
+                    "the Infernet-Decision of the response that named the node",
+                    {"type": "string", "minLength": 1, "maxLength": MAX_ID},
+                    required=True,
+                ),
+                _parameter(
+                    "outcome",
+                    "the outcome of the job",
+                    {"type": "string", "enum": list(Outcome)},
+                    required=True,
+                ),
+            ],
+            "responses": {
+                "204": {"description": "noted"},
+                "400": _ERROR,
+                "404": _json("the decision is unknown or older than 10 minutes", _REASON),
+                "409": _json("the decision has an outcome already", _REASON),
+                "429": _LIMITED,
+            },
+        }
+    },
     "/api/v1/containers": _path(
         "The containers that run",
         description="All containers that run on nodes that are up, sorted by id.",

@@ -2,6 +2,9 @@
 
 from urllib.parse import unquote_to_bytes
 
+from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.quoting import quoted
+
 _MAX_PARAMETERS = 100
 """A query with more parameters is refused."""
 
@@ -61,9 +64,27 @@ class Query:
             raise BadRequest(f"{name} has more than {longest} characters")
         return texts[0]
 
-    def whole_number(self, name: str, *, default: int, most: int) -> int:
+    def addresses(self, name: str, *, most: int) -> list[NodeAddress]:
         """
-        The value of an optional parameter that is a whole number from 0 to `most`.
+        The values of all parameters with this name, which are addresses of nodes.
+
+        :param most: how often the parameter may be given.
+        :raises BadRequest: when there are more, or one of them is not an address.
+        """
+        texts = self.texts(name)
+        if len(texts) > most:
+            raise BadRequest(f"{name} is given {len(texts)} times; the limit is {most}")
+        addresses = []
+        for text in texts:
+            try:
+                addresses.append(parse_address(text))
+            except BadAddress as error:
+                raise BadRequest(f"{name}={quoted(text)} is not an address: {error}") from None
+        return addresses
+
+    def whole_number(self, name: str, *, default: int, most: int, least: int = 0) -> int:
+        """
+        The value of an optional parameter that is a whole number from `least` to `most`.
 
         :param default: its value when it is not given.
         :raises BadRequest: when it is anything else, or given more than once.
@@ -74,9 +95,9 @@ class Query:
         text = texts[0].lstrip("0") or texts[0][:1]
         if len(texts) == 1 and len(text) <= len(str(most)) and text.isascii() and text.isdigit():
             number = int(text)
-            if number <= most:
+            if least <= number <= most:
                 return number
-        raise BadRequest(f"{name} must be one whole number from 0 to {most}")
+        raise BadRequest(f"{name} must be one whole number from {least} to {most}")
 
 
 def _unquoted(text: bytes) -> bytes:

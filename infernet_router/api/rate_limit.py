@@ -74,6 +74,16 @@ class Clients:
                     break
         return client
 
+    def identify(self, request: Request) -> bytes | None:
+        """
+        Identify the client: by its IPv4 address, or by its IPv6 network of 64 bits.
+
+        That is the smallest network that a site is given (RFC 6177); its owner could otherwise pass
+        for 2^64 clients. All peers on unix sockets are one client, None.
+        """
+        address = self.address(request)
+        return None if address is None else address.packed[:8]
+
     def _trusts(self, address: Address | None) -> bool:
         if address is None:
             return self._unix
@@ -96,9 +106,7 @@ class RateLimited(Resource):
 
     A client may send `limit` requests at once, and one more whenever a `limit`th of a minute has
     passed. Requests over the limit get 429 and do not count. All paths without a route count as
-    one path. An IPv6 client is a /64 network, the smallest that a site is given (RFC 6177): its
-    owner would otherwise have 2^64 addresses, each with a limit of its own. All clients on unix
-    sockets count as one client.
+    one path.
 
     :param limit: requests a minute.
     :param seconds: the monotonic time, in seconds.
@@ -140,7 +148,6 @@ class RateLimited(Resource):
 
     def _count(self, request: Request, path: bytes) -> int:
         """Count a request; returns the seconds to wait, 0 when it is within the limit."""
-        address = self._clients.address(request)
-        bucket = self._bucket(address and address.packed[:8], path)
+        bucket = self._bucket(self._clients.identify(request), path)
         item = RateItem("", int(self._seconds() * 1000))
         return 0 if bucket.put(item) else ceil(cast(int, bucket.waiting(item)) / 1000)

@@ -17,9 +17,19 @@ from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
-from infernet_router.api.openapi import DEFAULT_N, DESCRIPTION, MAX_MODEL, MAX_N, MAX_OFFSET
+from infernet_router.api.decisions import MAX_ID, Decisions
+from infernet_router.api.openapi import (
+    DEFAULT_N,
+    DESCRIPTION,
+    MAX_EXCLUDED,
+    MAX_JOBS,
+    MAX_MODEL,
+    MAX_N,
+    MAX_OFFSET,
+)
+from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.fleet import Among, Fleet, RunningContainer
+from infernet_router.fleet import Among, Fleet, Outcome, RunningContainer
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
@@ -37,17 +47,28 @@ class Api(Resource):
     :param fleet: picks the nodes.
     :param resources: the resources that nodes reported.
     :param surveyor: asks nodes whether they support a model.
+    :param decisions: gives each decision an id.
+    :param outcomes: takes the outcomes of jobs.
     """
 
     isLeaf = True
     app = Klein()
     app.url_map.merge_slashes = False
 
-    def __init__(self, fleet: Fleet, resources: Resources, surveyor: Surveyor) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        resources: Resources,
+        surveyor: Surveyor,
+        decisions: Decisions,
+        outcomes: Outcomes,
+    ) -> None:
         super().__init__()
         self._fleet = fleet
         self._resources = resources
         self._surveyor = surveyor
+        self._decisions = decisions
+        self._outcomes = outcomes
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -70,7 +91,8 @@ class Api(Resource):
         is_usual = _USUAL_TARGET.fullmatch(request.uri) and _USUAL_HOST.fullmatch(host)
         if is_usual and request.method == b"GET":
             # Routing by Klein would take longer than everything else together.
-            return cast(bytes, self._ip(request))
+            containers = _containers_of(Query(request.uri))
+            return self._answer_picked(request, self._fleet.pick(containers))
         if request.method != request.method.upper():  # Klein would treat get as GET
             raise HTTPError(501, "there is no such method")
         path = request.postpath or []
@@ -84,13 +106,18 @@ class Api(Resource):
 
     @app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes | Deferred[bytes]:
-        """The node to use for one job. GET assigns the job to it, HEAD does not."""
-        choose = self._fleet.peek if request.method == b"HEAD" else self._fleet.pick
+        """The node to use for one job or several. GET assigns them to it, HEAD does not."""
         query = Query(request.uri)
         containers = _containers_of(query)
+        exclude = query.addresses("exclude", most=MAX_EXCLUDED)
+        jobs = query.whole_number("jobs", default=1, least=1, most=MAX_JOBS)
 
         def answer_among(among: Among | None) -> bytes:
-            return answer(request, {"ip": str(choose(containers, among))})
+            if request.method == b"HEAD":
+                peeked = self._fleet.peek(containers, among, exclude=exclude)
+                return answer(request, {"ip": str(peeked)})
+            picked = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
+            return self._answer_picked(request, picked)
 
         return self._among(query, containers, answer_among)
 
@@ -99,15 +126,35 @@ class Api(Resource):
         """The best nodes for one job. GET assigns the job to the first of them, HEAD does not."""
         query = Query(request.uri)
         containers = _containers_of(query)
+        exclude = query.addresses("exclude", most=MAX_EXCLUDED)
         count = query.whole_number("n", default=DEFAULT_N, most=MAX_N)
         offset = query.whole_number("offset", default=0, most=MAX_OFFSET)
 
         def answer_among(among: Among | None) -> bytes:
             assign = request.method != b"HEAD"
-            best = self._fleet.rank(containers, count, offset, among, assign=assign)
+            best = self._fleet.rank(
+                containers, count, offset, among, exclude=exclude, assign=assign
+            )
+            if assign and best:
+                self._name_decision(request, best[0])
             return answer(request, [str(address) for address in best])
 
         return self._among(query, containers, answer_among)
+
+    @app.route("/api/v1/outcomes", methods=["POST"])
+    def _outcome(self, request: Request) -> bytes:
+        """Report the outcome of the job that a decision was made for."""
+        query = Query(request.uri)
+        decision = query.text("decision", longest=MAX_ID)
+        if decision is None:
+            raise BadRequest("decision is missing")
+        try:
+            (outcome,) = map(Outcome, query.texts("outcome"))
+        except ValueError:
+            raise BadRequest(f"outcome must be one of {', '.join(Outcome)}") from None
+        self._outcomes.tell(request, decision, outcome)
+        request.setResponseCode(204)
+        return b""
 
     @app.route("/api/v1/containers", methods=["GET"])
     def _containers(self, request: Request) -> bytes | Deferred[bytes]:
@@ -179,6 +226,16 @@ class Api(Resource):
             return answer_among(None)
         surveyed = self._surveyor.survey(model)
         return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
+
+    def _answer_picked(self, request: Request, address: NodeAddress) -> bytes:
+        """Answer with a node that was picked."""
+        self._name_decision(request, address)
+        return answer(request, {"ip": str(address)})
+
+    def _name_decision(self, request: Request, address: NodeAddress) -> None:
+        """Give the answer the id of the decision that chose a node."""
+        id = self._decisions.made(address)
+        request.responseHeaders.setRawHeaders(b"Infernet-Decision", [id])
 
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:

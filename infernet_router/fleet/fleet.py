@@ -65,9 +65,9 @@ class Event(Enum):
 class Outcome(StrEnum):
     """What came of a job, as its client says."""
 
-    DONE = "done"
     FAILED = "failed"
     UNREACHABLE = "unreachable"
+    DONE = "done"
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

@@ -74,7 +74,7 @@ class CrossOriginTests(ApiTestCase):
         self.assert_headers(
             response,
             access_control_allow_origin=origin,
-            access_control_expose_headers="Retry-After",
+            access_control_expose_headers="Retry-After, Infernet-Decision",
             vary="Origin",
         )
 
@@ -107,7 +107,7 @@ class CrossOriginTests(ApiTestCase):
             self.assert_headers(
                 self.send("/api/v1/containers", **headers),
                 access_control_allow_origin="*",
-                access_control_expose_headers="Retry-After",
+                access_control_expose_headers="Retry-After, Infernet-Decision",
             )
 
     def test_errors(self) -> None:
@@ -146,7 +146,7 @@ class CrossOriginTests(ApiTestCase):
             self.assert_allowed(response)
 
     def test_preflight(self) -> None:
-        """A preflight allows GET and HEAD with any header, for two hours."""
+        """A preflight allows GET, HEAD and POST with any header, for two hours."""
         for path in ("/api/v1/ip", "/nothing"):
             response = self.send(path, "OPTIONS", origin=APP, **PREFLIGHT)
             self.assertEqual(response.code, 204)
@@ -156,7 +156,7 @@ class CrossOriginTests(ApiTestCase):
             self.assert_headers(
                 response,
                 access_control_allow_origin=APP,
-                access_control_allow_methods="GET, HEAD",
+                access_control_allow_methods="GET, HEAD, POST",
                 access_control_allow_headers="*, Authorization",
                 access_control_max_age="7200",
                 vary="Origin",

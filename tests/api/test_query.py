@@ -45,6 +45,23 @@ class QueryTests(SynchronousTestCase):
                 self.query(query).text("a", longest=3)
             self.assertEqual(str(caught.exception), reason)
 
+    def test_addresses(self) -> None:
+        """Addresses are read as those of the operator; a bad one, or one too many, is refused."""
+        query = self.query("a=192.0.2.1:80/&a=HTTPS://Node.invalid&b=http://192.0.2.1&c=&d=%22")
+        self.assertEqual(
+            [address.url for address in query.addresses("a", most=2)],
+            ["http://192.0.2.1", "https://node.invalid"],
+        )
+        self.assertEqual(query.addresses("x", most=2), [])
+        for name, reason in (
+            ("a", "a is given 2 times; the limit is 1"),
+            ("c", "c='' is not an address: it is empty"),
+            ("d", "d='\"' is not an address: it contains a character that no address may have"),
+        ):
+            with self.assertRaises(BadRequest) as caught:
+                query.addresses(name, most=1)
+            self.assertEqual(str(caught.exception), reason)
+
     def test_whole_number(self) -> None:
         """A number is given once, in digits, and is within its bounds."""
         for text, number in (("0", 0), ("00", 0), ("007", 7), ("1000", 1000), ("%31", 1)):
@@ -55,6 +72,9 @@ class QueryTests(SynchronousTestCase):
         for query in ("n", "n=1&n=1", "n=&n=1"):
             self.assert_bad_number("n must be one whole number from 0 to 1000", query)
         self.assert_bad_number("n is not UTF-8", "n=%B2")
+        with self.assertRaises(BadRequest) as caught:
+            self.query("n=0").whole_number("n", default=3, least=1, most=9)
+        self.assertEqual(str(caught.exception), "n must be one whole number from 1 to 9")
 
     def test_too_many(self) -> None:
         """A query has at most 100 parameters."""
@@ -69,5 +89,6 @@ class QueryTests(SynchronousTestCase):
             read.texts("a")
             read.text("b", longest=3)
             read.whole_number("c", default=3, most=1000)
+            read.addresses("d", most=3)
         except BadRequest:
             pass

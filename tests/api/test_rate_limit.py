@@ -108,6 +108,23 @@ class ClientsTests(SynchronousTestCase):
         self.assert_client("198.51.100.1", "unix", "198.51.100.1", "unix")
         self.assert_client("None", "unix", None, "unix")
 
+    def test_identified(self) -> None:
+        """A client is an IPv4 address, an IPv6 /64 network, or any peer on a unix socket."""
+
+        class Identified(Resource):
+            isLeaf = True
+
+            def render(self, request: Request) -> bytes:
+                return repr(Clients().identify(request)).encode()
+
+        for client, peers in (
+            (b"\xc0\x00\x02\x01", ("192.0.2.1", "::ffff:192.0.2.1")),
+            (b"\x20\x01\x0d\xb8\0\0\0\1", ("2001:db8:0:1::1", "2001:db8:0:1:ffff::")),
+            (None, ("unix",)),
+        ):
+            for peer in peers:
+                self.assertEqual(ask(Identified(), peer=peer).body, repr(client).encode())
+
     @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=20), max_size=5))
     def test_any_header(self, entries: list[str]) -> None:
         """Whatever precedes it in the header, the address that the proxy appended is the client."""

@@ -11,6 +11,8 @@ from twisted.logger import capturedLogs
 
 from infernet_router import __version__
 from infernet_router.addresses import NodeAddress
+from infernet_router.api.decisions import VALID
+from infernet_router.api.outcomes import PAUSE
 from infernet_router.fleet import Fleet
 from infernet_router.serving import ClosableSite
 from tests.doubles import NODE, OTHER, ApiTestCase, BrokenFleet, report
@@ -71,6 +73,70 @@ class IpTests(ApiTestCase):
         for query in ("?container", "?container=", "?container=llm&container="):
             self.assert_error(
                 f"/api/v1/ip{query}", 400, "No containers specified: container is empty"
+            )
+
+    def test_exclude(self) -> None:
+        """Excluded nodes are never handed out, however their addresses are written."""
+        self.fleet.observed(OTHER, report("llm", pending=2))
+        query = "container=llm&exclude=HTTPS://Node.invalid:443/prefix/&exclude=192.0.2.9"
+        for path in (f"/api/v1/ip?{query}", f"/%61pi/v1/ip?{query}&model_id=m"):
+            self.nodes[OTHER].models = {"llm": ["m"]}
+            self.assertEqual(self.ask(path, "HEAD").code, 200)
+            self.assertEqual(self.ask(path).decoded, {"ip": "192.0.2.1:4000"})
+        self.assertEqual(self.ask(f"/api/v1/ips?{query}").decoded, ["192.0.2.1:4000"])
+        query += "&exclude=http://192.0.2.1:4000"
+        for _ in range(2):
+            response = self.assert_error(
+                f"/api/v1/ip?{query}", 503, "every up node that runs 'llm' is excluded"
+            )
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+        self.assertEqual(self.ask(f"/api/v1/ip?{query}", "HEAD").code, 503)
+        self.assertEqual(self.ask(f"/api/v1/ips?{query}").decoded, [])
+
+    def test_decision(self) -> None:
+        """Each answer to GET bears an id of its own; HEAD, and an error, have none."""
+        ids = {
+            self.ask("/api/v1/ip?container=llm").headers.getRawHeaders("infernet-decision")[0]
+            for _ in range(10)
+        }
+        self.assertEqual(len(ids), 10)
+        for path, method in (("ip?container=llm", "HEAD"), ("ip?container=x", "GET")):
+            response = self.ask(f"/api/v1/{path}", method)
+            self.assertFalse(response.headers.hasHeader("infernet-decision"))
+
+    def test_bad_exclude(self) -> None:
+        """At most 16 nodes are excluded; a malformed address is refused, and named."""
+        for path in ("/api/v1/ip", "/api/v1/ips"):
+            excluded = "&".join(["exclude=192.0.2.9"] * 16)
+            self.assertEqual(self.ask(f"{path}?container=llm&{excluded}").code, 200)
+            for query, reason in (
+                (f"{excluded}&exclude=192.0.2.9", " is given 17 times; the limit is 16"),
+                ("exclude=ftp://x", "='ftp://x' is not an address: the scheme must be http or"),
+                ("exclude=192.0.2.9&exclude=", "='' is not an address: it is empty"),
+                ("exclude=%ff", " is not UTF-8"),
+            ):
+                response = self.ask(f"{path}?container=llm&{query}")
+                self.assertEqual(response.code, 400)
+                self.assertIn(f"exclude{reason}", response.decoded["error"])
+
+    def test_jobs(self) -> None:
+        """One answer counts as many jobs as `jobs` says; HEAD counts none."""
+        for query, method, jobs in (
+            ("&jobs=7", "GET", 7.0),
+            ("", "GET", 8.0),
+            ("&jobs=9", "HEAD", 8.0),
+        ):
+            self.assertEqual(self.ask(f"/api/v1/ip?container=llm{query}", method).code, 200)
+            self.assertAlmostEqual(self.jobs(NODE), jobs)
+        for text in ("0", "101", "-1", "", "x", "1&jobs=1"):
+            for method in ("GET", "HEAD"):
+                self.assertEqual(
+                    self.ask(f"/api/v1/ip?container=llm&jobs={text}", method).code, 400
+                )
+            self.assert_error(
+                f"/api/v1/ip?container=llm&jobs={text}",
+                400,
+                "jobs must be one whole number from 1 to 100",
             )
 
     def test_bad_container(self) -> None:
@@ -192,6 +258,13 @@ class ListTests(ApiTestCase):
         self.assertAlmostEqual(self.jobs(NODE), 2.0)
         self.assertAlmostEqual(self.jobs(OTHER), 2.0)
 
+    def test_decision(self) -> None:
+        """A list with a node bears the id of a decision for its first one, but not for HEAD."""
+        for query, method, decisions in (("", "GET", 1), ("", "HEAD", 0), ("&n=0", "GET", 0)):
+            response = self.ask(f"/api/v1/ips?container=llm{query}", method)
+            ids = response.headers.getRawHeaders("infernet-decision", [])
+            self.assertEqual([self.decisions.use(id) for id in ids], [NODE] * decisions)
+
     def test_none(self) -> None:
         """The list is empty when no node can do the job."""
         response = self.ask("/api/v1/ips?container=llm&container=unknown")
@@ -217,6 +290,89 @@ class ListTests(ApiTestCase):
                 400,
                 "offset must be one whole number from 0 to 1000000",
             )
+
+
+class OutcomesTests(ApiTestCase):
+    def decision(self) -> str:
+        """The id of a decision."""
+        response = self.ask("/api/v1/ip?container=llm")
+        return str(response.headers.getRawHeaders("infernet-decision")[0])
+
+    def tell(self, query: str) -> int:
+        """The status of the response to an outcome; one of 204 has neither body nor type."""
+        response = self.successResultOf(self.http.post(f"http://r.invalid/api/v1/outcomes?{query}"))
+        if response.code == 204:
+            self.assertEqual(self.successResultOf(response.content()), b"")
+            for name in ("content-type", "content-length", "transfer-encoding"):
+                self.assertFalse(response.headers.hasHeader(name), name)
+        return int(response.code)
+
+    def assert_refused(self, status: int, error: str, query: str) -> None:
+        self.assert_error(f"/api/v1/outcomes?{query}", status, error, "POST")
+
+    def test_told(self) -> None:
+        """Each outcome is accepted once for a decision, with 204."""
+        for outcome in ("failed", "unreachable", "done"):
+            query = f"decision={self.decision()}&outcome={outcome}"
+            self.assertEqual(self.tell(query), 204)
+            self.assert_refused(409, "the decision has an outcome already", query)
+
+    def test_doubt(self) -> None:
+        """A node is doubted when jobs fail there, and still handed out."""
+        for _ in range(20):
+            self.assertEqual(self.tell(f"decision={self.decision()}&outcome=failed"), 204)
+            self.clock.advance(PAUSE)
+        view = self.fleet.view(NODE)
+        assert view is not None
+        self.assertGreater(view.doubt, 1.0)
+        self.assertEqual(self.ask("/api/v1/ip?container=llm").code, 200)
+
+    def test_unknown(self) -> None:
+        """An id that was made up, or is too old, is 404."""
+        unknown = "the decision is unknown or older than 10 minutes"
+        self.assert_refused(404, unknown, "decision=0-0-0-0&outcome=done")
+        decision = self.decision()
+        self.clock.advance(VALID + 1)
+        self.assert_refused(404, unknown, f"decision={decision}&outcome=done")
+
+    def test_bad(self) -> None:
+        """A missing or malformed parameter is refused, and does not use up the id."""
+        decision = self.decision()
+        outcomes = "outcome must be one of failed, unreachable, done"
+        for query, reason in (
+            ("", "decision is missing"),
+            ("outcome=done", "decision is missing"),
+            ("decision=&outcome=done", "decision is empty"),
+            (f"decision={'0' * 101}&outcome=done", "decision has more than 100 characters"),
+            (f"decision={decision}", outcomes),
+            (f"decision={decision}&outcome=", outcomes),
+            (f"decision={decision}&outcome=FAILED", outcomes),
+            (f"decision={decision}&outcome=done&outcome=done", outcomes),
+        ):
+            self.assert_refused(400, reason, query)
+        self.assertEqual(self.tell(f"decision={decision}&outcome=done"), 204)
+
+    def test_other_method(self) -> None:
+        """Only POST tells an outcome."""
+        query = f"decision={self.decision()}&outcome=done"
+        for method in ("GET", "PUT", "OPTIONS"):
+            response = self.assert_error(
+                f"/api/v1/outcomes?{query}", 405, "'/api/v1/outcomes': method not allowed", method
+            )
+            self.assertEqual(response.headers.getRawHeaders("allow"), ["POST"])
+        self.assertEqual(self.ask(f"/api/v1/outcomes?{query}", "HEAD").code, 405)
+        self.assertEqual(self.tell(query), 204)
+
+    def test_form(self) -> None:
+        """The media type of the empty body does not matter."""
+        for kind in ("application/x-www-form-urlencoded", "multipart/form-data", "\xff"):
+            channel, socket = self.connect()
+            query = f"decision={self.decision()}&outcome=done"
+            channel.dataReceived(
+                f"POST /api/v1/outcomes?{query} HTTP/1.1\r\nHost: r.invalid\r\n"
+                f"Content-Type: {kind}\r\nContent-Length: 0\r\n\r\n".encode("latin-1")
+            )
+            self.assertTrue(socket.value().startswith(b"HTTP/1.1 204 No Content\r\n"), kind)
 
 
 class ContainersTests(ApiTestCase):

@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.programs import ROOT, Node, Router, until
 
+_PROGRAM = re.compile(r"^```python\n((?:.*\n)*?ROUTER = (?:.*\n)*?)```$", re.MULTILINE)
+_DECISION = re.compile("Infernet-Decision: (.+)")
 _EXAMPLE = re.compile(r"^```console\n\$ (curl .*)\n((?:.*\n)*?)```$", re.MULTILINE)
 
 
@@ -41,10 +43,9 @@ class ExampleTests(SynchronousTestCase):
                 "models": {"llm": [model]},
             },
         )
-        busy = Node(
-            self, folder, knobs={"info": info(1000, "llm", llm=about), "models": {"llm": []}}
-        )
-        self.addresses = {"10.0.0.7:4000": best.address, "10.0.0.2:4000": busy.address}
+        knobs = {"info": info(1000, "llm", llm=about), "models": {"llm": []}}
+        busy = Node(self, folder, "llm", knobs=knobs)  # the best node refuses jobs for llm
+        self.names = {"10.0.0.7:4000": best.address, "10.0.0.2:4000": busy.address}
         (folder / "ips.txt").write_text(f"{best.address}\n{busy.address}\n127.0.0.1:1\n")
         self.router = Router(self, folder, "--interval", "3600")
         health = (200, {"status": "healthy", "up": 2, "down": 1, "unknown": 0})
@@ -55,14 +56,15 @@ class ExampleTests(SynchronousTestCase):
         """The body that a curl command prints, after the head with -i."""
         curl, *flags, url = shlex.split(command)
         target = url.removeprefix("http://localhost:4000")
-        self.assertTrue(curl == "curl" and set(flags) <= {"-i"} and target[0] == "/", command)
+        known = set(flags) <= {"-i", "-X", "POST"}
+        self.assertTrue(curl == "curl" and known and target[0] == "/", command)
         client = HTTPConnection("127.0.0.1", self.router.port, timeout=60)
-        client.request("GET", target)
+        client.request("POST" if "POST" in flags else "GET", target)
         answer = client.getresponse()
         body = answer.read().decode()
         client.close()
         headers = [f"{name}: {value}" for name, value in answer.getheaders()]
-        head = [f"HTTP/1.1 {answer.status} {answer.reason}", *headers] if flags else []
+        head = [f"HTTP/1.1 {answer.status} {answer.reason}", *headers] if "-i" in flags else []
         return "\n".join(head), body
 
     def test_examples(self) -> None:
@@ -71,11 +73,26 @@ class ExampleTests(SynchronousTestCase):
         examples = [found for page in pages for found in _EXAMPLE.findall(page.read_text())]
         self.assertGreater(len(examples), 10)
         for command, shown in examples:
-            for documented, address in self.addresses.items():
-                shown = shown.replace(documented, address)
-            head, body = self.run_curl(command)
-            *shown_head, shown_body = shown.strip().split("\n") if shown else [""]
-            self.assertLessEqual({*filter(None, shown_head)}, {*head.split("\n")}, command)
-            answer = json.loads(body)
+            head, body = self.run_curl(self.as_here(command))
+            for made in _DECISION.findall(head):
+                self.names.update(dict.fromkeys(_DECISION.findall(shown), made))
+            shown_head, _, shown_body = self.as_here(shown).rpartition("\n\n" if body else "\n")
+            self.assertLessEqual({*shown_head.split("\n")}, {*head.split("\n")}, command)
+            self.assertEqual(body == "", "POST" in command, command)
+            answer = json.loads(body or "null")
             if shown_body:
                 self.assertEqual(answer, json.loads(shown_body), command)
+
+    def as_here(self, text: str) -> str:
+        """An example, with the names that the router and the nodes have here."""
+        for documented, actual in self.names.items():
+            text = text.replace(documented, actual)
+        return text
+
+    def test_program(self) -> None:
+        """The Python example submits its job to another node when the best one refuses it."""
+        (program,) = _PROGRAM.findall((ROOT / "docs" / "api.md").read_text())
+        names = {"__name__": "example"}
+        exec(program.replace("localhost:4000", f"127.0.0.1:{self.router.port}"), names)
+        self.assertEqual(names["node"], self.names["10.0.0.2:4000"])
+        self.assertNotIn("Traceback", self.router.output())

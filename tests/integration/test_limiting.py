@@ -96,11 +96,13 @@ class LimitingTests(SynchronousTestCase):
             self.assertEqual((answer.status, answer.read()), (204, b""))
             self.assertIsNone(answer.headers["Content-Length"])
             self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "https://app.invalid")
-            self.assertEqual(answer.headers["Access-Control-Allow-Methods"], "GET, HEAD")
+            self.assertEqual(answer.headers["Access-Control-Allow-Methods"], "GET, HEAD, POST")
             answer = self.ask(router, **page)
             self.assertEqual(answer.status, status)
             self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "https://app.invalid")
-            self.assertEqual(answer.headers["Access-Control-Expose-Headers"], "Retry-After")
+            self.assertEqual(
+                answer.headers["Access-Control-Expose-Headers"], "Retry-After, Infernet-Decision"
+            )
         closed = self.router()
         answer = self.ask(closed, method="OPTIONS", **preflight)
         self.assertEqual(answer.status, 405)

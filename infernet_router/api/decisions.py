@@ -1,0 +1,110 @@
+"""Makes an id for each decision, and finds the node chosen when a client returns the id."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from hmac import compare_digest
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.serving.errors import HTTPError
+
+VALID = 600
+"""Seconds in which an id can be used, and perhaps one more, as only whole seconds are noted."""
+
+MAX_ID = 100
+"""The longest id that is looked at, in characters; those made here are shorter."""
+
+_HASH_SIZE = 10
+"""Bytes of the hash in an id: guessing one takes 2^79 requests on average."""
+
+_UNKNOWN = f"the decision is unknown or older than {VALID // 60} minutes"
+
+
+class Decisions:
+    """
+    The ids of the decisions that this process made.
+
+    An id consists of four hexadecimal numbers: the number of the decision, counted from 0; the
+    second in which it was made; a number that stands for the node; and a keyed hash of these three,
+    so that nobody else can make an id. Making one takes less than a microsecond, and stores nothing
+    unless the node is chosen for the first time.
+
+    The nodes chosen, and one bit for each decision whose id may have been used, are kept for two
+    periods, each as long as an id is valid. At ten thousand decisions a second, the bits take 750
+    kB a period.
+
+    :param seconds: the monotonic time, in seconds.
+    :param key: the secret key of the hash, at most 64 bytes.
+    """
+
+    def __init__(self, seconds: Callable[[], float], key: bytes) -> None:
+        self._seconds = seconds
+        self._keyed = blake2b(key=key, digest_size=_HASH_SIZE)
+        self._began = seconds()
+        self._count = 0
+        """How many decisions were made."""
+        self._period = self._previous = _Period(0, 0)
+
+    def made(self, address: NodeAddress) -> bytes:
+        """The id of a decision that chose this node now."""
+        second, count, period = int(self._seconds() - self._began), self._count, self._period
+        if second > period.began + VALID:
+            self._previous = period
+            period = self._period = _Period(second, count)
+        content = b"%x-%x-%x" % (count, second, period.number(address))
+        self._count = count + 1
+        return b"%b-%b" % (content, self._hash(content))
+
+    def use(self, id: str) -> NodeAddress:
+        """
+        The node that a decision chose; each id can be used once.
+
+        :raises HTTPError: 404 when the id is unknown or too old, 409 when it was used before.
+        """
+        content, _, hashed = id.encode().rpartition(b"-")
+        if not compare_digest(hashed, self._hash(content)):
+            raise HTTPError(404, _UNKNOWN)
+        count, made_at, number = (int(part, 16) for part in content.split(b"-"))
+        if int(self._seconds() - self._began) > made_at + VALID:
+            raise HTTPError(404, _UNKNOWN)
+        period = self._period if count >= self._period.first else self._previous
+        if not period.use(count):
+            raise HTTPError(409, "the decision has an outcome already")
+        return period.nodes[number]
+
+    def _hash(self, content: bytes) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(content)
+        return keyed.hexdigest().encode()
+
+
+class _Period:
+    """
+    A time in which decisions are made.
+
+    :param began: the second in which it began.
+    :param first: the number of its first decision.
+    """
+
+    def __init__(self, began: int, first: int) -> None:
+        self.began = began
+        self.first = first
+        self.nodes: list[NodeAddress] = []
+        self._numbers: dict[str, int] = {}
+        """The position of each node in the list, by the text of its address."""
+        self._used = bytearray()
+        """One bit for each decision, up to the last one whose id was used."""
+
+    def number(self, address: NodeAddress) -> int:
+        """The number that stands for a node in this period."""
+        number = self._numbers.setdefault(address.text, len(self.nodes))
+        if number == len(self.nodes):
+            self.nodes.append(address)
+        return number
+
+    def use(self, count: int) -> bool:
+        """Use the id of a decision; returns whether that is the first time."""
+        byte, bit = divmod(count - self.first, 8)
+        self._used.extend(bytes(max(0, byte + 1 - len(self._used))))
+        used = self._used[byte]
+        self._used[byte] = used | 1 << bit
+        return self._used[byte] != used

@@ -1,0 +1,86 @@
+"""Tests of infernet_router.api.decisions."""
+
+import re
+from random import Random
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.addresses import parse_address
+from infernet_router.api.decisions import MAX_ID, VALID, Decisions
+from infernet_router.serving.errors import HTTPError
+
+A, B = parse_address("192.0.2.1:4000"), parse_address("https://node.invalid")
+
+
+class DecisionsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.9)
+        self.decisions = Decisions(self.clock.seconds, b"secret")
+
+    def made(self) -> str:
+        """The id of a decision that chose A."""
+        return self.decisions.made(A).decode()
+
+    def assert_refused(self, status: int, error: str, *ids: str) -> None:
+        for id in ids:
+            with self.assertRaises(HTTPError, msg=id) as caught:
+                self.decisions.use(id)
+            self.assertEqual((caught.exception.status, str(caught.exception)), (status, error), id)
+
+    def assert_unknown(self, *ids: str) -> None:
+        self.assert_refused(404, "the decision is unknown or older than 10 minutes", *ids)
+
+    def test_node(self) -> None:
+        """An id shows which node was chosen, and fits into a URL without escapes."""
+        ids = [(self.decisions.made(address).decode(), address) for address in (A, B, A, B, B)]
+        Random(1).shuffle(ids)
+        for id, address in ids:
+            self.assertEqual(self.decisions.use(id), address)
+            self.assertRegex(id, "^[0-9a-z-]+$")
+            self.assertLess(len(id), MAX_ID)
+
+    def test_once(self) -> None:
+        """Each id can be used once, whatever others were used before."""
+        ids = [self.made() for _ in range(100)]
+        self.assertEqual(len(set(ids)), 100)
+        Random(1).shuffle(ids)
+        for id in ids:
+            self.decisions.use(id)
+        self.assert_refused(409, "the decision has an outcome already", *ids)
+
+    def test_made_up(self) -> None:
+        """An id that was changed, made up, or made by another process is unknown."""
+        id = self.made()
+        self.assert_unknown(
+            *("", "-", "0-0-0-", "\ud7ff", "ä-ö", "-" * MAX_ID, id.upper(), id[:-1], f"0{id}"),
+            *(re.sub(r"^0", "1", id), id.replace("-", "_"), f"{id} ", f"-{id}", id[::-1]),
+            Decisions(self.clock.seconds, b"another secret").made(A).decode(),
+        )
+        self.assertEqual(self.decisions.use(id), A)
+
+    def test_valid(self) -> None:
+        """An id can be used for ten minutes, also when other nodes were chosen since."""
+        for _ in range(5):
+            ids = []
+            for _ in range(VALID + 2):
+                ids.append(self.made())
+                self.decisions.made(B)
+                self.clock.advance(1)
+            self.assert_unknown(ids[0])
+            self.assertEqual({self.decisions.use(id) for id in ids[2:]}, {A})
+            self.assert_refused(409, "the decision has an outcome already", *ids[2:])
+
+    def test_idle(self) -> None:
+        """An id is too old after ten minutes, also when no decision was made since."""
+        first, second = self.made(), self.made()
+        self.clock.advance(VALID)
+        self.decisions.use(first)
+        self.clock.advance(1)
+        self.assert_unknown(first, second)
+        for _ in range(3):
+            self.clock.advance(VALID * 3)
+            third = self.made()
+            self.assert_unknown(first, second)
+            self.assertEqual(self.decisions.use(third), A)

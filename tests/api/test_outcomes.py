@@ -1,0 +1,77 @@
+"""Tests of infernet_router.api.outcomes."""
+
+from random import Random
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.api.decisions import Decisions
+from infernet_router.api.outcomes import PAUSE, Outcomes
+from infernet_router.fleet import Fleet, Outcome
+from infernet_router.serving.errors import HTTPError
+
+A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
+DONE, FAILED = Outcome.DONE, Outcome.FAILED
+
+
+class RecordingFleet(Fleet):
+    """A fleet that remembers what it is told."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.heard: list[tuple[NodeAddress, Outcome]] = []
+
+    def told(self, address: NodeAddress, outcome: Outcome) -> None:
+        self.heard.append((address, outcome))
+
+
+class OutcomesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = RecordingFleet(self.clock.seconds, Random(1))
+        self.decisions = Decisions(self.clock.seconds, b"secret")
+        self.client: bytes | None = b"one"
+        self.outcomes = Outcomes(
+            self.fleet, self.decisions, lambda _: self.client, self.clock.seconds
+        )
+
+    def tell(self, address: NodeAddress, outcome: Outcome) -> None:
+        """Tell the outcome of a new decision."""
+        request: Any = None
+        self.outcomes.tell(request, self.decisions.made(address).decode(), outcome)
+
+    def test_passed_on(self) -> None:
+        """The fleet is told the outcome, and at which node."""
+        self.tell(A, FAILED)
+        self.tell(B, DONE)
+        self.assertEqual(self.fleet.heard, [(A, FAILED), (B, DONE)])
+
+    def test_bounded(self) -> None:
+        """Of each client, one outcome for a node is passed on in 5 seconds: the first."""
+        for client in (b"one", b"two", None):
+            self.client = client
+            for outcome in (DONE, FAILED, FAILED):
+                self.tell(A, outcome)
+        self.assertEqual(self.fleet.heard, [(A, DONE)] * 3)
+        self.clock.advance(PAUSE - 0.1)
+        self.tell(A, FAILED)
+        self.assertEqual(len(self.fleet.heard), 3)
+        self.clock.advance(0.1)
+        for _ in range(3):
+            self.tell(A, FAILED)
+        self.assertEqual(self.fleet.heard[3:], [(A, FAILED)])
+
+    def test_respelled(self) -> None:
+        """A node is the same however its address is written."""
+        self.tell(A, FAILED)
+        self.tell(parse_address("HTTP://192.0.2.1:4000"), FAILED)
+        self.assertEqual(self.fleet.heard, [(A, FAILED)])
+
+    def test_unknown(self) -> None:
+        """The outcome of an unknown decision is refused, and not passed on."""
+        request: Any = None
+        with self.assertRaises(HTTPError):
+            self.outcomes.tell(request, "0-0-0-0", DONE)
+        self.assertEqual(self.fleet.heard, [])
