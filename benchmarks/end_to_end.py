@@ -28,7 +28,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from benchmarks.loopback.machine import free_port
-from benchmarks.simulation.world import Lognormal
+from benchmarks.simulation.scenario import Lognormal
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, CameUp, Fleet
 from infernet_router.options import Settings
