@@ -5,6 +5,7 @@ from random import Random
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.changes import EXPERIMENTS, SHOWN, measure, tabulate
 from benchmarks.simulation.policies import (
     AtRandom,
     LeastPending,
@@ -354,3 +355,26 @@ class PrequalTests(SynchronousTestCase):
         world = World(Scenario("one", nodes=1), Random(1))
         router = Prequal(world, Random(2))
         self.assertEqual([router.pick(ONLY, now) for now in (0.0, 0.1)], [0, 0])
+
+
+class ChangesTests(SynchronousTestCase):
+    def test_experiments(self) -> None:
+        """Each experiment gives a figure for each of its columns, and a row for each run."""
+        for experiment in EXPERIMENTS:
+            scenario = evolve(experiment.scenarios[0], jobs=1600)
+            figures = {name: measure((experiment, scenario, name, 1)) for name in SHOWN}
+            self.assertEqual({len(row) for row in figures.values()}, {2 + len(experiment.columns)})
+            table = tabulate(
+                evolve(experiment, scenarios=[scenario]),
+                {(scenario.name, name): [row, row] for name, row in figures.items()},
+            )
+            self.assertEqual(table.row_count, len(SHOWN))
+
+    def test_figures(self) -> None:
+        """What breaks does not disturb the oracle; a node that is faster gets more jobs."""
+        crash, stall, faster, _ = EXPERIMENTS
+        self.assertEqual(measure((crash, crash.scenarios[0], "oracle", 1))[2:], [0.0])
+        self.assertGreater(measure((crash, crash.scenarios[0], "least pending", 1))[2], 95.0)
+        minutes = measure((stall, stall.scenarios[2], "oracle", 1))[2:]
+        self.assertApproximates(sum(minutes) / 5, 1.0, 0.1)
+        self.assertGreater(measure((faster, faster.scenarios[0], "oracle", 1))[2], 1.3)
