@@ -3,9 +3,11 @@
 from random import Random
 
 from attrs import evolve
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.changes import EXPERIMENTS, SHOWN, measure, tabulate
+from benchmarks.end_to_end import PHANTOMS, STALL, Node
 from benchmarks.simulation.policies import (
     AtRandom,
     LeastPending,
@@ -378,3 +380,27 @@ class ChangesTests(SynchronousTestCase):
         minutes = measure((stall, stall.scenarios[2], "oracle", 1))[2:]
         self.assertApproximates(sum(minutes) / 5, 1.0, 0.1)
         self.assertGreater(measure((faster, faster.scenarios[0], "oracle", 1))[2], 1.3)
+
+
+class EndToEndTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.node = Node(self.clock, 2.0, 1, Random(1))
+
+    def test_stall(self) -> None:
+        """A node that stands still starts no job for a minute, and reports phantoms."""
+        self.node.stall()
+        job = self.node.submit(["llm"])
+        self.assertEqual(self.node.pending, 1 + PHANTOMS)
+        self.clock.advance(STALL)
+        self.assertEqual((self.node.pending, job.finished), (1, None))
+        self.clock.advance(20.0)
+        self.assertEqual((self.node.pending, job.status), (0, "success"))
+
+    def test_crash(self) -> None:
+        """A node that crashed fails every job, and remembers all of them."""
+        first = self.node.submit(["llm"])
+        self.node.crash()
+        second = self.node.submit(["llm"])
+        self.assertEqual([job.status for job in (first, second)], ["running", "failed"])
+        self.assertEqual(self.node.jobs, [first, second])
