@@ -53,7 +53,7 @@ class Prequal(LastReports):
     Of the nodes that were probed lately, a cold one with the least latency.
 
     Wydrowski, Kleinberg, Rumble and Archer, "Load is not what you should balance: introducing
-    Prequal", NSDI 2024, section 4. Three random nodes are probed for each job, and the last 16
+    Prequal", NSDI 2024. Three random nodes are probed for each job, and the last 16
     results are kept, one for each node. A node with more jobs in flight than most is hot. Of the
     cold nodes, the one with the least latency gets the job; if all are hot, the one with the fewest
     jobs in flight. A result is removed when it is too old or was used too often, and one more for
