@@ -1,22 +1,29 @@
 """
 Job times over real HTTP, under this router and under the same router forced to least-pending.
 
-    python -m benchmarks.end_to_end [--seconds N]
+    python -m benchmarks.end_to_end [--crash | --stall] [--seconds N]
 
-Each of the two routers polls twelve simulated nodes of its own, with speeds from 0.5 to 2, every
-three seconds. Clients ask each router for a node and submit a job there, at the same moments for
-both and at 80 % load. Everything runs in one process, over loopback.
+Each of the two routers polls simulated nodes of its own, at its default interval. Clients ask each
+router for a node and submit a job there, at the same moments for both. Everything runs in one
+process, over loopback.
+
+By default, there are twelve nodes with speeds from 0.5 to 2, at 80 % load. With --crash, the first
+of two nodes begins to fail every job. With --stall, the first of ten nodes stands still for a
+minute with 20 phantom jobs pending.
 """
 
 import argparse
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from random import Random
 from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from attrs import evolve, frozen
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -28,21 +35,20 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from benchmarks.loopback.machine import free_port
-from benchmarks.simulation.world import Lognormal
+from benchmarks.simulation.scenario import MEAN_WORK, Lognormal
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet import Among, CameUp, Fleet
+from infernet_router.fleet import CameUp, Fleet
 from infernet_router.options import Settings
 from infernet_router.reports import NodeReport
 from infernet_router.tap import make_router
 from infernet_router.testing import SimulatedJob, SimulatedNode
 
-NODES = 12
-SLOWEST, FASTEST = 0.5, 2.0
-LOAD = 0.8
 WORK = Lognormal(0.7)
 """Seconds a job takes at speed 1: two on average, mostly between 0.5 and 5."""
-WARM_UP = 0.2
-"""The share of the time before the measurement."""
+PHANTOMS = 20
+"""The jobs that a node reports while it stands still, but that do not exist."""
+STALL = 60.0
+"""Seconds for which it stands still."""
 
 
 class LeastPending(Fleet):
@@ -58,30 +64,77 @@ class LeastPending(Fleet):
         self._pending[address] = sum(report.pending.values())
         return super().observed(address, report, at)
 
-    def pick(
-        self, containers: Iterable[str], among: Among | None = None, **options: Any
-    ) -> NodeAddress:
+    def pick(self, containers: Iterable[str], *arguments: Any, **options: Any) -> NodeAddress:
         return min(self._pending, key=self._pending.__getitem__)
 
 
 class Node(SimulatedNode):
-    """A node that remembers every job it was given."""
+    """A node that remembers every job it was given, and that can stand still."""
 
-    def __init__(self, reactor: Any, speed: float, random: Random) -> None:
-        super().__init__(reactor, ["llm"], speed=speed, work=lambda: WORK(random))
+    def __init__(self, reactor: Any, speed: float, slots: int, random: Random) -> None:
+        self._stands_until = 0.0
+        self._reactor = reactor
         self.jobs: list[SimulatedJob] = []
+
+        def work() -> float:
+            stands: float = max(0.0, self._stands_until - reactor.seconds())
+            return WORK(random) + stands * speed
+
+        super().__init__(reactor, ["llm"], speed=speed, slots=slots, work=work)
+
+    @property
+    def pending(self) -> int:
+        stands = self._reactor.seconds() < self._stands_until
+        return super().pending + (PHANTOMS if stands else 0)
 
     def submit(self, containers: Iterable[str]) -> SimulatedJob:
         job = super().submit(containers)
         self.jobs.append(job)
         return job
 
+    def crash(self) -> None:
+        """Fail every job from now on."""
+        self.failing = 1.0
+
+    def stall(self) -> None:
+        """Start no job for a minute, and report phantom jobs."""
+        self._stands_until = self._reactor.seconds() + STALL
+
+
+@frozen
+class Experiment:
+    """A fleet, its load, and what happens to its first node. Times are in seconds."""
+
+    speeds: list[float]
+    load: float
+    """Arriving work as a share of the capacity of all nodes."""
+    seconds: float
+    """Time from the first job to the last."""
+    changes_after: float
+    """Time from the first job to the change. Only jobs after it are measured."""
+    slots: int = 1
+    """Jobs a node runs concurrently."""
+    change: Callable[[Node], None] = lambda node: None
+    """What happens to the first node."""
+    figure: "Figure | None" = None
+    """What is printed for each part of the time after the change, instead of job times."""
+    title: str = "job times"
+    part: float = 0.0
+    """The length of a part."""
+
+    @property
+    def rate(self) -> float:
+        """Jobs a second."""
+        return self.load * sum(self.speeds) * self.slots / MEAN_WORK
+
 
 class Side:
     """A router and its nodes."""
 
-    def __init__(self, reactor: Any, fleet: type[Fleet], speeds: list[float], ips: Path) -> None:
-        self.nodes = [Node(reactor, speed, Random(2)) for speed in speeds]
+    def __init__(self, reactor: Any, fleet: type[Fleet], experiment: Experiment, ips: Path) -> None:
+        self.nodes = [
+            Node(reactor, speed, experiment.slots, Random(2)) for speed in experiment.speeds
+        ]
         ips.write_text("\n".join(_serve(reactor, node) for node in self.nodes))
         listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
         router = make_router(Settings(ips=ips, listen=(listen,)), reactor, fleet)
@@ -89,14 +142,42 @@ class Side:
         router.startService()
         self.api = f"http://127.0.0.1:{port}/api/v1/ip?container=llm"
 
+    def jobs(self, since: float, until: float = inf) -> list[SimulatedJob]:
+        """The jobs submitted between these times."""
+        return _between(since, until, *self.nodes)
+
     def times(self, since: float) -> list[float]:
         """Seconds from submission to end of each job submitted since then, in ascending order."""
-        return sorted(
-            job.finished - job.submitted
-            for node in self.nodes
-            for job in node.jobs
-            if job.finished is not None and job.submitted >= since
-        )
+        jobs = self.jobs(since)
+        return sorted(job.finished - job.submitted for job in jobs if job.finished is not None)
+
+    def failed(self, since: float, until: float) -> str:
+        """The share of the jobs submitted between these times that failed."""
+        jobs = self.jobs(since, until)
+        return f"{sum(job.status == 'failed' for job in jobs) / len(jobs):.0%}"
+
+    def share(self, since: float, until: float) -> str:
+        """The first node's share of those jobs, as a multiple of an equal share."""
+        at_first = _between(since, until, self.nodes[0])
+        return f"{len(at_first) * len(self.nodes) / len(self.jobs(since, until)):.2f}"
+
+
+Figure = Callable[[Side, float, float], str]
+"""A figure of the jobs submitted between two times."""
+
+SPEEDS = Experiment([0.5 * 4 ** (n / 11) for n in range(12)], 0.8, 180.0, 36.0)
+CRASH = Experiment(
+    [10.0] * 2, 0.4, 180.0, 60.0, 2, Node.crash, Side.failed, "share of jobs that failed", 10.0
+)
+"""8 jobs of 0.2 s a second, which keep one node alone busy for 80 % of the time."""
+STALLS = Experiment(
+    [4.0] * 10, 0.4, 360.0, 120.0, 1, Node.stall, Side.share, "jobs over an equal share", 30.0
+)
+"""8 jobs of 0.5 s a second."""
+
+
+def _between(since: float, until: float, *nodes: Node) -> list[SimulatedJob]:
+    return [job for node in nodes for job in node.jobs if since <= job.submitted < until]
 
 
 def _serve(reactor: Any, resource: Resource) -> str:
@@ -113,21 +194,22 @@ async def _one_job(http: HTTPClient, side: Side) -> None:
     await (await http.post(f"http://{address}/api/jobs", json=job)).content()
 
 
-async def _main(reactor: Any, seconds: float, folder: Path) -> None:
+async def _main(reactor: Any, experiment: Experiment, folder: Path) -> None:
     console = Console()
-    speeds = [SLOWEST * (FASTEST / SLOWEST) ** (n / (NODES - 1)) for n in range(NODES)]
     sides = {
-        "least pending": Side(reactor, LeastPending, speeds, folder / "least-pending.txt"),
-        "ours": Side(reactor, Fleet, speeds, folder / "ours.txt"),
+        "least pending": Side(reactor, LeastPending, experiment, folder / "least-pending.txt"),
+        "ours": Side(reactor, Fleet, experiment, folder / "ours.txt"),
     }
     pool = HTTPConnectionPool(reactor)
     http, random, asking = HTTPClient(Agent(reactor, pool=pool)), Random(3), []
     await deferLater(reactor, 1.0)
     began = now = reactor.seconds()
+    for side in sides.values():
+        reactor.callLater(experiment.changes_after, experiment.change, side.nodes[0])
     with Progress(console=console) as progress:
-        task = progress.add_task("running", total=seconds)
-        while now - began < seconds:
-            now += random.expovariate(LOAD * sum(speeds) / 2.0)
+        task = progress.add_task("running", total=experiment.seconds)
+        while now - began < experiment.seconds:
+            now += random.expovariate(experiment.rate)
             await deferLater(reactor, max(0.0, now - reactor.seconds()))
             asking += [Deferred.fromCoroutine(_one_job(http, side)) for side in sides.values()]
             progress.update(task, completed=now - began)
@@ -136,26 +218,59 @@ async def _main(reactor: Any, seconds: float, folder: Path) -> None:
         progress.update(task, description="waiting for the last jobs", total=None)
         while any(node.pending for side in sides.values() for node in side.nodes):
             await deferLater(reactor, 0.5)
-    table = Table(title=f"{seconds:g} s, Python {platform.python_version()}")
+    since = began + experiment.changes_after
+    table = Table(title=f"{experiment.title}, Python {platform.python_version()}")
+    if experiment.figure:
+        parts = int((experiment.seconds - experiment.changes_after) / experiment.part)
+        bounds = [experiment.part * number for number in range(parts + 1)]
+        _add_parts(table, sides, experiment.figure, since, bounds)
+    else:
+        _add_times(table, sides, since)
+    console.print(table)
+
+
+def _add_parts(
+    table: Table, sides: dict[str, Side], figure: Figure, since: float, bounds: list[float]
+) -> None:
+    """Add a figure for each part of the time after the change, between two bounds."""
+    for column in ("seconds after the change", *sides):
+        table.add_column(column, justify="right")
+    for start, end in pairwise(bounds):
+        figures = (figure(side, since + start, since + end) for side in sides.values())
+        table.add_row(f"{start:.0f} - {end:.0f}", *figures)
+
+
+def _add_times(table: Table, sides: dict[str, Side], since: float) -> None:
+    """Add how long jobs took that were submitted since then."""
     for column in ("router", "jobs", "mean, s", "p50, s", "p99, s"):
         table.add_column(column, justify="left" if column == "router" else "right")
     for name, side in sides.items():
-        times = side.times(began + WARM_UP * seconds)
+        times = side.times(since)
         table.add_row(
             name,
             str(len(times)),
             f"{fmean(times):.2f}",
             *(f"{times[int(part * len(times))]:.2f}" for part in (0.5, 0.99)),
         )
-    console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.end_to_end", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=180.0, help="[default: 180]")
-    seconds = parser.parse_args().seconds
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--crash", action="store_const", const=CRASH, dest="chosen")
+    one.add_argument("--stall", action="store_const", const=STALLS, dest="chosen")
+    parser.add_argument("--seconds", type=float, help="[default: 180; with --stall, 360]")
+    arguments = parser.parse_args()
+    experiment = arguments.chosen or SPEEDS
+    if arguments.seconds:
+        scale = arguments.seconds / experiment.seconds
+        experiment = evolve(
+            experiment,
+            seconds=arguments.seconds,
+            changes_after=experiment.changes_after * scale,
+        )
     with TemporaryDirectory() as folder:
-        react(lambda reactor: Deferred.fromCoroutine(_main(reactor, seconds, Path(folder))))
+        react(lambda reactor: Deferred.fromCoroutine(_main(reactor, experiment, Path(folder))))
 
 
 if __name__ == "__main__":

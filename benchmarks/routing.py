@@ -23,12 +23,17 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.simulation import policies
-from benchmarks.simulation.world import Lognormal, Outcome, Policy, Scenario, World, run
+from benchmarks.simulation.prequal import Prequal
+from benchmarks.simulation.runs import Outcome, Policy, run
+from benchmarks.simulation.scenario import Lognormal, Scenario
+from benchmarks.simulation.world import World
 
 POLICIES: dict[str, Callable[[World, Random], Policy]] = {
     "least pending": policies.LeastPending,
     "random": policies.AtRandom,
     "two choices": policies.TwoChoices,
+    "local count": policies.LocalCount,
+    "Prequal": Prequal,
     "ours": policies.Ours,
     "told speeds": policies.Told,
     "oracle": policies.Oracle,
@@ -46,7 +51,7 @@ SCENARIOS = [
     Scenario("500 nodes", nodes=500, jobs=100_000),
     Scenario("instant failers", failing=2),
 ]
-"""The default scenarios, for which the router has targets."""
+"""The scenarios for which the router has targets."""
 
 MORE = [
     Scenario("1 s polls", interval=1.0),
@@ -64,6 +69,18 @@ MORE = [
     Scenario("failers, half load", failing=2, load=0.5),
 ]
 """Further scenarios, with --all or by name."""
+
+AT_DEFAULTS = {
+    scenario.name: evolve(scenario, name=f"{scenario.name}, default").at_defaults()
+    for scenario in SCENARIOS + MORE
+    if scenario.interval == Scenario("any").interval
+}
+"""Those scenarios that do not vary the polls, polled as often as the router does by default."""
+
+DEFAULT_SET = SCENARIOS + [
+    AT_DEFAULTS[name]
+    for name in ("base", "homogeneous", "background", "95 % load", "ghosts", "500 nodes")
+]
 
 FIRST_SEED = 1000
 """The constants of the router's model were tuned on seeds below 100."""
@@ -168,7 +185,7 @@ def _by_node(outcome: Outcome, seconds: int) -> list[list[int]]:
 
 
 def main() -> None:
-    known = {scenario.name: scenario for scenario in SCENARIOS + MORE}
+    known = {each.name: each for each in (*SCENARIOS, *MORE, *AT_DEFAULTS.values())}
     names = ", ".join(known).replace("%", "%%")
     parser = argparse.ArgumentParser(prog="benchmarks.routing", description=__doc__)
     parser.add_argument("scenarios", nargs="*", help=names, metavar="SCENARIO")
@@ -187,7 +204,7 @@ def main() -> None:
     if unknown := set(arguments.scenarios) - known.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     chosen = [known[name] for name in arguments.scenarios] or (
-        SCENARIOS + MORE if arguments.all else SCENARIOS
+        list(known.values()) if arguments.all else DEFAULT_SET
     )
     if arguments.jobs:
         chosen = [evolve(scenario, jobs=arguments.jobs) for scenario in chosen]

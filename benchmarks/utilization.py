@@ -21,7 +21,8 @@ from rich.table import Table
 
 from benchmarks.routing import FIRST_SEED
 from benchmarks.simulation import policies
-from benchmarks.simulation.world import Scenario, run
+from benchmarks.simulation.runs import run
+from benchmarks.simulation.scenario import Scenario
 
 POLICIES = {
     "off": policies.Ours,

@@ -1,17 +1,19 @@
 """Routing policies to compare: this router's, common ones, and ideals with perfect knowledge."""
 
+from collections.abc import Callable
 from math import exp, inf
 from random import Random
 
-from benchmarks.simulation.world import MEAN_WORK, World
-from infernet_router.addresses import parse_address
+from benchmarks.simulation.scenario import MEAN_WORK
+from benchmarks.simulation.world import World
+from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.fleet.load import Loads
 from infernet_router.reports import Container, NodeReport
 
 
-class _Policy:
-    """Keeps the last report of each node."""
+class LastReports:
+    """A policy that keeps the last report of each node."""
 
     at_once = False
 
@@ -23,11 +25,11 @@ class _Policy:
     def observed(self, node: int, pending: int, now: float) -> None:
         self.reported[node] = pending
 
-    def looks(self, node: int):
+    def looks(self, node: int) -> tuple[float, ...]:
         return ()
 
 
-class LeastPending(_Policy):
+class LeastPending(LastReports):
     """The node with the fewest pending jobs at its last poll, as in earlier releases."""
 
     at_once = True
@@ -36,14 +38,14 @@ class LeastPending(_Policy):
         return min(self.world.candidates[containers], key=self.reported.__getitem__)
 
 
-class AtRandom(_Policy):
+class AtRandom(LastReports):
     """A random node."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         return self.random.choice(self.world.candidates[containers])
 
 
-class TwoChoices(_Policy):
+class TwoChoices(LastReports):
     """Of two random nodes, the one with fewer pending jobs at its last poll."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
@@ -51,7 +53,20 @@ class TwoChoices(_Policy):
         return one if self.reported[one] <= self.reported[other] else other
 
 
-class Ours(_Policy):
+class LocalCount(TwoChoices):
+    """
+    Of two random nodes, the one with fewer jobs: those at its last poll and those assigned since.
+
+    The router of vLLM does this.
+    """
+
+    def pick(self, containers: frozenset[str], now: float) -> int:
+        node = super().pick(containers, now)
+        self.reported[node] += 1
+        return node
+
+
+class Ours(LastReports):
     """This router's own fleet."""
 
     def __init__(self, world: World, random: Random, max_utilization: float = 1.0) -> None:
@@ -74,8 +89,10 @@ class Ours(_Policy):
         report = NodeReport(self._containers[node], {"offchain": pending, "onchain": 0})
         self.fleet.observed(self._addresses[node], report)
 
-    def looks(self, node: int):
-        return self.fleet.looks(self._addresses[node])
+    def looks(self, node: int) -> tuple[float, ...]:
+        looks: Callable[[NodeAddress], tuple[float, ...]] | None
+        looks = getattr(self.fleet, "looks", None)  # earlier versions have none
+        return looks(self._addresses[node]) if looks else ()
 
     def pick(self, containers: frozenset[str], now: float) -> int:
         return self._nodes[self.fleet.pick(containers)]
@@ -93,7 +110,7 @@ class LeavingOut(Ours):
         self.fleet.utilized(self._addresses[node], self._utilization.told(node, now))
 
 
-class Penalising(_Policy):
+class Penalising(LastReports):
     """This router's rule, where a job costs more the fuller a node is, up to twice as much."""
 
     def __init__(self, world: World, random: Random) -> None:
@@ -137,7 +154,7 @@ class Utilization:
         return self.last[node]
 
 
-class Told(_Policy):
+class Told(LastReports):
     """This router's rule with the true speed of every node: shows the cost of learning speeds."""
 
     def __init__(self, world: World, random: Random) -> None:
@@ -162,10 +179,8 @@ class Told(_Policy):
         return best
 
 
-class Oracle(_Policy):
-    """The node with the fewest jobs at this moment; ties are broken at random."""
+class Oracle(LastReports):
+    """The working node with the fewest jobs at this moment; ties are broken at random."""
 
     def pick(self, containers: frozenset[str], now: float) -> int:
-        pending, candidates = self.world.pending, self.world.candidates[containers]
-        fewest = min(map(pending.__getitem__, candidates))
-        return self.random.choice([node for node in candidates if pending[node] == fewest])
+        return self.world.least_busy(self.world.candidates[containers], self.random)
