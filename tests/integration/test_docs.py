@@ -48,7 +48,7 @@ class ExampleTests(SynchronousTestCase):
         self.names = {"10.0.0.7:4000": best.address, "10.0.0.2:4000": busy.address}
         (folder / "ips.txt").write_text(f"{best.address}\n{busy.address}\n127.0.0.1:1\n")
         self.router = Router(self, folder, "--interval", "3600")
-        health = (200, {"status": "healthy", "up": 2, "down": 1, "unknown": 0})
+        health = (200, {"status": "healthy", "up": 2, "suspect": 0, "down": 1, "unknown": 0})
         until(lambda: self.router.get("/health") == health, "up")
         until(lambda: len(self.router.get("/api/v1/resources")[1]) == 2, "resources")
 
