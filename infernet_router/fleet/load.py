@@ -293,7 +293,9 @@ class Loads:
         else:
             self._set_jobs(index, now, self.jobs(index, now) + added)
         history.assigned += added
-        history.travelling = _travelling(history, now) + added
+        # As in _travelling, without the call.
+        arrived = exp(min(0.0, history.travelling_at - now) / _TRAVEL)
+        history.travelling = history.travelling * arrived + added
         history.travelling_at = now
         history.mean_weight += (weight - history.mean_weight) * _MIXTURE
         if self._doubts[index].assigned(now):

@@ -857,7 +857,7 @@ class ManyNodesTests(SynchronousTestCase):
         picks = Counter(self.fleet.peek(["llm"]) for _ in range(20_000))
         self.assertEqual(set(picks), set(self.nodes))
         self.assertGreater(min(picks.values()), 120)
-        self.assertLess(max(picks.values()), 300)
+        self.assertLess(max(picks.values()), 350)
 
     def test_spread(self) -> None:
         """A burst between two polls is spread almost evenly over all nodes."""
