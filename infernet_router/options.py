@@ -12,8 +12,9 @@ from twisted.python import usage
 
 from infernet_router import __version__
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.api.clients import Proxy, parse_proxy
 from infernet_router.api.cors import parse_origin
-from infernet_router.api.rate_limit import MAX_RATE, Proxy, parse_proxy
+from infernet_router.api.rate_limit import MAX_RATE
 from infernet_router.nodes.polling import MAX_POLLS
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS

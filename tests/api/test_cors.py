@@ -6,8 +6,9 @@ from typing import Any
 from treq.testing import StubTreq
 from twisted.trial.unittest import SynchronousTestCase
 
+from infernet_router.api.clients import Clients
 from infernet_router.api.cors import CrossOrigin, parse_origin
-from infernet_router.api.rate_limit import Clients, RateLimited
+from infernet_router.api.rate_limit import RateLimited
 from tests.doubles import ApiTestCase, BrokenFleet
 
 APP = "https://app.invalid"
