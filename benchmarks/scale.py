@@ -1,7 +1,8 @@
 """
 The router with fleets of many sizes: how often it polls a node, and what that costs.
 
-    python -m benchmarks.scale [--nodes N …] [--max-polls N …] [--seconds N] [--descriptors N]
+    python -m benchmarks.scale [--nodes N …] [--max-polls N …] [--in-use SHARE] [--seconds N]
+        [--descriptors N]
 
 All nodes are healthy, so none may ever be down. The router has one processor; the nodes and 16
 clients that send requests as fast as they can (wrk, from apt) have the other. "At rest" is without
@@ -114,6 +115,7 @@ def show(console: Console, runs: Sequence[Measured]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES)
+    parser.add_argument("--in-use", type=float, default=0.0, help="share of nodes with jobs")
     parser.add_argument("--max-polls", type=int, nargs="+", default=[MAX_POLLS])
     parser.add_argument(
         "--seconds", type=int, default=15, help="duration of the load [default: 15]"
@@ -122,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     leave_first_processor()
     console = Console(width=180)
-    fleet = PlayedFleet(max(options.nodes))
+    fleet = PlayedFleet(max(options.nodes), options.in_use)
     runs = []
     with Progress(console=console) as progress:
         task = progress.add_task("", total=len(options.nodes) * len(options.max_polls))

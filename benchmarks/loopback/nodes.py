@@ -12,7 +12,7 @@ _INFO = (
     b'{"chain":{"address":"","enabled":false},"containers":['
     b'{"description":"A language model","external":true,"id":"llm","image":"org/llm:1"},'
     b'{"description":"","external":true,"id":"prover","image":"org/prover:1"}],'
-    b'"pending":{"offchain":2,"onchain":0},"version":"1.4.0"}'
+    b'"pending":{"offchain":%d,"onchain":0},"version":"1.4.0"}'
 )
 
 
@@ -21,9 +21,11 @@ class PlayedFleet:
     Nodes on 127.1.0.0/16 that are always up, simulated by a thread of this process.
 
     :param count: the number of nodes, up to 65,535.
+    :param in_use: the share of the nodes that report pending jobs: one or two, in turn.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, in_use: float = 0.0) -> None:
+        self._in_use = in_use
         self._port = free_port()
         self.addresses = [
             f"127.1.{number >> 8}.{number & 255}:{self._port}" for number in range(1, count + 1)
@@ -43,6 +45,11 @@ class PlayedFleet:
     def asked(self, address: str) -> None:
         """Record a poll of a node."""
         self._polls[address].append(monotonic())
+
+    def pending(self, address: str) -> int:
+        """The pending jobs that a node reports."""
+        number = int(address.rpartition(".")[2])
+        return 1 + len(self._polls[address]) % 2 if number % 100 < 100 * self._in_use else 0
 
     def forget(self) -> None:
         """Discard the recorded polls."""
@@ -73,8 +80,9 @@ class _Node(asyncio.Protocol):
             return
         status, body = b"404 Not Found", b""
         if self._received.startswith(b"GET /info "):
-            self._fleet.asked(self.transport.get_extra_info("sockname")[0])
-            status, body = b"200 OK", _INFO
+            address = self.transport.get_extra_info("sockname")[0]
+            self._fleet.asked(address)
+            status, body = b"200 OK", _INFO % self._fleet.pending(address)
         closes = b"\r\nconnection: close\r\n" in self._received.lower()
         self._received = b""
         self.transport.write(

@@ -67,12 +67,13 @@ class Polls:
         """
         A job was assigned to a node at `now`.
 
-        :param looks: seconds from now to each extra poll of that node.
+        :param looks: seconds from now to each extra poll of that node, if it was idle.
         """
+        was_idle = now - self._assigned[node] >= _LATELY
         self._assigned[node] = now
         if self._busy_interval < self._interval:
             self._move(node, max(now + _SETTLED, self._last_turns[node] + self._busy_interval))
-        for look in looks:
+        for look in looks if was_idle else ():
             heappush(self._heap, (now + look, node, False))
 
     def _move(self, node: int, turn: float) -> None:

@@ -73,7 +73,7 @@ class _Target(Target):
         self.is_busy = False
         """Whether its last report had pending jobs."""
         self.looks: list[float] = []
-        """When it is polled in addition, as its report would tell most then; ascending."""
+        """When to poll it in addition, after the first job in a while; ascending."""
         self.pause = 0.0
         """The least seconds between two polls, since it answered 429."""
         self.failures = 0
@@ -149,8 +149,9 @@ class Poller(Rounds[_Target]):
             target = self.target_of(address)
             if target is None:
                 continue
+            was_idle = now - target.assigned >= _LATELY
             target.assigned = now
-            if looks := self._fleet.looks(address):
+            if was_idle and (looks := self._fleet.looks(address)):
                 target.looks = [now + seconds for seconds in looks]
             if self.throttle.is_waiting(target) and not target.failures:
                 self._hurry(target, now)

@@ -325,6 +325,16 @@ class PollerTests(SynchronousTestCase):
         for delay, look in zip(delays, (0.1, 0.4, 1.2), strict=True):
             self.assertApproximates(delay, look + 0.1, 0.11)
 
+    def test_looks_bounded(self) -> None:
+        """While it gets job after job, a doubted node is polled no more often than any in use."""
+        self.start([A])
+        for _ in range(3):
+            self.fleet.told(A, Outcome.FAILED)
+        for _ in range(100):
+            self.fleet.pick(["llm"])
+            self.pass_time(0.1)
+        self.assertLess(len(self.times(A)), 14)
+
     def test_many_asked_too_often(self) -> None:
         """In a large fleet, a node that answers 429 stays up for three of the longer intervals."""
         quick = self.start_many()
