@@ -1,6 +1,8 @@
 """The journal: tells each consumer what happened since it last read, at its own pace."""
 
+from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Entry = TypeVar("Entry")
@@ -34,15 +36,17 @@ class Cursor(Generic[Entry]):
 
     def __init__(self, cursors: "list[Cursor[Entry]]", before: Iterable[Entry]) -> None:
         self._cursors = cursors
-        self.unread = list(before)
+        self.unread = deque(before)
 
     def read(self) -> list[Entry]:
         """The entries written since the last call, oldest first."""
-        entries = self.unread.copy()
-        # The list stays the same: garbage collection may call a reader in the middle of a write.
-        self.unread.clear()
+        entries = []
+        # One by one: garbage collection may call a reader in the middle of a write, or in a thread.
+        with suppress(IndexError):
+            while True:
+                entries.append(self.unread.popleft())
         return entries
 
     def close(self) -> None:
-        """Stop following the journal."""
+        """Read no more."""
         self._cursors.remove(self)
