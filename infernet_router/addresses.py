@@ -26,7 +26,7 @@ class BadAddress(ValueError):
     """A text that is not an address; the message tells the operator who wrote it why."""
 
 
-@frozen
+@frozen(cache_hash=True)
 class NodeAddress:
     """
     How one node is reached and named.

@@ -153,13 +153,17 @@ class Poller(Rounds[_Target]):
             target.assigned = now
             if was_idle and (looks := self._fleet.looks(address)):
                 target.looks = [now + seconds for seconds in looks]
+            elif target.due < inf:
+                continue  # as for most nodes of a large fleet with many jobs
             if self.throttle.is_waiting(target) and not target.failures:
                 self._hurry(target, now)
 
     def _hurry(self, target: _Target, now: float) -> None:
         """Poll a node in use when its report tells most, unless it is polled before that."""
-        target.looks = [look for look in target.looks if look > target.asked]
-        due = target.looks[0] if target.looks else inf
+        due = inf
+        if target.looks:
+            target.looks = [look for look in target.looks if look > target.asked]
+            due = min(target.looks, default=inf)
         if pause := self._pause(target, now):
             earliest = target.asked if target.is_busy else target.assigned + _ARRIVAL - pause
             due = min(due, max(earliest, target.asked) + pause)
