@@ -97,6 +97,15 @@ class RoundsTests(SynchronousTestCase):
         self.fleet.replace([A, B])
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
 
+    def test_bug_in_one_change(self) -> None:
+        """A bug in following one node is logged, and the others are followed."""
+        self.log()
+        self.visits.changed = lambda *_: 1 / 0  # type: ignore
+        self.fleet.missed(A, "connection refused")
+        self.fleet.replace([A, B])
+        self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_stop(self) -> None:
         """Stopping leaves no delayed calls; a restart asks every node again."""
         self.log()
