@@ -16,7 +16,7 @@ A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
 IDLE = NodeReport((), {"offchain": 0, "onchain": 0})
 
 
-class Visits(Rounds[Target]):
+class Questions(Rounds[Target]):
     """Rounds that ask each node once, when it is added."""
 
     def __init__(self, fleet: Fleet, clock: Clock) -> None:
@@ -44,26 +44,26 @@ class RoundsTests(SynchronousTestCase):
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.fleet.replace([A])
         self.fleet.observed(A, IDLE)
-        self.targets = Visits(self.fleet, self.clock)
-        self.targets.startService()
-        self.addCleanup(lambda: self.targets.running and self.targets.stopService())
+        self.questions = Questions(self.fleet, self.clock)
+        self.questions.startService()
+        self.addCleanup(lambda: self.questions.running and self.questions.stopService())
 
     def log(self) -> list[tuple[str, str]]:
         """What has happened since the last call, up to the next tick."""
         self.clock.advance(0.1)
-        log, self.targets.log = self.targets.log, []
+        log, self.questions.log = self.questions.log, []
         return log
 
     def test_follows(self) -> None:
         """Every node of the fleet has a target."""
         self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])
-        gone = self.targets.target_of(A)
+        gone = self.questions.target_of(A)
         assert gone is not None
-        self.assertTrue(self.targets.is_known(gone))
+        self.assertTrue(self.questions.is_known(gone))
         self.fleet.replace([B])
         self.fleet.replace([A, B])
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000"), ("asked", "192.0.2.1:4000")])
-        self.assertFalse(self.targets.is_known(gone))
+        self.assertFalse(self.questions.is_known(gone))
 
     def test_short_stay(self) -> None:
         """A node that is added and removed within a tick is not asked."""
@@ -71,7 +71,7 @@ class RoundsTests(SynchronousTestCase):
         self.fleet.replace([A, B])
         self.fleet.replace([A])
         self.assertEqual(self.log(), [])
-        self.assertIsNone(self.targets.target_of(B))
+        self.assertIsNone(self.questions.target_of(B))
 
     def test_respelled(self) -> None:
         """A node has the spelling of the newest list."""
@@ -82,25 +82,25 @@ class RoundsTests(SynchronousTestCase):
 
     def test_interval(self) -> None:
         """With more nodes than may be asked in the interval, the interval is longer."""
-        self.assertEqual(self.targets.interval, 3.0)
+        self.assertEqual(self.questions.interval, 3.0)
         self.fleet.replace([parse_address(f"192.0.{n >> 8}.{n & 255}") for n in range(500)])
         self.log()
-        self.assertEqual(self.targets.interval, 5.0)
+        self.assertEqual(self.questions.interval, 5.0)
 
     def test_bug(self) -> None:
         """A bug in a tick is logged, and the next tick still comes."""
         self.log()
-        self.targets.ticked = lambda now: 1 / 0  # type: ignore
+        self.questions.ticked = lambda now: 1 / 0  # type: ignore
         self.clock.pump([0.1, 0.1])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
-        del self.targets.ticked
+        del self.questions.ticked
         self.fleet.replace([A, B])
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
 
     def test_bug_in_one_change(self) -> None:
         """A bug in following one node is logged, and the others are followed."""
         self.log()
-        self.visits.changed = lambda *_: 1 / 0  # type: ignore
+        self.questions.changed = lambda *_: 1 / 0  # type: ignore
         self.fleet.missed(A, "connection refused")
         self.fleet.replace([A, B])
         self.assertEqual(self.log(), [("asked", "192.0.2.2:4000")])
@@ -109,7 +109,7 @@ class RoundsTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """Stopping leaves no delayed calls; a restart asks every node again."""
         self.log()
-        self.successResultOf(self.targets.stopService())
+        self.successResultOf(self.questions.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.targets.startService()
+        self.questions.startService()
         self.assertEqual(self.log(), [("UP", "192.0.2.1:4000"), ("asked", "192.0.2.1:4000")])
