@@ -50,8 +50,8 @@ the difference, divided by the variance due to chance. A lower threshold would m
 change, a higher one would notice a change late."""
 
 _STANDSTILL = 4.0
-"""A node that finished no job for longer than so many jobs should take stood still: the rest of the
-time says nothing of how fast it is."""
+"""A node that finished no job for longer than so many jobs used to take stood still: the rest of
+the time says nothing of how fast it is."""
 
 _UNMOVED = 0.5
 """The chance that the number of pending jobs differs from that of the last report, when jobs were
@@ -363,8 +363,10 @@ class Loads:
         if is_busy and not done:
             history.standing += busy
             return
-        busy += min(history.standing, _STANDSTILL * each / rate)
-        history.standing = 0.0
+        if history.standing:
+            usual = history.done / history.busy if history.done else self._pace.rate
+            busy += min(history.standing, _STANDSTILL * each / usual)
+            history.standing = 0.0
         self._pace.learn(min(done, _CREDIBLE * busy * rate + _PRIOR * each), busy)
         history.unconfirmed_done += done
         history.unconfirmed_busy += busy

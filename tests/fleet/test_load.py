@@ -223,7 +223,7 @@ class LearningTests(LoadsTestCase):
             self.reported(index, 20)
         self.assert_rate(index, 0.0, 0.3)
         self.reported(index, 0, later=3.0)
-        self.assert_rate(index, 0.7, 1.3)
+        self.assert_rate(index, 0.7, 1.5)
 
     def test_watched(self) -> None:
         """A queue that others fill and that grows does not make the node look slow."""
