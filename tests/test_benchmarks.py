@@ -315,7 +315,7 @@ class PrequalTests(SynchronousTestCase):
         """The latency grows with the jobs in flight."""
         for node, work in enumerate((3.0, 1.0, 2.0)):
             self.end(node, work)
-        for node in (0, 1, 1, 2, 2):
+        for node in (0, 1, 1, 2, 2, 2, 2):
             self.world.submit(node, 100.0)
         self.assertEqual(self.router.pick(ONLY, self.world.now), 1)
         for _ in range(5):
