@@ -27,7 +27,7 @@ from attrs import frozen
 AUTHORITY = "authority.pem"
 """The file with the certificate to trust."""
 
-TIMEOUT = 3
+TIMEOUT = 6
 """The timeout, in seconds, with which the reasons below are right."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

@@ -180,11 +180,11 @@ class HostileClientTests(SynchronousTestCase):
             self.assertEqual(router.pick("llm"), self.node.address)
         self.assertLess(router.memory()["VmHWM"] - before, 30e6)
         for byte in DESCRIPTION[1:]:
-            slow[0].sendall(bytes([byte]))
             slow[0].settimeout(1)
             with contextlib.suppress(TimeoutError):
                 self.assert_answer(408, self.rest(slow[0]), b"trickle")
                 break
+            slow[0].sendall(bytes([byte]))
         else:
             self.fail("a head may trickle in for ever")
         for client in slow[1:]:
