@@ -20,7 +20,7 @@ from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
 from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, Outcome, States
 from infernet_router.fleet.load import Weights
-from infernet_router.fleet.view import NodeView, State
+from infernet_router.fleet.view import State
 from infernet_router.reports import Container, NodeReport
 from tests.doubles import report
 
@@ -297,8 +297,8 @@ class RankTests(SynchronousTestCase):
         self.assertEqual(Counter(node for page in pages for node in page), Counter(nodes))
 
 
-class AmongTests(SynchronousTestCase):
-    """Picking from some of the nodes only."""
+class HundredNodesTestCase(SynchronousTestCase):
+    """Base class: a fleet of a hundred nodes, each with one pending job more than the last."""
 
     def setUp(self) -> None:
         self.fleet = Fleet(Clock().seconds, Random(1))
@@ -306,6 +306,10 @@ class AmongTests(SynchronousTestCase):
         self.fleet.replace(self.nodes)
         for number, node in enumerate(self.nodes):
             self.fleet.observed(node, report("llm", pending=number))
+
+
+class AmongTests(HundredNodesTestCase):
+    """Picking from some of the nodes only."""
 
     def test_pick(self) -> None:
         """Among given nodes, the candidate with the fewest jobs is picked."""
@@ -573,15 +577,8 @@ class FirstContainerTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["a", "b"], Among([A, B], "none")), B)
 
 
-class ExcludeTests(SynchronousTestCase):
+class ExcludeTests(HundredNodesTestCase):
     """Nodes that a client does not want."""
-
-    def setUp(self) -> None:
-        self.fleet = Fleet(Clock().seconds, Random(1))
-        self.nodes = [parse_address(f"192.0.2.{number}") for number in range(100)]
-        self.fleet.replace(self.nodes)
-        for number, node in enumerate(self.nodes):
-            self.fleet.observed(node, report("llm", pending=number))
 
     def test_excluded(self) -> None:
         """An excluded node is not picked or listed, even if it is the best by far."""
@@ -705,80 +702,6 @@ class OrderTests(SynchronousTestCase):
         self.fleet.replace([A, B, C])
         self.fleet.observed(C, report("only"))
         self.assertEqual(self.fleet.pick(["only"]), C)
-
-
-class ViewTests(SynchronousTestCase):
-    """Views of nodes."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(50)
-        self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
-        self.fleet.replace([A, B])
-
-    def view(self, address: NodeAddress) -> NodeView:
-        view = self.fleet.view(address)
-        assert view is not None
-        return view
-
-    def test_unknown(self) -> None:
-        """A node that has not been polled yet is unknown, and has no report."""
-        self.clock.advance(2)
-        self.assertEqual(
-            self.view(A),
-            NodeView(
-                address=A,
-                state=State.UNKNOWN,
-                since=50.0,
-                reason="",
-                containers={},
-                pending=None,
-                report_age=None,
-                jobs=0.0,
-                assigned=0.0,
-                rate=1.0,
-                doubt=0.0,
-                tier=Tier.NORMAL,
-                weight=1.0,
-            ),
-        )
-
-    def test_up(self) -> None:
-        """A node that is up has a report, the age of that, and the jobs assigned since."""
-        self.fleet.observed(A, report("llm", internal=("prover",), pending=3))
-        self.clock.advance(1)
-        self.fleet.pick(["llm"])
-        view = self.view(A)
-        self.assertEqual((view.state, view.since, view.reason), (State.UP, 50.0, ""))
-        self.assertEqual(view.containers, {"llm": True, "prover": False})
-        self.assertEqual((view.pending, view.report_age, view.assigned), (3, 1.0, 1.0))
-        self.assertAlmostEqual(view.jobs, 3.0)
-
-    def test_down(self) -> None:
-        """A node that is down has the time since when, a reason, and the age of its last report."""
-        self.fleet.observed(A, report("llm", pending=3))
-        self.clock.advance(4)
-        self.fleet.missed(A, "connection refused")
-        self.clock.advance(1)
-        self.fleet.missed(A, "HTTP 500")
-        view = self.view(A)
-        self.assertEqual((view.state, view.since, view.reason), (State.DOWN, 54.0, "HTTP 500"))
-        self.assertEqual((view.containers, view.pending, view.report_age), ({}, 3, 5.0))
-
-    def test_ordered(self) -> None:
-        """A view has the node's tier and weight."""
-        self.fleet.utilized(A, 1.0)
-        self.fleet.override(A, weight=0.5)
-        self.assertEqual((self.view(A).tier, self.view(A).weight), (Tier.FULL, 0.5))
-
-    def test_views(self) -> None:
-        """All nodes are viewed in order; one that is removed before its turn is skipped."""
-        views = self.fleet.views()
-        self.assertEqual(next(views).address, A)
-        self.fleet.replace([A])
-        self.assertEqual(list(views), [])
-        self.assertEqual([view.address for view in self.fleet.views()], [A])
-        self.assertIsNone(self.fleet.view(B))
 
 
 class RunningTests(SynchronousTestCase):
