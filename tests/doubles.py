@@ -51,6 +51,20 @@ def report(
     )
 
 
+def logged(test: SynchronousTestCase, namespace: str) -> list[str]:
+    """The list to which the lines of a namespace are added until the test ends: `level: text`."""
+    lines: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event.get("log_namespace") == namespace:
+            lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+    globalLogPublisher.addObserver(observe)
+    test.addCleanup(globalLogPublisher.removeObserver, observe)
+    return lines
+
+
 class Socket(StringTransport):
     """A socket whose writing half can be closed."""
 
@@ -206,15 +220,7 @@ class SourceTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.sources = Sources(self.fleet)
-        self.lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "infernet_router.sources.joining":
-                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.lines = logged(self, "infernet_router.sources.joining")
 
     def assert_fleet(self, *texts: str) -> None:
         """The fleet has these nodes, in this order."""

@@ -11,20 +11,21 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from zope.interface import implementer, provider
+from zope.interface import implementer
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet, NoNode, Outcome
 from infernet_router.nodes.polling import Poller
 from infernet_router.reports import Container, NodeReport
 from infernet_router.testing import SimulatedContainer, SimulatedNode
+from tests.doubles import logged
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
 MANY = tuple(parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(2000))
@@ -102,15 +103,7 @@ class PollerTests(SynchronousTestCase):
         self.clock = Clock()
         self.nodes = Nodes(self.clock)
         self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "infernet_router.nodes.polling":
-                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.lines = logged(self, "infernet_router.nodes.polling")
 
     def start(
         self,

@@ -9,16 +9,14 @@ from typing import Any
 
 from treq.testing import StubTreq
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet, Tier
 from infernet_router.nodes.resources import Resources
-from tests.doubles import report
+from tests.doubles import logged, report
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
 
@@ -57,15 +55,7 @@ class ResourcesTests(SynchronousTestCase):
         self.nodes = Nodes(self.clock)
         self.http: Any = StubTreq(self.nodes)
         self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "infernet_router.nodes.resources":
-                self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.lines = logged(self, "infernet_router.nodes.resources")
 
     def start(self, addresses: Iterable[NodeAddress], *, up: bool = True) -> Resources:
         """A running Resources for these nodes."""
