@@ -24,46 +24,16 @@ import msgspec
 from attrs import field, frozen
 
 from infernet_router.fleet.doubt import CRASHED, FAILED, Doubt
+from infernet_router.fleet.speed import Pace, Speed
 
 _TRAVEL = 0.1
 """Mean seconds from the router's answer to the job's arrival at the node: a host name lookup, a
 connection and a POST."""
 
-_MEMORY = 120.0
-"""How many of its last jobs determine a node's rate: enough to be accurate to a tenth, and done
-within minutes."""
-
-_PRIOR = 4.0
-"""The weight, in jobs, of the prior belief that a node is as fast as the others: a few of its own
-jobs outweigh it."""
-
-_CREDIBLE = 2.0
-"""The most finished jobs that one report may add to the fleet's pace, as a multiple of the expected
-number: whatever a single node reports, the estimates for the others hardly change."""
-
-_LATELY = 10.0
-"""How many of its last jobs show how fast a node is right now."""
-
-_CHANGED = 5.0
-"""A node's speed has changed when the jobs it finished lately are off by this much: the square of
-the difference, divided by the variance due to chance. A lower threshold would mistake chance for a
-change, a higher one would notice a change late."""
-
-_STANDSTILL = 4.0
-"""A node that finished no job for longer than so many jobs used to take stood still: the rest of
-the time says nothing of how fast it is."""
-
 _UNMOVED = 0.5
 """The chance that the number of pending jobs differs from that of the last report, when jobs were
 assigned in between and the node is healthy. If it never differs, these may be jobs that crashed
 with their container."""
-
-_FASTEST = 20.0
-"""The highest rate of a node, as a multiple of the fleet's: some nodes are ten times as fast."""
-
-_SLOWEST = 0.02
-"""The lowest rate of a node, as a multiple of the fleet's: one that seems to have stopped is still
-tried."""
 
 _SPEED_EXPONENT = 0.6
 """Costs are divided by a node's rate to this power. 1 is best for the job itself, but delays later
@@ -98,35 +68,6 @@ class Weights:
         return sum([count * self.pending.get(kind, 1.0) for kind, count in pending.items()])
 
 
-class Pace:
-    """
-    How fast the nodes of a fleet drain their queues, on average.
-
-    A new node is assumed to be this fast, and the rate of every node is bounded by multiples of it.
-    """
-
-    _MEMORY = 2000
-    """How many reports count: no single node sways the mean, and it follows changes within an
-    hour."""
-
-    _STANDSTILL = 1e-6
-    """The lowest rate, in jobs a second: one job in eleven days."""
-
-    def __init__(self) -> None:
-        self._done = _PRIOR
-        self._busy = _PRIOR
-
-    @property
-    def rate(self) -> float:
-        """Jobs a second that a busy node finishes; 1 at first."""
-        return max(self._done / self._busy, self._STANDSTILL)
-
-    def learn(self, done: float, busy: float) -> None:
-        """Learn that a node finished `done` jobs in `busy` seconds of work."""
-        self._done += done - self._done / self._MEMORY
-        self._busy += busy - self._busy / self._MEMORY
-
-
 class _History(msgspec.Struct, gc=False):
     """What is remembered of one node, to learn from its next report."""
 
@@ -141,18 +82,7 @@ class _History(msgspec.Struct, gc=False):
     travelling_at: float = 0.0
     mean_weight: float = 1.0
     """The mean weight of its jobs."""
-    done: float = 0.0
-    """Jobs that it finished in `busy` seconds of work; older ones count less."""
-    busy: float = 0.0
-    done_lately: float = 0.0
-    """The same over the last few jobs only."""
-    busy_lately: float = 0.0
-    unconfirmed_done: float = 0.0
-    """Jobs that it seems to have finished since a report last showed jobs."""
-    unconfirmed_busy: float = 0.0
-    """The seconds of work in which it seems to have finished them."""
-    standing: float = 0.0
-    """Seconds since it last finished a job, while its reports showed jobs."""
+    speed: Speed = msgspec.field(default_factory=Speed)
     share: float = 1.0
     """How many times the jobs of an ordinary node an operator lets it have."""
 
@@ -322,7 +252,15 @@ class Loads:
                 arrived = (left - travelling) / history.mean_weight
                 self._doubts[index].unseen(min(max(arrived, 0.0), 1.0), at)
             had = history.reported + history.assigned
-            self._learn(history, self._rates[index], had - jobs, had - left, pending > 0)
+            history.speed.learn(
+                self._pace,
+                self._rates[index],
+                history.mean_weight,
+                had - jobs,
+                had - left,
+                is_busy=pending > 0,
+                is_used=history.assigned > 0,
+            )
         self._settle_rate(index)
         self._set_jobs(index, at, jobs)
         history.reported = jobs
@@ -333,70 +271,10 @@ class Loads:
         """A node did not report: its next report cannot be compared with its last."""
         self._histories[index].reported = nan
 
-    def _learn(
-        self,
-        history: _History,
-        rate: float,
-        done: float,
-        expected: float,
-        is_busy: bool,
-    ) -> None:
-        """
-        Learn that a node finished `done` jobs since its last report; its rate predicted `expected`.
-
-        The rate is right when done and expected are equal in the long run, even if the queue is
-        empty at times. Jobs that bypass the router look like jobs not done, and jobs that are never
-        submitted look like jobs done: the rate is that at which the queue drains as seen from here.
-        But a queue that only others filled, and that grew, does not show how slow the node is.
-
-        An empty queue shows only that the node was fast enough, or that it fails its jobs: this is
-        unconfirmed until a report shows jobs again. Time in which it finished no job counts in full
-        until it finishes one, and up to a limit from then on, as the node may have stood still.
-
-        :param is_busy: whether its report shows jobs.
-        """
-        if expected <= 0.0 or (done < 0.0 and not history.assigned):
-            return
-        done = max(done, 0.0)
-        each = history.mean_weight
-        busy = expected / rate
-        if is_busy and not done:
-            history.standing += busy
-            return
-        if history.standing:
-            usual = history.done / history.busy if history.done else self._pace.rate
-            busy += min(history.standing, _STANDSTILL * each / usual)
-            history.standing = 0.0
-        self._pace.learn(min(done, _CREDIBLE * busy * rate + _PRIOR * each), busy)
-        history.unconfirmed_done += done
-        history.unconfirmed_busy += busy
-        if not is_busy:
-            return
-        done, busy = history.unconfirmed_done, history.unconfirmed_busy
-        history.unconfirmed_done = history.unconfirmed_busy = 0.0
-        jobs = busy * rate / each
-        kept = exp(-jobs / _MEMORY)
-        history.done = history.done * kept + done
-        history.busy = history.busy * kept + busy
-        kept, part = exp(-jobs / _LATELY), min(1.0, _LATELY / jobs)
-        history.done_lately = history.done_lately * kept + done * part
-        history.busy_lately = history.busy_lately * kept + busy * part
-        if _has_changed(history, history.busy_lately):
-            history.done = history.done_lately
-            history.busy = history.busy_lately
-
     def _settle_rate(self, index: int) -> None:
-        """Set a node's rate from its own history and the pace of the fleet."""
+        """Set a node's rate to what was learned of it."""
         history = self._histories[index]
-        done, busy = history.done, history.busy + history.standing
-        if history.standing:
-            busy_lately = history.busy_lately + history.standing
-            if _has_changed(history, busy_lately):
-                done, busy = history.done_lately, busy_lately
-        usual = self._pace.rate
-        prior = _PRIOR * history.mean_weight
-        rate = (done + prior) / (busy + prior / usual)
-        self._rates[index] = min(max(rate, usual * _SLOWEST), usual * _FASTEST)
+        self._rates[index] = history.speed.rate(self._pace, history.mean_weight)
         self._set_price(index)
 
     def _set_price(self, index: int) -> None:
@@ -412,10 +290,3 @@ class Loads:
 def _travelling(history: _History, now: float) -> float:
     """The jobs assigned to a node that have not reached it at `now`."""
     return history.travelling * exp(min(0.0, history.travelling_at - now) / _TRAVEL)
-
-
-def _has_changed(history: _History, busy_lately: float) -> bool:
-    """Whether a node finished its last jobs, in this many seconds, at another speed than before."""
-    each = history.mean_weight
-    usual = busy_lately * history.done / history.busy if history.busy else 0.0
-    return (history.done_lately - usual) ** 2 > _CHANGED * max(usual, each) * each
