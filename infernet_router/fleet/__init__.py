@@ -2,9 +2,11 @@
 
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, Outcome, States
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome
+from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
 from infernet_router.fleet.load import Weights
-from infernet_router.fleet.view import NodeView, State
+from infernet_router.fleet.node import State
+from infernet_router.fleet.view import NodeView
 
 __all__ = [
     "Among",

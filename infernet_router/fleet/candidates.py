@@ -248,6 +248,23 @@ class Candidates:
             classes += [[index for index in tier if index not in first] for tier in other.serving]
         return classes
 
+    def sample_without(
+        self,
+        excluded: Collection[int],
+        sample: Sequence[int],
+        asked: tuple[str, ...],
+        some: Iterable[Candidate | None] | None = None,
+    ) -> Sequence[int]:
+        """
+        A sample without these nodes or, if nothing of it is left, the best class without them.
+
+        Empty when all candidates are excluded.
+        """
+        (left,) = without(excluded, [sample])
+        if left:
+            return left
+        return next(filter(None, without(excluded, self.serving(asked, some))), ())
+
     def counts(self) -> Counter[str]:
         """By container, how many up nodes run it."""
         counts = Counter[str]()
@@ -287,3 +304,10 @@ class Candidates:
                 number = node.tier + (0 if node.containers[asked[0]] else _CLASSES)
                 classes.setdefault(number, []).append(node.index)
         return classes
+
+
+def without(excluded: Collection[int], classes: list[Sequence[int]]) -> list[Sequence[int]]:
+    """These classes of nodes without the excluded ones."""
+    if not excluded:
+        return classes
+    return [[index for index in equals if index not in excluded] for equals in classes]

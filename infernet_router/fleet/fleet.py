@@ -1,34 +1,26 @@
-"""The fleet: knows every node and its state, and picks the best node for a job."""
+"""The fleet: what is learned of any node goes in here, and the best node for a job comes out."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from enum import Enum, StrEnum, auto
 from itertools import chain
 from random import Random
 
-import msgspec
 from attrs import frozen
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.candidates import Candidate, Candidates, Tier
+from infernet_router.fleet.candidates import Candidates, Tier, without
 from infernet_router.fleet.catalogue import Catalogue, RunningContainer
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome
 from infernet_router.fleet.journal import Cursor, Journal
 from infernet_router.fleet.load import Loads, Weights
-from infernet_router.fleet.view import NodeView, State
+from infernet_router.fleet.node import Node, State
+from infernet_router.fleet.view import NodeView
 from infernet_router.quoting import quoted
 from infernet_router.reports import NodeReport
 
 
 class NoNode(Exception):
     """No node can do the job; the message tells the client why."""
-
-
-@frozen
-class CameUp:
-    """A node came up that was down or unknown."""
-
-    away: float | None
-    """How many seconds it was down; None if it was unknown."""
 
 
 @frozen
@@ -48,70 +40,6 @@ class Among:
     addresses: Sequence[NodeAddress]
     otherwise: str
     """The error message when none of them is a candidate, but other nodes are."""
-
-
-class Event(Enum):
-    """What happened to a node."""
-
-    ADDED = auto()
-    REMOVED = auto()
-    RESPELLED = auto()
-    """Its address is now written differently, and this spelling is used from now on."""
-    UP = auto()
-    SUSPECT = auto()
-    DOWN = auto()
-
-
-class Outcome(StrEnum):
-    """What came of a job, as its client says."""
-
-    FAILED = "failed"
-    UNREACHABLE = "unreachable"
-    DONE = "done"
-
-
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """An event of one node."""
-
-    event: Event
-    address: NodeAddress
-
-
-class _Node(Candidate):
-    """What the fleet knows of a node, except its load."""
-
-    __slots__ = (
-        "address",
-        "descriptions",
-        "is_full",
-        "override",
-        "pending",
-        "reason",
-        "reported_at",
-        "since",
-        "state",
-    )
-
-    def __init__(self, address: NodeAddress, index: int, now: float) -> None:
-        super().__init__(index)
-        self.address = address
-        self.state = State.UNKNOWN
-        self.since = now
-        """When it entered this state."""
-        self.reason = ""
-        """Why it is down or suspect; empty otherwise."""
-        self.descriptions: dict[str, str] = {}
-        """While it is up or suspect: the descriptions of its containers, where it gives any."""
-        self.pending: int | None = None
-        self.reported_at: float | None = None
-        self.is_full = False
-        self.override = Tier.NORMAL
-        """The best tier in which an operator lets it be."""
-
-    @property
-    def is_there(self) -> bool:
-        """Whether it is up or suspect."""
-        return self.state is State.UP or self.state is State.SUSPECT
 
 
 class Fleet:
@@ -137,13 +65,13 @@ class Fleet:
         self._weights = weights or Weights()
         self._max_utilization = max_utilization
         self._loads = Loads()
-        self._nodes: dict[NodeAddress, _Node] = {}
-        self._by_index: list[_Node | None] = []
+        self._nodes: dict[NodeAddress, Node] = {}
+        self._by_index: list[Node | None] = []
         self._candidates = Candidates(self._by_index, random)
         self._catalogue = Catalogue(self._candidates.counts)
         self._counts = Counter[State]()
         """How many nodes are in which state."""
-        self._down: dict[_Node, None] = {}
+        self._down: dict[Node, None] = {}
         """The nodes that are down, in the order in which they went down."""
         self._page_order = random.getrandbits(32)
         """Breaks ties in `rank`: random, but the same for all pages of a list."""
@@ -152,7 +80,7 @@ class Fleet:
 
     def replace(self, addresses: Iterable[NodeAddress]) -> None:
         """Replace the nodes; those that stay keep their state and load."""
-        nodes: dict[NodeAddress, _Node] = {}
+        nodes: dict[NodeAddress, Node] = {}
         for address in addresses:
             node = self._nodes.get(address) or nodes.get(address) or self._add(address)
             nodes[address] = node
@@ -304,7 +232,7 @@ class Fleet:
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
         some = None if among is None else map(self._nodes.get, among.addresses)
-        classes = self._without(exclude, self._candidates.serving(asked, some))
+        classes = without(self._indices(exclude), self._candidates.serving(asked, some))
         if not count or offset >= sum(map(len, classes)):
             return []
         wanted = offset + count
@@ -419,9 +347,9 @@ class Fleet:
             unknown=counts[State.UNKNOWN],
         )
 
-    def _add(self, address: NodeAddress) -> _Node:
+    def _add(self, address: NodeAddress) -> Node:
         """Add a new node, which is unknown."""
-        node = _Node(address, self._loads.add(), self._seconds())
+        node = Node(address, self._loads.add(), self._seconds())
         if node.index == len(self._by_index):
             self._by_index.append(node)
         else:
@@ -436,7 +364,7 @@ class Fleet:
         assert node is not None
         return node.address
 
-    def _remove(self, node: _Node) -> None:
+    def _remove(self, node: Node) -> None:
         """Forget a node."""
         self._forget_containers(node)
         self._counts[node.state] -= 1
@@ -445,7 +373,7 @@ class Fleet:
         self._by_index[node.index] = None
         self._changes.write(Change(Event.REMOVED, node.address))
 
-    def _set_state(self, node: _Node, state: State) -> None:
+    def _set_state(self, node: Node, state: State) -> None:
         """Move a node to another state, other than unknown."""
         self._counts[node.state] -= 1
         self._counts[state] += 1
@@ -457,23 +385,19 @@ class Fleet:
         self._set_tier(node)
         self._changes.write(Change(Event[state.name], node.address))
 
-    def _set_containers(self, node: _Node, containers: dict[str, bool]) -> None:
+    def _set_containers(self, node: Node, containers: dict[str, bool]) -> None:
         """Set the containers that a node runs."""
         self._candidates.set_containers(node, containers)
         self._catalogue.changed()
 
-    def _forget_containers(self, node: _Node) -> None:
+    def _forget_containers(self, node: Node) -> None:
         """Forget which containers a node runs."""
         self._set_containers(node, {})
         node.descriptions = self._catalogue.describe(node.descriptions, {})
 
-    def _set_tier(self, node: _Node) -> None:
-        """Put a node in the worst of three tiers: by its order, its utilization and its state."""
-        tier = max(
-            node.override,
-            Tier.FULL if node.is_full else Tier.NORMAL,
-            Tier.SUSPECT if node.state is State.SUSPECT else Tier.NORMAL,
-        )
+    def _set_tier(self, node: Node) -> None:
+        """Put a node in the tier that it should be in now."""
+        tier = node.due_tier
         if tier is not node.tier:
             self._candidates.set_tier(node, tier)
 
@@ -495,39 +419,18 @@ class Fleet:
             if not sample:
                 raise NoNode(among.otherwise)
         if exclude:
-            sample = self._sample_without(exclude, sample, asked, among)
+            some = None if among is None else map(self._nodes.get, among.addresses)
+            excluded = self._indices(exclude)
+            sample = self._candidates.sample_without(excluded, sample, asked, some)
+            if not sample:
+                named = ", ".join(map(quoted, asked))
+                raise NoNode(f"every up node that runs {named} is excluded")
         return self._loads.cheapest(sample, now, weight, self._random)
 
-    def _sample_without(
-        self,
-        exclude: Collection[NodeAddress],
-        sample: Sequence[int],
-        asked: tuple[str, ...],
-        among: Among | None,
-    ) -> Sequence[int]:
-        """
-        This sample without these nodes or, if nothing is left, the best candidates without them.
-
-        :raises NoNode: when all candidates are excluded.
-        """
-        (left,) = self._without(exclude, [sample])
-        if left:
-            return left
-        some = None if among is None else map(self._nodes.get, among.addresses)
-        for equals in self._without(exclude, self._candidates.serving(asked, some)):
-            if equals:
-                return equals
-        raise NoNode(f"every up node that runs {', '.join(map(quoted, asked))} is excluded")
-
-    def _without(
-        self, exclude: Collection[NodeAddress], classes: Iterable[Sequence[int]]
-    ) -> list[Sequence[int]]:
-        """These classes of nodes without the excluded ones."""
-        if not exclude:
-            return list(classes)
-        nodes = map(self._nodes.get, exclude)
-        excluded = {node.index for node in nodes if node is not None}
-        return [[index for index in equals if index not in excluded] for equals in classes]
+    def _indices(self, addresses: Collection[NodeAddress]) -> set[int]:
+        """The indices of these nodes, as far as they are in the fleet."""
+        nodes = map(self._nodes.get, addresses)
+        return {node.index for node in nodes if node is not None}
 
     def _assign(self, index: int, now: float, weight: float, jobs: int) -> NodeAddress:
         """Assign so many jobs of this weight to a node; returns its address."""
@@ -546,7 +449,7 @@ class Fleet:
             why += f"; the first polls of {states.unknown} more are not back"
         return why
 
-    def _view(self, node: _Node, now: float) -> NodeView:
+    def _view(self, node: Node, now: float) -> NodeView:
         return NodeView(
             address=node.address,
             state=node.state,

@@ -1,23 +1,12 @@
 """Views: what the fleet shows of one node at one instant."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from attrs import frozen
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.candidates import Tier
-
-
-class State(StrEnum):
-    """The state of a node, by its last poll."""
-
-    UNKNOWN = "unknown"
-    """Its first poll has not ended yet."""
-    UP = "up"
-    SUSPECT = "suspect"
-    """It was up, and its last poll ran out of time."""
-    DOWN = "down"
+from infernet_router.fleet.node import State
 
 
 @frozen(kw_only=True)

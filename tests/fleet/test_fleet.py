@@ -18,9 +18,10 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import candidates as candidates_module
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.fleet import Among, CameUp, Change, Event, Fleet, NoNode, Outcome, States
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome
+from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
 from infernet_router.fleet.load import Weights
-from infernet_router.fleet.view import State
+from infernet_router.fleet.node import State
 from infernet_router.reports import Container, NodeReport
 from tests.doubles import report
 
@@ -70,37 +71,6 @@ class FleetTests(SynchronousTestCase):
         picked = [self.fleet.pick(["llm"]) for _ in range(9)]
         listed = self.fleet.rank(["llm"], 3)
         self.assertEqual(cursor.read(), [*picked, listed[0]])
-
-    def test_changes_journal(self) -> None:
-        """The journal has each change of a node, once."""
-        self.fleet.observed(A, report("llm"))
-        cursor = self.fleet.follow_changes()
-        self.assertEqual(
-            cursor.read(),
-            [*(Change(Event.ADDED, address) for address in (A, B, C)), Change(Event.UP, A)],
-        )
-        self.fleet.observed(A, report("llm"))
-        self.fleet.missed(B, "connection refused")
-        self.fleet.missed(B, "connection refused")
-        self.fleet.observed(B, report("llm"))
-        self.assertEqual(
-            cursor.read(),
-            [Change(Event.DOWN, B), Change(Event.UP, B)],
-        )
-        respelled, new = parse_address("http://192.0.2.1:4000"), parse_address("192.0.2.4:4000")
-        self.fleet.replace([respelled, B, new])
-        changes = cursor.read()
-        self.assertEqual(
-            changes,
-            [
-                Change(Event.RESPELLED, respelled),
-                Change(Event.ADDED, new),
-                Change(Event.REMOVED, C),
-            ],
-        )
-        self.assertIs(changes[0].address, respelled)
-        self.fleet.replace([respelled, B, new])
-        self.assertEqual(cursor.read(), [])
 
     def test_external(self) -> None:
         """At least one of the containers must be external."""

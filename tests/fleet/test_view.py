@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.fleet import Fleet
-from infernet_router.fleet.view import NodeView, State
+from infernet_router.fleet.node import State
+from infernet_router.fleet.view import NodeView
 from tests.doubles import addresses, report
 
 A, B = addresses("192.0.2.1:4000", "192.0.2.2:4000")

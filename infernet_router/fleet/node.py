@@ -1,0 +1,63 @@
+"""Node: what the fleet knows of one node, except its load."""
+
+from enum import StrEnum
+
+from infernet_router.addresses import NodeAddress
+from infernet_router.fleet.candidates import Candidate, Tier
+
+
+class State(StrEnum):
+    """The state of a node, by its last poll."""
+
+    UNKNOWN = "unknown"
+    """Its first poll has not ended yet."""
+    UP = "up"
+    SUSPECT = "suspect"
+    """It was up, and its last poll ran out of time."""
+    DOWN = "down"
+
+
+class Node(Candidate):
+    """What the fleet knows of a node, except its load."""
+
+    __slots__ = (
+        "address",
+        "descriptions",
+        "is_full",
+        "override",
+        "pending",
+        "reason",
+        "reported_at",
+        "since",
+        "state",
+    )
+
+    def __init__(self, address: NodeAddress, index: int, now: float) -> None:
+        super().__init__(index)
+        self.address = address
+        self.state = State.UNKNOWN
+        self.since = now
+        """When it entered this state."""
+        self.reason = ""
+        """Why it is down or suspect; empty otherwise."""
+        self.descriptions: dict[str, str] = {}
+        """While it is up or suspect: the descriptions of its containers, where it gives any."""
+        self.pending: int | None = None
+        self.reported_at: float | None = None
+        self.is_full = False
+        self.override = Tier.NORMAL
+        """The best tier in which an operator lets it be."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is up or suspect."""
+        return self.state is State.UP or self.state is State.SUSPECT
+
+    @property
+    def due_tier(self) -> Tier:
+        """The worst of three tiers: by its order, its utilization and its state."""
+        return max(
+            self.override,
+            Tier.FULL if self.is_full else Tier.NORMAL,
+            Tier.SUSPECT if self.state is State.SUSPECT else Tier.NORMAL,
+        )
