@@ -11,7 +11,7 @@ from attrs import Factory, asdict, frozen
 from twisted.python import usage
 
 from infernet_router import __version__
-from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.addresses import BadAddress, NodeAddress, hide_credentials, parse_address
 from infernet_router.api.clients import Proxy, parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.api.rate_limit import MAX_RATE
@@ -175,7 +175,8 @@ def _read(read: Callable[[str], Any], text: str, source: str) -> Any:
     try:
         return read(text)
     except ValueError as error:
-        raise CannotStart(f"{source} {error}, not {quoted(text)}") from None
+        shown = quoted(hide_credentials(text) if "://" in text else text)
+        raise CannotStart(f"{source} {error}, not {shown}") from None
 
 
 @frozen

@@ -13,14 +13,15 @@ ROOT = Path(infernet_router.__file__).parent
 
 MAY_IMPORT = {
     "quoting": (),
-    "addresses": ("quoting",),
+    "hosts": ("quoting",),
+    "addresses": ("hosts", "quoting"),
     "reports": ("quoting",),
     "fleet": ("addresses", "reports", "quoting"),
-    "nodes": ("fleet", "addresses", "reports", "quoting"),
+    "nodes": ("fleet", "addresses", "hosts", "reports", "quoting"),
     "process": ("fleet", "addresses", "reports", "quoting"),
     "serving": ("quoting",),
     "api": ("nodes", "process", "fleet", "addresses", "reports", "serving", "quoting"),
-    "sources": ("nodes", "process", "fleet", "addresses", "reports", "quoting"),
+    "sources": ("nodes", "process", "fleet", "addresses", "hosts", "reports", "quoting"),
     "options": ("api", "sources", "nodes", "process", "fleet", "addresses", "reports", "quoting"),
 }
 """By folder, or module outside a folder: the others that it may import."""
@@ -28,7 +29,7 @@ MAY_IMPORT = {
 ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
 
-PURE = {"addresses", "reports", "quoting", "fleet"}
+PURE = {"addresses", "hosts", "reports", "quoting", "fleet"}
 IMPURE = {"io", "logging", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 IMPURE |= {"klein", "treq", "twisted"}
 """The modules that the pure core must not import: reactor, network, files, log and clock."""

@@ -100,6 +100,11 @@ class OptionsTests(SynchronousTestCase):
         )
         self.assert_bad(f"API_URL {problem}", API_URL="ftp://explorer.invalid")
         self.assert_bad(f"--node-explorer {problem}", "--node-explorer=ftp://explorer.invalid")
+        self.assert_bad(
+            "API_URL must be an http:// or https:// URL (credentials are not supported), not"
+            " 'http://…@explorer.invalid'",
+            API_URL="http://u:secret@explorer.invalid",
+        )
 
     def test_resolver(self) -> None:
         """--resolver takes an IP address, and a port that defaults to 53."""

@@ -11,7 +11,6 @@ from treq.client import HTTPClient
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
-    HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     wrapClientTLS,
@@ -27,6 +26,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from infernet_router.nodes.asking import KEEP_ALIVE, NoAnswer, abandon
+from infernet_router.nodes.hostnames import NodeEndpoint
 from infernet_router.nodes.tls import VerifiedTLS, make_trust, verification_failure
 
 _MAX_HEAD = 8 * 1024
@@ -142,7 +142,7 @@ class _Endpoints:
         elif isIPv6Address(host):
             endpoint = TCP6ClientEndpoint(self.reactor, host, uri.port)
         else:
-            endpoint = HostnameEndpoint(self.reactor, host, uri.port)
+            endpoint = NodeEndpoint(self.reactor, host, uri.port)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(VerifiedTLS(host, self.trust), endpoint, self.reactor)
         return _BoundedEndpoint(endpoint, self.pool)
