@@ -33,9 +33,10 @@ from infernet_router.sources import (
     AskedSource,
     BadSource,
     DnsWatcher,
+    NameServers,
     Sources,
     ask_explorer,
-    dns_resolver,
+    system_servers,
 )
 
 _POLLS_A_QUESTION = 10
@@ -122,7 +123,11 @@ def _sources(
     :raises BadSource: when the address file is bad.
     """
     sources, explorer = Sources(fleet), settings.node_explorer
-    watcher = DnsWatcher(sources, partial(dns_resolver, reactor, settings.resolver), reactor)
+    resolver = settings.resolver
+    servers = NameServers(reactor, system_servers if resolver is None else lambda: (resolver,))
+    # What only a name server of its own knows, clients cannot look up either.
+    targets = "name" if resolver is None else "address"
+    watcher = DnsWatcher(sources, servers.ask, reactor, targets=targets)
     may_be_missing = explorer is not None and not settings.ips_given
     ips = AddressFile(settings.ips, sources, watcher.watch, reactor, may_be_missing=may_be_missing)
     yield from (ips, watcher, HangupListener(reactor, ips.read_again))

@@ -7,21 +7,10 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
-from twisted.internet import reactor as installed_reactor
-from twisted.internet.task import deferLater
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.names.dns import DNSDatagramProtocol
-from twisted.names.server import DNSServerFactory
-from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import provider
+from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.sources import dns_resolver
-from tests.integration.name_server import Zone
 from tests.integration.programs import ROOT, TROUBLE, Node, Program, Router, until
-
-reactor: Any = installed_reactor
 
 
 class Explorer(ThreadingHTTPServer):
@@ -206,26 +195,3 @@ class SourcesTests(SynchronousTestCase):
         router.ended()
         self.assertNotRegex(router.output(), "DNSDatagramProtocol|UDP Port")
         self.assert_clean(router)
-
-
-class ResolverTests(TestCase):
-    async def test_quiet(self) -> None:
-        """DNS queries leave nothing in the log, as there may be one every few seconds."""
-        zone = Path(self.mktemp())
-        zone.write_text(json.dumps({"A": {"nodes.invalid": [["192.0.2.1"]]}}))
-        server = DNSDatagramProtocol(DNSServerFactory(clients=[Zone(zone)]))
-        listening = reactor.listenUDP(0, server, interface="127.0.0.1")
-        self.addCleanup(listening.stopListening)
-        lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            lines.append(formatEvent(event))
-
-        resolver = dns_resolver(reactor, ("127.0.0.1", listening.getHost().port))
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
-        answers, _, _ = await resolver.lookupAddress("nodes.invalid", (10,))
-        await deferLater(reactor, 0)  # by then, the port of the query is closed
-        self.assertEqual(answers[0].payload.dottedQuad(), "192.0.2.1")
-        self.assertEqual([line for line in lines if line], [])
