@@ -214,8 +214,8 @@ _OPTIONS = (
     _Option(
         "resolver",
         _name_server,
-        "IP address of a name server, and its port if not 53, to ask for the dns:// lines of the"
-        " file, in place of the system's",
+        "IP address of a name server, and its port if not 53, to ask for the dns:// and dns+srv://"
+        " lines of the file, in place of the system's; SRV targets then become IP addresses",
     ),
     _Option(
         "interval",

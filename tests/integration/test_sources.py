@@ -195,3 +195,15 @@ class SourcesTests(SynchronousTestCase):
         router.ended()
         self.assertNotRegex(router.output(), "DNSDatagramProtocol|UDP Port")
         self.assert_clean(router)
+
+    def test_dns_targets(self) -> None:
+        """SRV targets that only the given name server knows are handed out as IP addresses."""
+        service = "llm.service.invalid"
+        records: list[list[object]] = [[0, 0, node.port, "n.node.invalid"] for node in self.nodes]
+        self.write_zone(A={"n.node.invalid": [["127.0.0.1"], ["0.0.0.0"]]}, SRV={service: records})
+        _, port = self.name_server()
+        self.ips.write_text(f"dns+srv://{service}\n")
+        router = self.router("--resolver", f"127.0.0.1:{port}")
+        self.assert_picks(router, self.first, self.second)
+        self.assertIn("0.0.0.0 is not the address of a node", router.output())
+        self.assert_clean(router)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as installed_reactor
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.error import CannotListenError, NoRouteError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
@@ -54,12 +54,14 @@ class Datagrams(DatagramProtocol):
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
         self.asked = 0
+        self.times = 1
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.asked += 1
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if (data := reply(datagram)) is not None and self.transport is not None:
-            self.transport.write(data, addr)
+            for _ in range(self.times):
+                self.transport.write(data, addr)
 
 
 class Streams(Factory):
@@ -140,6 +142,12 @@ class NameServersTests(TestCase):
         """That a name does not exist is an answer."""
         server, _ = self.serve(records(flags=0x8183))
         self.assertFalse((await self.ask(server)).exists)
+
+    async def test_twice(self) -> None:
+        """A second reply to a question is ignored."""
+        server, asked = self.serve(FULL)
+        asked.times = 2
+        self.assertEqual(len(self.ips(await self.ask(server))), 2)
 
     async def test_again(self) -> None:
         """A silent server is asked again; a reply to another question is ignored."""
@@ -249,6 +257,23 @@ class NameServersTests(TestCase):
             await self.assert_fails(
                 f"{problem} when asked for A records ({host}:{port}: {detail})", (host, port)
             )
+
+    async def test_no_route(self) -> None:
+        """When TCP cannot reach the name server, the reason of the system is given."""
+
+        class Endpoint:
+            def __init__(self, *_: object, **__: object) -> None: ...
+
+            def connect(self, _: object) -> Deferred[Any]:
+                return fail(NoRouteError())
+
+        self.patch(dns_transport, "TCP4ClientEndpoint", Endpoint)
+        (host, port), _ = self.serve(NOTHING)
+        await self.assert_fails(
+            "the answer is too long for UDP, and over TCP the name server cannot be reached when"
+            f" asked for A records ({host}:{port}: No route to host.)",
+            (host, port),
+        )
 
     async def test_cancelled(self) -> None:
         """A question that is cancelled leaves nothing behind, and another one gets its turn."""
