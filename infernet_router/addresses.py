@@ -262,11 +262,13 @@ def _likely_mistake(text: str) -> str:
     """A better reason why a text is not an address, for common mistakes; "" for others."""
     if "@" in text:
         return "credentials are not supported"
+    if set(text) & set('"<>{}'):  # JSON or HTML
+        return ""
     separators = re.search(r"[,;]\s|[,;]$|[,;][a-z+]*://", text, re.IGNORECASE)
     authority = re.sub(r"^[a-z+]*://", "", text, flags=re.IGNORECASE).partition("/")[0]
     if separators or re.search("[,;]", authority):
         return "there is a comma or semicolon: write one address per line"
-    if re.search(r"[:.]\S*\s+\S+[:.]", text):
+    if sum(":" in piece or "." in piece for piece in text.split()) > 1:
         return "there is a blank inside: write one address per line"
     return ""
 

@@ -35,6 +35,8 @@ def url_host(text: str) -> str:
         return _url_host_of_ipv6(text)
     if not text:
         raise BadAddress("the host is missing")
+    if len(text.removesuffix(".")) > _MAX_NAME:
+        raise _not_a_host(text, f"the name is longer than {_MAX_NAME} characters")
     host = text.lower() if text.isascii() else _ascii(text)
     if not _NAME.fullmatch(host) or len(host.removesuffix(".")) > _MAX_NAME:
         raise _not_a_host(text, _why_not_a_name(host))
