@@ -18,6 +18,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from infernet_router import __version__
+from infernet_router.nodes.tls_errors import why_failed
 from infernet_router.reports import MAX_BYTES
 
 KEEP_ALIVE = 4.5
@@ -217,6 +218,6 @@ def _reason(problem: BaseException | None, otherwise: str = "request failed") ->
         case error.ConnectionClosed():
             return "it closed the connection before the answer was complete"
         case SSL.Error():
-            return "TLS failed: " + ", ".join(part[2] for part in problem.args[0])
+            return why_failed(problem)
         case _:
             return f"{otherwise} ({type(problem).__name__})"

@@ -27,7 +27,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from infernet_router.nodes.asking import KEEP_ALIVE, NoAnswer, abandon
-from infernet_router.nodes.tls import VerifiedTLS, make_trust, verification_failure
+from infernet_router.nodes.tls import VerifiedTLS, make_trust
 
 _MAX_HEAD = 8 * 1024
 """The longest response head, in bytes: the limit nginx has for upstream servers."""
@@ -218,8 +218,6 @@ class _Bounded(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._pool.open -= 1
-        if reason.check(SSL.Error) and isinstance(self.transport, TLSMemoryBIOProtocol):
-            self._why = verification_failure(self.transport.getHandle())
         super().connectionLost(self._why or reason)
 
 

@@ -339,7 +339,8 @@ BAD = {
     ),
     "certificate of an unknown authority": Node(
         GOOD,
-        "the certificate is not trusted: unable to get local issuer certificate",
+        "the certificate is not trusted: an intermediate certificate is missing, or the authority"
+        " that issued it is not known (unable to get local issuer certificate)",
         lambda _: _trusted(trustme.CA()),
     ),
     "self-signed certificate": Node(

@@ -231,7 +231,8 @@ class TLSTests(SocketTestCase):
         """When a node does not speak TLS on an https address, the reason says so."""
         address = self.serve(RawFactory(self.reactor, b"HTTP/1.1 400 \r\n\r\n"))
         self.assertEqual(
-            await self.why(f"https://{address}/info"), "TLS failed: wrong version number"
+            await self.why(f"https://{address}/info"),
+            "TLS failed: there is no TLS at this port (wrong version number)",
         )
 
     async def test_no_end(self) -> None:

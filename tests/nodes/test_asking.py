@@ -151,7 +151,7 @@ class AskTests(SynchronousTestCase):
             (ResponseFailed([Failure(NoAnswer("too much"))]), "too much"),
             (
                 SSL.Error([("SSL routines", "", "wrong version number")]),
-                "TLS failed: wrong version number",
+                "TLS failed: there is no TLS at this port (wrong version number)",
             ),
             (
                 ResponseNeverReceived([Failure(ParseError("no", b"<b>"))]),
