@@ -15,6 +15,7 @@ from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.api.clients import Proxy, parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.api.rate_limit import MAX_RATE
+from infernet_router.nodes.node_headers import BadHeader, NodeHeader, parse_headers
 from infernet_router.nodes.polling import MAX_POLLS
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
@@ -35,8 +36,9 @@ class CannotStart(SystemExit, Exception):
 _MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
 """The settings that are always shown."""
 
-_HIDDEN = ("port", "listen", "ips_given")
-"""The settings that are never shown: listening addresses have log lines of their own."""
+_HIDDEN = ("port", "listen", "ips_given", "node_header")
+"""The settings that are never shown: listening addresses have log lines of their own, and headers
+for nodes are secret."""
 
 _UNITS = {
     "interval": " s",
@@ -67,6 +69,8 @@ class Settings:
     resources_interval: float = 60.0
     max_utilization: float = 1.0
     ca_file: Path | None = None
+    node_header: tuple[NodeHeader, ...] = ()
+    """Headers of each request to a node."""
     rate_limit: int | None = None
     """Requests a minute for each client and path; None for no limit."""
     job_weight: Mapping[str, float] = Factory(dict)
@@ -262,6 +266,9 @@ _OPTIONS = (
 )
 
 
+_NODE_HEADER = "INFERNET_ROUTER_NODE_HEADER"
+
+
 class Options(usage.Options):
     """
     The options of `twistd infernet-router`; once parsed, `settings` has their values.
@@ -302,6 +309,11 @@ class Options(usage.Options):
         """allow pages of this origin, such as https://app.example.org, or * for all; repeatable"""
         self._append("cors_origin", _read(parse_origin, text, "--cors-origin"))
 
+    def opt_node_header(self, text: str) -> None:
+        """send this header, NAME: VALUE, or those in @FILE, to all nodes; repeatable; environment
+        variable INFERNET_ROUTER_NODE_HEADER"""
+        self._add_headers(text, "--node-header")
+
     def opt_version(self) -> None:
         """Display the router's version and exit."""
         print(f"infernet-router {__version__}")
@@ -310,6 +322,14 @@ class Options(usage.Options):
     def _append(self, field: str, value: object) -> None:
         """Add one value of a repeatable option."""
         self._values[field] = (*self._values.get(field, ()), value)
+
+    def _add_headers(self, text: str, source: str) -> None:
+        """Add headers for nodes. An error does not show the text, which may be a secret."""
+        try:
+            headers = parse_headers(text)
+        except BadHeader as error:
+            raise CannotStart(f"{source}: {error}") from None
+        self._values["node_header"] = (*self._values.get("node_header", ()), *headers)
 
     def _add_weight(self, option: str, read: Callable[[str], Any], text: str) -> None:
         """Add one weight of a repeatable option; each name may be given once."""
@@ -333,6 +353,9 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the options with one value, which are None unless given, and make the settings."""
         self._values["ips_given"] = self["ips"] is not None
+        if "node_header" not in self._values:
+            for line in filter(str.strip, self._environ.get(_NODE_HEADER, "").split("\n")):
+                self._add_headers(line, _NODE_HEADER)
         for option in _OPTIONS:
             text, source = self[option.name], f"--{option.name}"
             if option.name == "port" and "listen" in self._values:

@@ -20,9 +20,11 @@ from infernet_router.nodes import (
     BadCertificates,
     HostnameResolver,
     NodeConnections,
+    Paces,
     Poller,
     Resources,
     Surveyor,
+    WithHeaders,
     http_client,
 )
 from infernet_router.options import CannotStart, Options, Settings
@@ -74,26 +76,30 @@ def make_router(
     try:
         http = http_client(reactor, pool, settings.ca_file)
         sources = tuple(_sources(settings, reactor, fleet, http))
+        paces = Paces()
+        nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
         poller = Poller(
             fleet,
-            http,
+            nodes,
             reactor,
             interval=settings.interval,
             busy_interval=settings.busy_interval,
             timeout=settings.timeout,
             max_polls=settings.max_polls,
             at_once=limits.polls,
+            paces=paces,
         )
         resources = Resources(
             fleet,
-            http,
+            nodes,
             reactor,
             Random(),
             interval=settings.resources_interval,
             max_questions=settings.max_polls / _POLLS_A_QUESTION,
             at_once=limits.resources,
+            paces=paces,
         )
-        surveyor = Surveyor(fleet, http, reactor, at_once=limits.surveys)
+        surveyor = Surveyor(fleet, nodes, reactor, at_once=limits.surveys, paces=paces)
         decisions = Decisions(monotonic, token_bytes(32))
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)

@@ -7,6 +7,7 @@ from attrs import asdict
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
+from infernet_router.nodes.node_headers import NodeHeader
 from infernet_router.options import CannotStart, Options, Settings
 
 PORT = "must be a whole number from 1 to 65535, not"
@@ -46,6 +47,7 @@ class OptionsTests(SynchronousTestCase):
                 "resources_interval": 60.0,
                 "max_utilization": 1.0,
                 "ca_file": None,
+                "node_header": (),
                 "rate_limit": None,
                 "job_weight": {},
                 "pending_weight": {},
@@ -160,6 +162,30 @@ class OptionsTests(SynchronousTestCase):
         for text in ("0", "-1", "1.5", "1000001", "ten", ""):
             self.assert_bad(f"--rate-limit {must} {text!r}", f"--rate-limit={text}")
         self.assert_bad(f"RATELIMIT_REQS_PER_MIN {must} '0'", RATELIMIT_REQS_PER_MIN="0")
+
+    def test_node_header(self) -> None:
+        """Headers for nodes come from flags, files or a variable, which flags override."""
+        path = Path(self.mktemp())
+        path.write_text("X-B: b\nX-C: c\n")
+        a, b, c = NodeHeader("X-A", "a"), NodeHeader("X-B", "b"), NodeHeader("X-C", "c")
+        flags = ("--node-header", "X-A: a", "--node-header", f"@{path}")
+        self.assertEqual(parsed(*flags).node_header, (a, b, c))
+        for text, headers in (("X-A: a", (a,)), (f"@{path}\n\nX-A: a\n", (b, c, a)), ("", ())):
+            variables = {"INFERNET_ROUTER_NODE_HEADER": text}
+            self.assertEqual(parsed(**variables).node_header, headers)
+            self.assertEqual(parsed(*flags, **variables).node_header, (a, b, c))
+
+    def test_secret(self) -> None:
+        """The value of a header for nodes is shown nowhere, neither when it is bad."""
+        settings = parsed("--node-header", "X-Key: secret")
+        self.assertEqual(str(settings), str(Settings()))
+        self.assertNotIn("secret", repr(settings))
+        shape = "it must be 'NAME: VALUE', and NAME the name of an HTTP header"
+        self.assert_bad(f"--node-header: {shape}", "--node-header", "secret")
+        own = "Host is a header that the router sets itself, or cannot send"
+        self.assert_bad(f"--node-header: {own}", "--node-header", "Host: secret")
+        variable = "INFERNET_ROUTER_NODE_HEADER"
+        self.assert_bad(f"{variable}: {shape}", **{variable: "X-A: a\nsecret"})
 
     def test_trust_proxy(self) -> None:
         """--trust-proxy takes networks, addresses and unix; anything else is refused."""

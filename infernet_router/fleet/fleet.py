@@ -73,6 +73,8 @@ class Fleet:
         """How many nodes are in which state."""
         self._down: dict[Node, None] = {}
         """The nodes that are down, in the order in which they went down."""
+        self._limited: dict[Node, None] = {}
+        """The unknown nodes that have refused a poll, as they limit the rate of requests."""
         self._page_order = random.getrandbits(32)
         """Breaks ties in `rank`: random, but the same for all pages of a list."""
         self._changes = Journal[Change]()
@@ -142,6 +144,18 @@ class Fleet:
             return False
         self._set_state(node, State.DOWN)
         self._forget_containers(node)
+        return True
+
+    def limited(self, address: NodeAddress) -> bool:
+        """
+        Record a poll that was refused as the node limits the rate of requests, while no report of
+        it is valid. Returns whether it stays unknown, as it never made a report.
+        """
+        node = self._nodes.get(address)
+        if node is None or node.state is not State.UNKNOWN:
+            return False
+        node.reason = "it limits the rate of requests (HTTP 429)"
+        self._limited[node] = None
         return True
 
     def utilized(self, address: NodeAddress, share: float | None) -> bool | None:
@@ -309,9 +323,17 @@ class Fleet:
         """Why no node is up; call it only when that is so."""
         if not self._nodes:
             return "no node is known"
-        states = self.states
-        if states.unknown:
+        states, limited = self.states, len(self._limited)
+        if states.unknown > limited:
             return "the first polls are not back yet"
+        if limited:
+            example = next(iter(self._limited))
+            more = f"; {limited - 1} more" if limited > 1 else ""
+            more += f"; {states.down} down" if states.down else ""
+            return (
+                f"no node is up; what {example.address} runs is not known yet:"
+                f" {example.reason}{more}"
+            )
         example = next(iter(self._down))
         more = f"; {states.down - 1} more" if states.down > 1 else ""
         return f"no node is up; {example.address} is down: {example.reason}{more}"
@@ -369,6 +391,7 @@ class Fleet:
         self._forget_containers(node)
         self._counts[node.state] -= 1
         self._down.pop(node, None)
+        self._limited.pop(node, None)
         self._loads.remove(node.index)
         self._by_index[node.index] = None
         self._changes.write(Change(Event.REMOVED, node.address))
@@ -381,6 +404,7 @@ class Fleet:
             self._down[node] = None
         else:
             self._down.pop(node, None)
+        self._limited.pop(node, None)
         node.state, node.since = state, self._seconds()
         self._set_tier(node)
         self._changes.write(Change(Event[state.name], node.address))
@@ -444,9 +468,11 @@ class Fleet:
         states = self.states
         if not states.up and not states.suspect:
             return self.why_none_up()
-        why = self._candidates.why_none(asked)
-        if states.unknown:
-            why += f"; the first polls of {states.unknown} more are not back"
+        why, limited = self._candidates.why_none(asked), len(self._limited)
+        if waiting := states.unknown - limited:
+            why += f"; the first polls of {waiting} more are not back"
+        if limited:
+            why += f"; {limited} more limit the rate of requests: what they run is not known yet"
         return why
 
     def _view(self, node: Node, now: float) -> NodeView:
@@ -454,7 +480,7 @@ class Fleet:
             address=node.address,
             state=node.state,
             since=node.since,
-            reason=node.reason if node.state in (State.DOWN, State.SUSPECT) else "",
+            reason="" if node.state is State.UP else node.reason,
             containers=node.containers,
             pending=node.pending,
             report_age=None if node.reported_at is None else now - node.reported_at,

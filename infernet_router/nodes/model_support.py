@@ -13,10 +13,12 @@ import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, Fleet
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
+from infernet_router.nodes.pace import Paces
 from infernet_router.nodes.throttle import Throttle
 from infernet_router.quoting import quoted
 
@@ -143,15 +145,24 @@ class Surveyor(Service):
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param at_once: the most nodes that are asked at the same time.
+    :param paces: when nodes that limit the rate of requests may be asked; until then, they are
+        left out.
     """
 
     def __init__(
-        self, fleet: Fleet, http: Asker, clock: IReactorTime, *, at_once: int = 64
+        self,
+        fleet: Fleet,
+        http: Asker,
+        clock: IReactorTime,
+        *,
+        at_once: int = 64,
+        paces: Paces | None = None,
     ) -> None:
         self._fleet = fleet
         self._http = http
         self._clock = clock
         self._at_once = at_once
+        self._paces = paces or Paces()
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
         """By model; the most recently used survey is last."""
@@ -208,11 +219,19 @@ class Surveyor(Service):
         if survey.unasked:
             self._throttle.put(survey, now)
         survey.asked += 1
+        if self._paces.others_until(address) > now:
+            return succeed(self._asked(None, survey))
         url = f"{address.url}/resources?model_id={quote(survey.model, safe='')}"
         asked: Deferred[Any] = ask(self._http, url, self._clock, _TIMEOUT, _MAX_BODY)
         asked.addCallback(partial(survey.add, address))
-        asked.addErrback(lambda failure: failure.trap(NoAnswer) and None)
+        asked.addErrback(self._failed, address)
         return asked.addBoth(self._asked, survey)
+
+    def _failed(self, failure: Failure, address: NodeAddress) -> None:
+        """Record whether the node limits the rate of requests; otherwise, it just did not say."""
+        failure.trap(NoAnswer)
+        if isinstance(failure.value, NoAnswer) and failure.value.status == 429:
+            self._paces.refused(address, failure.value.limit, self._clock.seconds())
 
     def _asked(self, result: object, survey: Survey) -> object:
         """Settle the survey if this was its last node; end it if it takes too long."""

@@ -77,6 +77,9 @@ class Rounds(Service, Generic[SomeTarget]):
     def added(self, targets: list[SomeTarget], now: float) -> None:
         """Called with the new nodes that are still in the fleet."""
 
+    def removed(self, target: SomeTarget) -> None:
+        """Called with a node that left the fleet."""
+
     def changed(self, target: SomeTarget, event: Event, now: float) -> None:
         """Called when a node came up or went down."""
 
@@ -143,7 +146,9 @@ class Rounds(Service, Generic[SomeTarget]):
         if change.event is Event.ADDED:
             self._targets[address] = new[address] = self.new_target(address)
         elif change.event is Event.REMOVED:
-            self.throttle.drop(self._targets.pop(address))
+            target = self._targets.pop(address)
+            self.throttle.drop(target)
+            self.removed(target)
             new.pop(address, None)
         elif change.event is Event.RESPELLED:
             self._targets[address].address = address

@@ -129,6 +129,35 @@ class FleetTests(SynchronousTestCase):
         self.fleet.missed(A, "connection refused")
         self.assert_none("the first polls are not back yet", "llm")
 
+    def test_limited(self) -> None:
+        """A node that limits requests before its first report stays unknown, for this reason."""
+        limited = "it limits the rate of requests (HTTP 429)"
+        self.assertTrue(self.fleet.limited(A))
+        self.assert_none("the first polls are not back yet", "llm")
+        self.fleet.missed(B, "connection refused")
+        self.assertFalse(self.fleet.limited(B))
+        self.assertTrue(self.fleet.limited(A))
+        self.assertTrue(self.fleet.limited(C))
+        some = f"no node is up; what {A} runs is not known yet: {limited}"
+        self.assert_none(f"{some}; 1 more; 1 down", "llm")
+        self.fleet.replace([A])
+        self.assert_none(some, "llm")
+        view = self.fleet.view(A)
+        assert view is not None
+        self.assertEqual((view.state, view.reason), (State.UNKNOWN, limited))
+        self.assertFalse(self.fleet.limited(B), "it is gone")
+        self.fleet.replace([A, B, C])
+        self.fleet.observed(B, report("prover"))
+        self.assert_none(
+            "no up node runs 'llm'; the first polls of 1 more are not back;"
+            " 1 more limit the rate of requests: what they run is not known yet",
+            "llm",
+        )
+        self.fleet.missed(A, "connection refused")
+        self.fleet.missed(B, "connection refused")
+        self.fleet.missed(C, "connection refused")
+        self.assert_none(f"no node is up; {A} is down: connection refused; 2 more", "llm")
+
     def test_none_up(self) -> None:
         """When all nodes are down, the reason says so, with an example."""
         for address in (A, B, C):

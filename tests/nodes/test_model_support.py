@@ -15,6 +15,8 @@ from infernet_router.fleet import Fleet
 from infernet_router.nodes import model_support as models
 from infernet_router.nodes.asking import NoAnswer
 from infernet_router.nodes.model_support import CannotSurvey, Survey, Surveyor
+from infernet_router.nodes.pace import Paces
+from infernet_router.nodes.rate_fields import NO_LIMIT
 from tests.doubles import report
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
@@ -118,7 +120,8 @@ class SurveyorTests(SynchronousTestCase):
         self.http = cast(Any, StubTreq(self.nodes))
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.come_up(A, B)
-        self.surveyor = Surveyor(self.fleet, self.http, self.clock)
+        self.paces = Paces()
+        self.surveyor = Surveyor(self.fleet, self.http, self.clock, paces=self.paces)
         self.surveyor.startService()
         self.addCleanup(lambda: self.surveyor.running and self.surveyor.stopService())
 
@@ -149,6 +152,20 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(survey), [B])
         self.assertEqual(len(self.nodes.asked), 2)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_limited(self) -> None:
+        """A node that limits the rate of requests is left out until it allows one."""
+        for address in (A, B):
+            self.paces.add(address)
+        self.nodes.answers = {"192.0.2.1": 429, "192.0.2.2": YES}
+        self.assertEqual(self.supporting(self.survey("a")), [B])
+        self.assertEqual(self.supporting(self.survey("b")), [B])
+        self.assertEqual(sorted(self.nodes.asked), ["a", "a", "b"])
+        self.paces.refused(B, NO_LIMIT, 0.0)
+        self.assertEqual(self.supporting(self.survey("c")), [])
+        self.clock.advance(2)
+        self.nodes.answers["192.0.2.1"] = YES
+        self.assertEqual(self.supporting(self.survey("d")), [A, B])
 
     def test_model(self) -> None:
         """The model id is sent unchanged, whatever characters it has."""
