@@ -30,7 +30,7 @@ from twisted.web.server import Site
 from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import NodeConnections, Poller, http_client
-from infernet_router.nodes.asking import NoAnswer, ask
+from infernet_router.nodes.asking import LIMITED, NoAnswer, ask
 from infernet_router.testing import SimulatedNode
 from tests.integration.programs import IPV6
 
@@ -282,7 +282,7 @@ class AnswerTests(SocketTestCase):
                 "the answer is not HTTP (_MalformedChunkedDataError)",
             ),
             (ok + b"x: " + b"y" * 2_000_000, "its headers are longer than 8 KiB"),
-            (b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n", "HTTP 429"),
+            (b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n", LIMITED),
             (
                 b"HTTP/1.1 301 \r\nlocation: http://127.0.0.1/\r\n\r\n",
                 "HTTP 301 (redirects are not followed)",
