@@ -1,7 +1,7 @@
 """Node addresses: reads what an operator may write, a node's URL or a DNS source of nodes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 import idna
@@ -18,6 +18,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DNS = re.compile(r"(dns(?P<srv>\+srv)?://)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _SERVICE = re.compile(r"(?:_[a-z0-9_-]{1,62}\.)*", re.IGNORECASE)
 """The labels that name a service, in front of a host, as in _infernet._tcp (RFC 2782)."""
+_MAX_LINE = 2000
+"""The most characters of an address in a list."""
+_NAMED = 20
+"""How many bad lines of a list are named; the others are counted."""
 _MAX_NAME = 253
 """The most characters of a DNS name (RFC 1035, section 2.3.4)."""
 
@@ -76,11 +80,18 @@ class BadLine:
 
 
 class BadAddressList(ValueError):
-    """An address list with bad lines; `lines` has all of them."""
+    """
+    An address list with bad lines.
 
-    def __init__(self, lines: tuple[BadLine, ...]) -> None:
-        super().__init__(f"{len(lines)} bad line{'s' if len(lines) > 1 else ''}")
+    :param lines: the first ones.
+    :param more: how many bad lines there are in addition.
+    """
+
+    def __init__(self, lines: tuple[BadLine, ...], more: int) -> None:
+        count = len(lines) + more
+        super().__init__(f"{count} bad line{'s' if count > 1 else ''}")
         self.lines = lines
+        self.more = more
 
 
 def parse_address(text: str) -> NodeAddress:
@@ -150,32 +161,64 @@ def parse_dns_source(text: str) -> DnsSource:
     return DnsSource(text=found[1] + authority, name=name, port=port)
 
 
-def parse_address_list(text: str) -> tuple[NodeAddress | DnsSource, ...]:
+class AddressList:
     """
-    Read an address list: one address or DNS source per line, in order, without duplicates.
+    An address list as it is read: one address or DNS source per line, without duplicates.
 
     Blank lines, blanks around an address, carriage returns, a byte order mark, and comments
     (from a `#` at the start of a line or after a blank) are ignored.
-
-    :raises BadAddressList: with all bad lines, when there are any.
     """
-    entries: dict[NodeAddress | DnsSource, None] = {}
-    bad: list[BadLine] = []
-    for number, line in _lines(text):
-        try:
-            entries.setdefault(parse_dns_source(line) if _DNS.match(line) else parse_address(line))
-        except BadAddress as error:
-            bad.append(BadLine(number=number, text=line, reason=str(error)))
-    if bad:
-        raise BadAddressList(tuple(bad))
-    return tuple(entries)
+
+    def __init__(self) -> None:
+        self.addresses: dict[NodeAddress, None] = {}
+        """In order, as are the names."""
+        self.names: dict[DnsSource, None] = {}
+        self._bad: list[BadLine] = []
+        self._bad_count = 0
+
+    def read(
+        self, lines: Iterable[str], known: Mapping[str, NodeAddress] | None = None
+    ) -> Iterator[None]:
+        """
+        Read these lines, one in each step.
+
+        :param known: addresses that need not be parsed again, by their text.
+        """
+        known = known or {}
+        for number, line in enumerate(lines, 1):
+            yield
+            text = _content(line.removeprefix("\ufeff") if number == 1 else line)
+            if not text:
+                continue
+            if (address := known.get(text)) is not None:
+                self.addresses.setdefault(address)
+                continue
+            try:
+                if len(text) > _MAX_LINE:
+                    raise BadAddress(f"it is longer than {_MAX_LINE} characters")
+                if _DNS.match(text):
+                    self.names.setdefault(parse_dns_source(text))
+                else:
+                    self.addresses.setdefault(parse_address(text))
+            except BadAddress as error:
+                self._bad_count += 1
+                if self._bad_count <= _NAMED:
+                    self._bad.append(BadLine(number=number, text=text, reason=str(error)))
+
+    def check(self) -> None:
+        """
+        Refuse what was read if there are bad lines.
+
+        :raises BadAddressList: with the first bad lines.
+        """
+        if self._bad:
+            raise BadAddressList(tuple(self._bad), self._bad_count - len(self._bad))
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of an address list that should be addresses, with their numbers."""
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        if stripped := _COMMENT.sub("", line).strip():
-            yield number, stripped
+def _content(line: str) -> str:
+    """A line without its comment and the blanks around; only the beginning if that is too long."""
+    text = _COMMENT.sub("", line.strip()[: _MAX_LINE + 1])
+    return text if len(text) > _MAX_LINE else text.rstrip()
 
 
 def _refuse_characters(text: str) -> None:

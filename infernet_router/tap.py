@@ -15,6 +15,7 @@ from twisted.web.resource import Resource
 
 from infernet_router import __version__
 from infernet_router.api import Api, Clients, CrossOrigin, Decisions, Outcomes, RateLimited
+from infernet_router.files import OffLoop, in_thread
 from infernet_router.fleet import Fleet, Weights
 from infernet_router.nodes import (
     BadCertificates,
@@ -26,7 +27,7 @@ from infernet_router.nodes import (
     http_client,
 )
 from infernet_router.options import CannotStart, Options, Settings
-from infernet_router.process import Freezer, HangupListener, raise_limit
+from infernet_router.process import Freezer, HangupListener, Slices, raise_limit
 from infernet_router.serving import CannotServe, ClosableSite, Server
 from infernet_router.sources import (
     AddressFile,
@@ -73,7 +74,9 @@ def make_router(
     router = _Router(pool)
     try:
         http = http_client(reactor, pool, settings.ca_file)
-        sources = tuple(_sources(settings, reactor, fleet, http))
+        freezer = Freezer(fleet)
+        slices = Slices(reactor, freezer.freezing_later)
+        sources = tuple(_sources(settings, reactor, Sources(fleet, slices), slices, http))
         poller = Poller(
             fleet,
             http,
@@ -101,7 +104,7 @@ def make_router(
         server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
-    for service in (*sources, poller, resources, surveyor, server, Freezer(fleet)):
+    for service in (*sources, poller, resources, surveyor, server, freezer):
         service.setServiceParent(router)
     return router
 
@@ -114,17 +117,26 @@ def _guarded(api: Resource, clients: Clients, settings: Settings) -> Resource:
 
 
 def _sources(
-    settings: Settings, reactor: Any, fleet: Fleet, http: HTTPClient
+    settings: Settings, reactor: Any, sources: Sources, slices: Slices, http: HTTPClient
 ) -> Iterator[IService]:
     """
-    The services that put the nodes of all sources into a fleet.
+    The services that keep the addresses of all sources up to date.
 
     :raises BadSource: when the address file is bad.
     """
-    sources, explorer = Sources(fleet), settings.node_explorer
+    explorer = settings.node_explorer
     watcher = DnsWatcher(sources, partial(dns_resolver, reactor, settings.resolver), reactor)
     may_be_missing = explorer is not None and not settings.ips_given
-    ips = AddressFile(settings.ips, sources, watcher.watch, reactor, may_be_missing=may_be_missing)
+    off_loop = OffLoop[Any](partial(in_thread, reactor), reactor)
+    ips = AddressFile(
+        settings.ips,
+        sources,
+        watcher.watch,
+        reactor,
+        slices,
+        off_loop,
+        may_be_missing=may_be_missing,
+    )
     yield from (ips, watcher, HangupListener(reactor, ips.read_again))
     if explorer is not None:
         yield AskedSource(

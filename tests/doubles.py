@@ -24,6 +24,7 @@ from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api import Api, Clients, Decisions, Outcomes
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import Resources, Surveyor
+from infernet_router.process import Slices
 from infernet_router.reports import Container, NodeReport
 from infernet_router.serving import ClosableSite
 from infernet_router.serving.streaming import BUFFER_SIZE
@@ -219,7 +220,7 @@ class SourceTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.sources = Sources(self.fleet)
+        self.sources = Sources(self.fleet, Slices(self.clock))
         self.lines = logged(self, "infernet_router.sources.joining")
 
     def assert_fleet(self, *texts: str) -> None:

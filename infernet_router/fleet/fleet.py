@@ -80,15 +80,33 @@ class Fleet:
 
     def replace(self, addresses: Iterable[NodeAddress]) -> None:
         """Replace the nodes; those that stay keep their state and load."""
+        for _ in self.replacing(addresses):
+            pass
+
+    def replacing(self, addresses: Iterable[NodeAddress]) -> Iterator[None]:
+        """
+        Replace the nodes in steps of one node each; one replacement at a time.
+
+        New nodes come first, so that those they replace are there until then. Of an address that
+        occurs more than once, the first spelling is used.
+        """
         nodes: dict[NodeAddress, Node] = {}
         for address in addresses:
-            node = self._nodes.get(address) or nodes.get(address) or self._add(address)
-            nodes[address] = node
-            if node.address.text != address.text:
-                node.address = address
-                self._changes.write(Change(Event.RESPELLED, address))
-        for address in self._nodes.keys() - nodes.keys():
-            self._remove(self._nodes[address])
+            if address not in nodes:
+                node = self._nodes.get(address)
+                if node is None:
+                    node = self._nodes[address] = self._add(address)
+                nodes[address] = node
+                if node.address.text != address.text:
+                    node.address = address
+                    self._changes.write(Change(Event.RESPELLED, address))
+            yield
+        rest = list(self._nodes)
+        while rest:
+            address = rest.pop()
+            if address not in nodes:
+                self._remove(self._nodes.pop(address))
+            yield
         self._nodes = nodes
 
     def observed(

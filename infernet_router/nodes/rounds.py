@@ -16,6 +16,15 @@ from infernet_router.nodes.throttle import Throttle
 TICK = 0.1
 """Seconds from one look for nodes that are due to the next, unless a subclass changes it."""
 
+_FOLLOWING = 0.002
+"""Seconds that a tick may take to follow the fleet, in which 100,000 nodes may change at once."""
+
+_SOON = 0.01
+"""Seconds until the next tick while there are more changes to follow."""
+
+_READ = 100
+"""How many changes of the fleet are read between two looks at the clock."""
+
 log = Logger()
 
 
@@ -64,6 +73,7 @@ class Rounds(Service, Generic[SomeTarget]):
         self._targets: dict[NodeAddress, SomeTarget] = {}
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
+        self._interval = TICK
         self._stopped: Deferred[Any] = succeed(None)
 
     @abstractmethod
@@ -106,7 +116,7 @@ class Rounds(Service, Generic[SomeTarget]):
 
     def tick_every(self, seconds: float) -> None:
         """Look for nodes that are due at this interval from now on."""
-        self._loop.interval = seconds
+        self._interval = seconds
 
     def is_known(self, target: SomeTarget) -> bool:
         """Whether this is the target of a node in the fleet, not of one that was removed."""
@@ -120,22 +130,31 @@ class Rounds(Service, Generic[SomeTarget]):
         """Ask the nodes that are due. An error in one tick does not prevent the next."""
         try:
             now = self._clock.seconds()
-            self._follow(now)
+            has_all = self._follow(now)
             self.ticked(now)
+            self._loop.interval = self._interval if has_all else min(self._interval, _SOON)
             self.throttle.ask_due()
         except Exception:
             log.failure("a tick broke")
 
-    def _follow(self, now: float) -> None:
-        """Keep a target for each node of the fleet, whatever breaks."""
+    def _follow(self, now: float) -> bool:
+        """
+        Keep a target for each node of the fleet, whatever breaks.
+
+        Returns whether all changes were read; otherwise, the next tick goes on.
+        """
         new: dict[NodeAddress, SomeTarget] = {}
-        for change in self._changes.read():
-            try:
-                self._apply(change, new, now)
-            except Exception:
-                log.failure("following {address} broke", address=change.address)
+        while changes := self._changes.read(_READ):
+            for change in changes:
+                try:
+                    self._apply(change, new, now)
+                except Exception:
+                    log.failure("following {address} broke", address=change.address)
+            if self._clock.seconds() - now > _FOLLOWING:
+                break
         if new:
             self.added(list(new.values()), now)
+        return not changes
 
     def _apply(self, change: Change, new: dict[NodeAddress, SomeTarget], now: float) -> None:
         """Take one change into account; `new` has the targets that were added."""

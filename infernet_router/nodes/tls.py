@@ -15,7 +15,11 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from infernet_router.files import BadFile, TooSlow, in_time, read_file
 from infernet_router.nodes.asking import NoAnswer
+
+_MAX_FILE = 8 * 1024 * 1024
+"""The largest file of certificates, in bytes; that of a system has 0.2 MiB."""
 
 
 class BadCertificates(Exception):
@@ -34,10 +38,12 @@ def make_trust(ca_file: Path | None) -> SSL.Context:
         store = context.get_cert_store()
         assert store is not None
         try:
-            ca_file.read_bytes()
-            store.load_locations(str(ca_file))
-        except OSError as error:
-            raise BadCertificates(f"cannot read {ca_file}: {error.strerror}") from None
+            in_time(lambda: read_file(ca_file, _MAX_FILE))
+            in_time(lambda: store.load_locations(str(ca_file)))
+        except BadFile as error:
+            raise BadCertificates(str(error)) from None
+        except TooSlow as error:
+            raise BadCertificates(f"cannot read {ca_file}: {error}") from None
         except crypto.Error:
             raise BadCertificates(f"{ca_file} holds no PEM certificate") from None
     return context
