@@ -16,6 +16,7 @@ from infernet_router.api.clients import Proxy, parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.api.rate_limit import MAX_RATE
 from infernet_router.nodes.polling import MAX_POLLS
+from infernet_router.process import unblock_standard_streams
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
 
@@ -325,6 +326,8 @@ class Options(usage.Options):
 
         :raises CannotStart: when an option or a variable is invalid.
         """
+        if self.parent is not None:  # twistd runs this, and not a test
+            unblock_standard_streams()
         try:
             super().parseOptions(options)
         except usage.UsageError as error:

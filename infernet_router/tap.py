@@ -10,7 +10,7 @@ from typing import Any
 from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
@@ -27,8 +27,17 @@ from infernet_router.nodes import (
     http_client,
 )
 from infernet_router.options import CannotStart, Options, Settings
-from infernet_router.process import Freezer, HangupListener, Slices, raise_limit
+from infernet_router.process import (
+    CannotLog,
+    Freezer,
+    HangupListener,
+    Log,
+    Slices,
+    open_log,
+    raise_limit,
+)
 from infernet_router.serving import CannotServe, ClosableSite, Server
+from infernet_router.signals import ending_at_once, stop_once
 from infernet_router.sources import (
     AddressFile,
     AskedSource,
@@ -47,18 +56,28 @@ log = Logger()
 
 def makeService(options: Options, reactor: Any = None) -> IService:
     """
-    The router that these options describe.
+    The router that these options describe, with the log that twistd's options ask for.
 
     :raises CannotStart: when it cannot be made.
     """
     if reactor is None:
         from twisted.internet import reactor
-    return make_router(options.settings, reactor)
+    with ending_at_once():
+        try:
+            log = None if options.parent is None else open_log(options.parent)
+        except CannotLog as error:
+            raise CannotStart(str(error)) from None
+        router = make_router(options.settings, reactor)
+    if log is not None:
+        router.log = log
+        reactor.addSystemEventTrigger("after", "shutdown", log.writer.end)
+        reactor.callWhenRunning(stop_once)
+    return router
 
 
 def make_router(
     settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] = Fleet
-) -> IService:
+) -> "_Router":
     """
     A router with these settings.
 
@@ -147,9 +166,17 @@ def _sources(
 class _Router(MultiService):
     """The running router."""
 
+    log: Log | None = None
+    """What twistd logs to, in place of a log of its own."""
+
     def __init__(self, pool: NodeConnections) -> None:
         super().__init__()
         self._pool = pool
+
+    def setServiceParent(self, parent: Any) -> None:
+        super().setServiceParent(parent)
+        if self.log is not None:
+            parent.setComponent(ILogObserver, self.log)
 
     def privilegedStartService(self) -> None:
         try:
