@@ -159,7 +159,7 @@ def _sources(
     yield from (ips, watcher, HangupListener(reactor, ips.read_again))
     if explorer is not None:
         yield AskedSource(
-            explorer, partial(ask_explorer, http, explorer, reactor), sources, reactor
+            explorer, partial(ask_explorer, http, explorer, reactor, slices), sources, reactor
         )
 
 

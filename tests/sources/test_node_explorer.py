@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.addresses import parse_address
+from infernet_router.process import Slices
 from infernet_router.sources.asked import Answer
 from infernet_router.sources.joining import BadSource
 from infernet_router.sources.node_explorer import ask_explorer, decode_nodes
@@ -41,7 +42,9 @@ class AskExplorerTests(SynchronousTestCase):
 
     def ask(self, explorer: Explorer, url: str = "https://explorer.invalid") -> Deferred[Answer]:
         http: Any = StubTreq(explorer)
-        return Deferred.fromCoroutine(ask_explorer(http, parse_address(url), self.clock))
+        return Deferred.fromCoroutine(
+            ask_explorer(http, parse_address(url), self.clock, Slices(self.clock))
+        )
 
     def test_asked(self) -> None:
         """It requests the nodes of the last hour; the answer is valid for a minute."""
@@ -72,10 +75,20 @@ class AskExplorerTests(SynchronousTestCase):
         self.assertEqual(str(failed.value), "timeout after 10 s")
 
 
+def decoded(body: bytes) -> Answer:
+    """What is decoded from the body of an answer, or raised."""
+    try:
+        decode_nodes(body, Slices(Clock())).send(None)
+    except StopIteration as ended:
+        answer: Answer = ended.value
+        return answer
+    raise AssertionError("it waits for the clock")
+
+
 class DecodeNodesTests(SynchronousTestCase):
     def test_good(self) -> None:
         """The port defaults to 4000, and IPv6 addresses get brackets."""
-        answer = decode_nodes(
+        answer = decoded(
             b'{"data": [{"ip": "192.0.2.1", "port": 80, "id": 7}, {"ip": "192.0.2.2"},'
             b' {"ip": "192.0.2.3", "port": null}, {"ip": "2001:DB8::1"},'
             b' {"ip": "2001:db8::2", "port": 4001}], "more": {}}'
@@ -112,7 +125,7 @@ class DecodeNodesTests(SynchronousTestCase):
             ('{"ip": "192.0.2.2", "port": 80.0}', "got `float`"),
             ('{"ip": "192.0.2.2", "port": true}', "got `bool`"),
         ):
-            answer = decode_nodes(b'{"data": [%s, {"ip": "192.0.2.1"}]}' % entry.encode())
+            answer = decoded(b'{"data": [%s, {"ip": "192.0.2.1"}]}' % entry.encode())
             self.assertEqual(answer.addresses, (parse_address("192.0.2.1:4000"),), entry)
             self.assertIn("1 of 2 entries are malformed, such as ", answer.flaw)
             self.assertIn(reason, answer.flaw, entry)
@@ -137,7 +150,7 @@ class DecodeNodesTests(SynchronousTestCase):
             (b'{"data": [1, 2]}', "2 of 2 entries are malformed, such as '1': Expected `object`"),
         ):
             with self.assertRaises(BadSource, msg=body[:40]) as caught:
-                decode_nodes(body)
+                decoded(body)
             self.assertIn(reason, str(caught.exception))
 
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -146,7 +159,7 @@ class DecodeNodesTests(SynchronousTestCase):
     def test_any_json(self, content: object) -> None:
         """Any JSON gives nodes or is refused, and the reason is one printable line."""
         try:
-            answer = decode_nodes(msgspec.json.encode(content))
+            answer = decoded(msgspec.json.encode(content))
         except BadSource as error:
             self.assertTrue(str(error).isprintable())
         else:
