@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import (
+    AddressList,
     BadAddress,
     BadAddressList,
     DnsSource,
     NodeAddress,
     parse_address,
-    parse_address_list,
     parse_dns_source,
 )
 
@@ -191,7 +191,16 @@ class ParseDnsSourceTests(SynchronousTestCase):
         self.assertNotEqual(name, parse_dns_source("dns+srv://nodes.invalid"))
 
 
-class ParseAddressListTests(SynchronousTestCase):
+def parse_address_list(text: str) -> tuple[NodeAddress | DnsSource, ...]:
+    """What is in an address list."""
+    read = AddressList()
+    for _ in read.read(text.split("\n")):
+        pass
+    read.check()
+    return (*read.addresses, *read.names)
+
+
+class AddressListTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """Comments, blanks, CRLF, a BOM and a missing last newline are accepted; order is kept."""
         addresses = parse_address_list(
@@ -232,6 +241,36 @@ class ParseAddressListTests(SynchronousTestCase):
         (line,) = caught.exception.lines
         self.assertEqual((line.number, line.text), (2, "dns://nodes.invalid"))
         self.assertIn("port", line.reason)
+
+    def test_many_bad_lines(self) -> None:
+        """The first 20 bad lines are listed; the others are counted."""
+        with self.assertRaises(BadAddressList) as caught:
+            parse_address_list("a b\n" * 30)
+        self.assertEqual(str(caught.exception), "30 bad lines")
+        self.assertEqual([line.number for line in caught.exception.lines], [*range(1, 21)])
+        self.assertEqual(caught.exception.more, 10)
+
+    def test_long_line(self) -> None:
+        """A line may be long for its comment, and not for its address."""
+        texts = ("192.0.2.1 #" + "x " * 2000, " " * 3000 + "192.0.2.2" + " " * 3000)
+        self.assertEqual(
+            list(map(str, parse_address_list("\n".join(texts)))), ["192.0.2.1", "192.0.2.2"]
+        )
+        for text in ("a" * 3000, "192.0.2.1" + " " * 3000 + "b"):
+            with self.assertRaises(BadAddressList) as caught:
+                parse_address_list(text)
+            (line,) = caught.exception.lines
+            self.assertEqual(line.reason, "it is longer than 2000 characters")
+
+    def test_known(self) -> None:
+        """An address that is known by its text is not parsed again."""
+        (known,) = parse_address_list("192.0.2.1")
+        read = AddressList()
+        assert isinstance(known, NodeAddress)
+        for _ in read.read(["192.0.2.1 # the same", "192.0.2.2"], {"192.0.2.1": known}):
+            pass
+        self.assertEqual(list(map(str, read.addresses)), ["192.0.2.1", "192.0.2.2"])
+        self.assertIs(next(iter(read.addresses)), known)
 
     def test_fragment(self) -> None:
         """A # without a blank before it does not begin a comment."""

@@ -4,6 +4,7 @@ from collections import Counter
 from math import ceil, inf
 from random import Random
 
+from attrs import astuple
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -194,6 +195,35 @@ class FleetTests(SynchronousTestCase):
         self.fleet.observed(A, report("prover"))
         self.assertEqual(self.picks(1, "prover"), {A: 1})
         self.assertRaises(NoNode, self.fleet.pick, ["llm"])
+
+    def test_replace_in_steps(self) -> None:
+        """In the middle of a replacement, every node that is or was in the fleet can be used."""
+        for node in (A, B):
+            self.fleet.observed(node, report("llm"))
+        new = parse_address("192.0.2.9")
+        steps = self.fleet.replacing([B, new])
+        for _ in range(2):
+            next(steps)
+        self.assertEqual(set(self.fleet.addresses), {A, B, C, new})
+        self.fleet.observed(new, report("llm"))
+        self.assertEqual(set(self.picks(100, "llm")), {A, B, new})
+        for _ in steps:
+            self.assertEqual(len(self.fleet.addresses), sum(astuple(self.fleet.states)))
+        self.assertEqual(self.fleet.addresses, (B, new))
+        self.assertEqual(set(self.picks(100, "llm")), {B, new})
+
+    def test_given_up(self) -> None:
+        """A replacement that is given up in the middle leaves both lists, until the next."""
+        next(self.fleet.replacing([parse_address("192.0.2.9")]))
+        self.assertEqual(len(self.fleet.addresses), 4)
+        self.fleet.replace([B])
+        self.assertEqual(self.fleet.addresses, (B,))
+
+    def test_twice(self) -> None:
+        """An address that occurs twice has the first spelling."""
+        spelled = parse_address("http://192.0.2.1:4000")
+        self.fleet.replace([spelled, A])
+        self.assertEqual(list(map(str, self.fleet.addresses)), ["http://192.0.2.1:4000"])
 
     def test_replace(self) -> None:
         """A node that stays keeps its state; one that is removed is not picked any more."""

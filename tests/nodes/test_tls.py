@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import trustme
@@ -10,6 +11,8 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from infernet_router import files
+from infernet_router.nodes import tls
 from infernet_router.nodes.tls import BadCertificates, VerifiedTLS, make_trust, verification_failure
 
 PRIVATE = trustme.CA()
@@ -29,6 +32,21 @@ class MakeTrustTests(SynchronousTestCase):
         self.assert_bad(path, f"{path} holds no PEM certificate")
         path.write_bytes(b"")
         self.assert_bad(path, f"{path} holds no PEM certificate")
+
+    def test_endless(self) -> None:
+        """What is no regular file is refused, and not read."""
+        self.assert_bad(Path("/dev/zero"), "/dev/zero is a pipe, a socket or a device, not a file")
+
+    def test_hanging(self) -> None:
+        """A file that cannot be read in time is refused."""
+        answers = Event()
+        self.addCleanup(answers.set)
+        self.patch(files, "PATIENCE", 0.01)
+        self.patch(tls, "read_file", lambda *_: answers.wait())
+        self.assert_bad(
+            Path("ca.pem"),
+            "cannot read ca.pem: the file system did not answer within 0.01 seconds",
+        )
 
 
 class Protocol:

@@ -95,6 +95,21 @@ class ServerTests(SynchronousTestCase):
                 Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
             self.assertIn("systemd passed no such socket", str(caught.exception))
 
+    def test_endless_key(self) -> None:
+        """A key or certificate that is no regular file is refused, and not read."""
+        for endpoint in (
+            "ssl:0:privateKey=/dev/zero",
+            "ssl:0:/dev/zero:/dev/zero",
+            "haproxy:ssl:0:certKey=/dev/zero",
+        ):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, [endpoint], self.reactor)
+            self.assertEqual(
+                str(caught.exception),
+                f"cannot listen on {endpoint!r}: /dev/zero is a pipe, a socket or a device, not a"
+                " file",
+            )
+
     def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
         """A server cannot listen on this endpoint, for this reason."""
         server = Server(self.site, [endpoint], reactor)
