@@ -55,7 +55,8 @@ class RotatedFile(LogFile):
     """
     A log file that is opened anew when somebody has moved it, and otherwise rotated.
 
-    Twisted's own goes on to write to a file that was moved.
+    Twisted's own goes on to write to a file that was moved. This one then leaves it to others to
+    move it again, however long it gets.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -69,6 +70,7 @@ class RotatedFile(LogFile):
                 flags = os.O_WRONLY | os.O_CREAT
                 os.close(os.open(self.path, flags, self.defaultMode or 0o666))
                 self.reopen()
+                self.rotateLength = None
             else:
                 super().rotate()
             self._opened = Path(self.path).stat()

@@ -1,12 +1,15 @@
 """Tests of a router started by twistd whose sources change: a file, a Node Explorer, DNS."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any
 
 from twisted.internet import reactor as installed_reactor
@@ -121,6 +124,26 @@ class SourcesTests(SynchronousTestCase):
         self.assert_picks(router, self.second)
         for line in (bad, missing, f"{self.ips} works again"):
             self.assertEqual(router.output().count(line), 1, line)
+        self.assert_clean(router)
+
+    def test_rewritten_file(self) -> None:
+        """A file that is rewritten again and again is read; so is one that was a pipe meanwhile."""
+        self.ips.write_text(f"{self.first}\n")
+        router = self.router()
+        self.assert_picks(router, self.first)
+        numbers = count()
+
+        def is_replaced() -> bool:
+            self.ips.write_text(f"# {next(numbers)}\n{self.second}\n")
+            sleep(0.2)
+            return {router.pick("llm") for _ in range(20)} == {self.second}
+
+        until(is_replaced, "handing out the second")
+        self.ips.unlink()
+        os.mkfifo(self.ips)
+        until(lambda: "is a pipe" in router.output(), "a line about the pipe")
+        self.replace(self.ips, f"{self.first}\n")
+        self.assert_picks(router, self.first)
         self.assert_clean(router)
 
     def test_hangup(self) -> None:

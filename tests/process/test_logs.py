@@ -127,6 +127,18 @@ class OpenLogTests(SynchronousTestCase):
             self.assertEqual(self.texts(old)[-2:], [text, "while it was moved"])
             self.assertEqual(self.texts(self.path), ["afterwards"])
 
+    def test_size(self) -> None:
+        """A long file is rotated, unless it was moved before: then others do that."""
+        opened = self.open(logfile=str(self.path))
+        for _ in range(3):
+            self.write(opened, "x" * 600_000)
+        self.assertTrue(Path(f"{self.path}.1").exists())
+        self.path.replace(self.path.with_name(f"{self.path.name}-1"))
+        self.rotate(opened)
+        for _ in range(3):
+            self.write(opened, "x" * 600_000)
+        self.assertFalse(Path(f"{self.path}.2").exists())
+
     def test_created(self) -> None:
         """A new file that is there already, as logrotate creates it, is used."""
         opened = self.open(logfile=str(self.path))
