@@ -1,10 +1,10 @@
 """Tests of what a router logs to: a pipe that nobody reads, and a file that is moved."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -119,5 +119,5 @@ class FileTests(LogTestCase):
 
     def kill(self, number: int) -> None:
         """End a daemon that is still there."""
-        with suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)

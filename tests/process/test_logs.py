@@ -3,12 +3,14 @@
 import os
 import signal
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.process.logs import CannotLog, Log, open_log
+from infernet_router import files
+from infernet_router.process.logs import CannotLog, Log, RotatedFile, open_log
 from tests.doubles import logged
 
 PATIENCE = 60.0
@@ -180,4 +182,17 @@ class OpenLogTests(SynchronousTestCase):
         self.assertEqual(
             str(caught.exception),
             "cannot open /nowhere/log for the log: No such file or directory",
+        )
+
+    def test_hanging(self) -> None:
+        """A file that cannot be opened in time is refused."""
+        answers = Event()
+        self.addCleanup(answers.set)
+        self.patch(files, "PATIENCE", 0.01)
+        self.patch(RotatedFile, "fromFullPath", lambda _: answers.wait())
+        with self.assertRaises(CannotLog) as caught:
+            self.open(logfile="log")
+        self.assertEqual(
+            str(caught.exception),
+            "cannot open log for the log: the file system did not answer within 0.01 seconds",
         )

@@ -1,5 +1,6 @@
 """Tests of infernet_router.process.writing."""
 
+import contextlib
 import os
 import sys
 from io import StringIO, TextIOWrapper
@@ -161,8 +162,10 @@ class StandardStreamTests(SynchronousTestCase):
         for _ in range(3000):
             print("x" * 1000)
         self.assertGreater(printed.writer.dropped, 0)
-        while not printed.writer.flush(0.0):
-            os.read(reader, 2**16)
+        os.set_blocking(reader, False)
+        while not printed.writer.flush(0.001):
+            with contextlib.suppress(BlockingIOError):
+                os.read(reader, 2**16)
 
     def test_stream(self) -> None:
         """It is a text stream, to the same descriptor."""
