@@ -133,6 +133,6 @@ def _shown(address: IAddress) -> str:
             path = fsdecode(name)
             who = who_can_connect(Path(path))
             shown = path if path.isprintable() else quoted(path)
-            return f"{shown}: {who}" if who else shown
+            return f"{shown} ({who})" if who else shown
         case _:
             return quoted(str(address))

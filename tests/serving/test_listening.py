@@ -1,6 +1,7 @@
 """Tests of infernet_router.serving.listening."""
 
-from socket import EAI_NONAME, gaierror
+from pathlib import Path
+from socket import AF_UNIX, EAI_NONAME, gaierror, socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -60,6 +61,16 @@ class LoggedEndpointTests(SynchronousTestCase):
             self.assertIs(self.successResultOf(listening), port)
             lines = [line for event in events if (line := formatEvent(event))]
             self.assertEqual(lines, [f"listening on {shown}"])
+
+    def test_who(self) -> None:
+        """The line of a Unix socket says who can connect."""
+        path = self.mktemp()
+        with socket(AF_UNIX) as bound:
+            bound.bind(path)
+        Path(path).chmod(0o666)
+        with capturedLogs() as events:
+            LoggedEndpoint(Endpoint(Port(UNIXAddress(path)))).listen(Factory())
+        self.assertEqual(formatEvent(events[-1]), f"listening on {path} (everyone can connect)")
 
     def test_failure(self) -> None:
         """An endpoint that cannot listen raises, and logs nothing."""
