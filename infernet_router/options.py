@@ -44,6 +44,7 @@ _UNITS = {
     "timeout": " s",
     "resources_interval": " s",
     "rate_limit": "/min",
+    "idle_timeout": " s",
 }
 
 
@@ -69,6 +70,7 @@ class Settings:
     ca_file: Path | None = None
     rate_limit: int | None = None
     """Requests a minute for each client and path; None for no limit."""
+    idle_timeout: float = 75.0
     job_weight: Mapping[str, float] = Factory(dict)
     pending_weight: Mapping[str, float] = Factory(dict)
     trust_proxy: tuple[Proxy, ...] = ()
@@ -258,6 +260,13 @@ _OPTIONS = (
         f"requests a minute that each client address may make to each path, 1 to {MAX_RATE};"
         " without it, there is no limit",
         "RATELIMIT_REQS_PER_MIN",
+    ),
+    _Option(
+        "idle-timeout",
+        _number(1, 86400, "a number of seconds"),
+        "seconds after which an idle client connection is closed, 1 to 86400; more than a load"
+        " balancer in front keeps it",
+        "INFERNET_ROUTER_IDLE_TIMEOUT",
     ),
 )
 

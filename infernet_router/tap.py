@@ -98,7 +98,8 @@ def make_router(
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
         api = _guarded(Api(fleet, resources, surveyor, decisions, outcomes), clients, settings)
-        server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
+        site = ClosableSite(api, reactor, limits.clients, settings.idle_timeout)
+        server = Server(site, settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
     for service in (*sources, poller, resources, surveyor, server, Freezer(fleet)):
