@@ -197,11 +197,6 @@ class Channel(RespondingChannel):
         if len(self._received) > MAX_HEAD:
             self.transport.pauseProducing()
 
-    # HTTPChannel sends 100 Continue, although no body is to follow.
-    def allHeadersReceived(self) -> None:
-        self.requests[-1].requestHeaders.removeHeader(b"Expect")
-        super().allHeadersReceived()
-
     # HTTPChannel answers all pipelined requests in one turn of the reactor.
     def requestDone(self, request: Request) -> None:
         super().requestDone(request)
@@ -223,9 +218,9 @@ class Channel(RespondingChannel):
     def _rest(self, seconds: float) -> None:
         """Wait for the first byte of a request."""
         self._is_idle = True
+        now = self._deadline.allow(seconds)
         if not self._over_limit:
-            self.factory.idle[self] = self.factory.reactor.seconds()
-        self._deadline.allow(seconds)
+            self.factory.idle[self] = now
 
     # HTTPChannel lets a client take any time to read a response that is streamed.
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:

@@ -25,11 +25,13 @@ class Deadline:
         self._at = inf
         self._timer = clock.callLater(_PERIOD, self._look)
 
-    def allow(self, seconds: float) -> None:
-        """Set the deadline to this time from now."""
-        self._at = self._clock.seconds() + seconds
+    def allow(self, seconds: float) -> float:
+        """Set the deadline to this time from now; returns the time now."""
+        now = self._clock.seconds()
+        self._at = now + seconds
         if seconds < _PERIOD:
             self._timer.reset(seconds)
+        return now
 
     def clear(self) -> None:
         """Allow any time."""

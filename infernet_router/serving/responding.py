@@ -61,9 +61,8 @@ class RespondingChannel(HTTPChannel):
         return b"close" not in options and (version == b"HTTP/1.1" or b"keep-alive" in options)
 
     # HTTPChannel keeps connections while its site is closing, and does not tell HTTP/1.0 clients
-    # whether theirs are kept; a Request names the version of Twisted.
+    # whether theirs are kept. A Request names the version of Twisted.
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        headers.setRawHeaders(b"Server", [_SERVER])
         if version == b"HTTP/1.0":
             request = self.requests[0]
             has_end = headers.hasHeader(b"Content-Length") or request.method == b"HEAD"
@@ -73,7 +72,13 @@ class RespondingChannel(HTTPChannel):
         if not self.persistent or self.factory.closing:
             self.persistent = False
             headers.setRawHeaders(b"Connection", [b"close"])
-        super().writeHeaders(version, code, reason, headers)
+        parts = [version, b" ", code, b" ", reason, b"\r\nServer: ", _SERVER, b"\r\n"]
+        for name, values in headers.getAllRawHeaders():
+            if name != b"Server":
+                for value in values:
+                    parts.extend((name, b": ", value, b"\r\n"))
+        parts.append(b"\r\n")
+        self.writeSequence(parts)
 
 
 def last_response(error: HTTPError, *, to_head: bool) -> bytes:

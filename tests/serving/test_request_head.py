@@ -211,7 +211,11 @@ class ParseHeadTests(SynchronousTestCase):
         ):
             line = LINE.replace(b"1.1", b"1." + version)
             sent = line + HOST + b"Expect: " + value + b"\r\n" + SIZED[0] + b"\r\n"
-            self.assertIs(self.parse(sent).expects_continue, expects, sent)
+            head = self.parse(sent)
+            self.assertIs(head.expects_continue, expects, sent)
+            self.assertEqual(head.content, line + HOST + b"\r\n")
+        sent = LINE + b"Expect: 100-continue\r\n" + HOST + b"\r\n"
+        self.assertEqual(self.parse(sent).content, LINE + HOST + b"\r\n")
 
     def test_bad(self) -> None:
         """An invalid head is refused as soon as it cannot become valid, with a fitting status."""
