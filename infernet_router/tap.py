@@ -97,7 +97,11 @@ def make_router(
         decisions = Decisions(monotonic, token_bytes(32))
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
-        api = _guarded(Api(fleet, resources, surveyor, decisions, outcomes), clients, settings)
+        api = _guarded(
+            Api(fleet, resources, surveyor, decisions, outcomes, clients.identify),
+            clients,
+            settings,
+        )
         site = ClosableSite(api, reactor, limits.clients, settings.idle_timeout)
         server = Server(site, settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:

@@ -153,8 +153,9 @@ class ApiTestCase(SynchronousTestCase):
             service.startService()
             self.addCleanup(service.stopService)
         self.decisions = Decisions(self.clock.seconds, b"secret")
-        outcomes = Outcomes(fleet, self.decisions, Clients().identify, self.clock.seconds)
-        self.api = Api(fleet, self.resources, self.surveyor, self.decisions, outcomes)
+        client_of = Clients().identify
+        outcomes = Outcomes(fleet, self.decisions, client_of, self.clock.seconds)
+        self.api = Api(fleet, self.resources, self.surveyor, self.decisions, outcomes, client_of)
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:

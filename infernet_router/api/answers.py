@@ -76,8 +76,10 @@ def _http_error(request: IRequest, failure: Failure) -> HTTPError:
             return error
         case BadRequest() as error:
             return HTTPError(400, str(error))
-        case NoNode() | CannotSurvey() as error:
+        case NoNode() as error:
             return HTTPError(503, str(error), RETRY_SOON)
+        case CannotSurvey(is_share=is_share, wait=wait) as error:
+            return HTTPError(429 if is_share else 503, str(error), {b"Retry-After": b"%d" % wait})
         case BadHost():
             return HTTPError(400, "Host is not a host name")
         case NotFound():

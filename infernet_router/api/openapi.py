@@ -103,7 +103,7 @@ def _path(
 
 _COUNT = {"type": "integer", "minimum": 0}
 _REASON = _object(error={"type": "string", "description": "why the request failed"})
-_LIMITED = _retry_later("the client is over its rate limit")
+_LIMITED = _retry_later("the client is over its rate limit, or asks about too many models")
 _ERROR = _json("the request is invalid", _REASON)
 _ADDRESS = {
     "type": "string",

@@ -49,6 +49,7 @@ class Api(Resource):
     :param surveyor: asks nodes whether they support a model.
     :param decisions: gives each decision an id.
     :param outcomes: takes the outcomes of jobs.
+    :param client_of: identifies the client of a request, as Clients.identify does.
     """
 
     isLeaf = True
@@ -62,8 +63,10 @@ class Api(Resource):
         surveyor: Surveyor,
         decisions: Decisions,
         outcomes: Outcomes,
+        client_of: Callable[[Request], bytes | None],
     ) -> None:
         super().__init__()
+        self._client_of = client_of
         self._fleet = fleet
         self._resources = resources
         self._surveyor = surveyor
@@ -119,7 +122,7 @@ class Api(Resource):
             picked = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
             return self._answer_picked(request, picked)
 
-        return self._among(query, containers, answer_among)
+        return self._among(request, query, containers, answer_among)
 
     @app.route("/api/v1/ips", methods=["GET"])
     def _ips(self, request: Request) -> bytes | Deferred[bytes]:
@@ -139,7 +142,7 @@ class Api(Resource):
                 self._name_decision(request, best[0])
             return answer(request, [str(address) for address in best])
 
-        return self._among(query, containers, answer_among)
+        return self._among(request, query, containers, answer_among)
 
     @app.route("/api/v1/outcomes", methods=["POST"])
     def _outcome(self, request: Request) -> bytes:
@@ -176,7 +179,7 @@ class Api(Resource):
         model = Query(request.uri).text("model_id", longest=MAX_MODEL)
         if model is None:
             return self._by_node(request, self._resources.said)
-        surveyed = self._surveyor.survey(model)
+        surveyed = self._surveyor.survey(model, self._client_of(request))
         return surveyed.addCallback(lambda survey: self._by_node(request, survey.answers.get))
 
     def _by_node(
@@ -212,7 +215,11 @@ class Api(Resource):
         return answer_encoded(request, DESCRIPTION)
 
     def _among(
-        self, query: Query, containers: list[str], answer_among: Callable[[Among | None], bytes]
+        self,
+        request: Request,
+        query: Query,
+        containers: list[str],
+        answer_among: Callable[[Among | None], bytes],
     ) -> bytes | Deferred[bytes]:
         """
         Answer with the nodes that support the model_id of the query, if it has one.
@@ -224,7 +231,7 @@ class Api(Resource):
         model = query.text("model_id", longest=MAX_MODEL)
         if model is None or not self._fleet.can(containers):
             return answer_among(None)
-        surveyed = self._surveyor.survey(model)
+        surveyed = self._surveyor.survey(model, self._client_of(request))
         return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
 
     def _answer_picked(self, request: Request, address: NodeAddress) -> bytes:

@@ -1,11 +1,9 @@
 """Model support: asks the nodes whether they support a model, and remembers their answers."""
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from math import inf
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, Fleet
+from infernet_router.nodes.allowance import Allowance, Exceeded
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
 from infernet_router.nodes.throttle import Throttle
 from infernet_router.quoting import quoted
@@ -30,8 +29,12 @@ _TIMEOUT = 10.0
 _FRESH = 60.0
 """Seconds for which a survey is fresh; for as long again, it is used while a new one is made."""
 
+_RETRY = 15.0
+"""Seconds for which a survey without any answers is used, so that failing ones remain few."""
+
 _A_MINUTE = 50
-"""The most surveys that are begun in a minute; a node answers 60 such requests."""
+"""The surveys that may be begun at once, and then in a minute; a node answers 60 such requests at
+once, and then as many in a minute."""
 
 _MAX_BODY = 16 * 1024
 """The longest answer of a node that is read, in bytes; a container needs about 30."""
@@ -45,9 +48,22 @@ _MAX_KEPT = 16 * 1024 * 1024
 _OVERHEAD = 200
 """About how many bytes an answer takes in memory, in addition to its text."""
 
+_EMPTY = 2000
+"""About how many bytes a survey takes in memory, in addition to its answers."""
+
 
 class CannotSurvey(Exception):
-    """The nodes cannot be asked about a model now; the message says why."""
+    """
+    The nodes cannot be asked about a model now; the message says why.
+
+    :param wait: seconds after which they may be.
+    :param is_share: whether that is because the client has asked about many models.
+    """
+
+    def __init__(self, why: str, *, wait: int = 1, is_share: bool = False) -> None:
+        super().__init__(why)
+        self.wait = wait
+        self.is_share = is_share
 
 
 class _Support(msgspec.Struct, omit_defaults=True):
@@ -77,7 +93,7 @@ class Survey:
         """How many nodes are being asked now."""
         self.answers: dict[NodeAddress, msgspec.Raw] = {}
         """By node, a JSON object: by container, whether it supports the model."""
-        self.size = 0
+        self.size = _EMPTY
         """About how much memory it takes, in bytes."""
         self.deadline: IDelayedCall | None = None
         """When it is settled at the latest; None once it is settled."""
@@ -139,7 +155,11 @@ class Surveyor(Service):
     It is used for a minute, and for another minute while a new one is made, so clients do not wait
     for a model in regular use. A node that comes up is asked in the next survey.
 
-    Surveys take turns in asking nodes, so that none waits until another has ended.
+    A node that does not answer now may do so later: a survey without any answers is used for 15
+    seconds only.
+
+    Surveys take turns in asking nodes, so that none waits until another has ended. How many may
+    begin is shared among clients.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param at_once: the most nodes that are asked at the same time.
@@ -155,8 +175,7 @@ class Surveyor(Service):
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
         """By model; the most recently used survey is last."""
-        self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
-        """When the last surveys began."""
+        self._allowance = Allowance(_A_MINUTE)
 
     def startService(self) -> None:
         super().startService()
@@ -170,36 +189,41 @@ class Surveyor(Service):
             self._settle(survey)
         return stopped
 
-    def survey(self, model: str) -> Deferred[Survey]:
+    def survey(self, model: str, client: Hashable = None) -> Deferred[Survey]:
         """
         What the nodes say about a model; fires within 2 seconds.
 
+        :param client: who wants to know.
         :raises CannotSurvey: immediately, when the nodes cannot be asked.
         """
         now = self._clock.seconds()
         settled = self._settled.pop(model, None)
-        if settled is not None and now - settled.began <= 2 * _FRESH:
-            self._settled[model] = settled
-            if now - settled.began > _FRESH and model not in self._unsettled:
-                with suppress(CannotSurvey):
-                    self._begin(model, now)
-            return succeed(settled)
-        return (self._unsettled.get(model) or self._begin(model, now)).wait()
+        if settled is not None:
+            age, fresh = now - settled.began, _FRESH if settled.answers else _RETRY
+            is_usable = age <= (2 * _FRESH if settled.answers else _RETRY)
+            if is_usable:
+                self._settled[model] = settled
+                if age > fresh and model not in self._unsettled:
+                    with suppress(CannotSurvey):
+                        self._begin(model, client, now)
+                return succeed(settled)
+        return (self._unsettled.get(model) or self._begin(model, client, now)).wait()
 
-    def _begin(self, model: str, now: float) -> Survey:
+    def _begin(self, model: str, client: Hashable, now: float) -> Survey:
         """Begin to ask all nodes that are up."""
         if not self.running:
             raise CannotSurvey("the router is shutting down")
-        if now - self._begun[0] < 60.0:
-            raise CannotSurvey("nodes are asked about too many models")
-        self._begun.append(now)
-        survey = self._unsettled[model] = Survey(model, now, self._fleet.up)
+        nodes = self._fleet.up
+        if not nodes:
+            return Survey(model, now, nodes)
+        try:
+            self._allowance.take(client, model, now)
+        except Exceeded as exceeded:
+            raise _refusal(exceeded) from None
+        survey = self._unsettled[model] = Survey(model, now, nodes)
         survey.deadline = self._clock.callLater(_PATIENCE, self._settle, survey)
-        if survey.unasked:
-            self._throttle.put(survey, now)
-            self._throttle.ask_due()
-        else:
-            self._settle(survey)
+        self._throttle.put(survey, now)
+        self._throttle.ask_due()
         return survey
 
     def _ask_next(self, survey: Survey, now: float) -> Deferred[Any]:
@@ -225,15 +249,30 @@ class Surveyor(Service):
         return result
 
     def _settle(self, survey: Survey) -> None:
-        """Settle a survey, and keep it if it has any answers."""
+        """Settle a survey, and keep it."""
         del self._unsettled[survey.model]
-        if survey.answers:
-            self._settled.pop(survey.model, None)
-            self._settled[survey.model] = survey
+        self._settled.pop(survey.model, None)
+        self._settled[survey.model] = survey
         size = sum(kept.size for kept in self._settled.values())
         while size > _MAX_KEPT and len(self._settled) > 1:
             size -= self._settled.pop(next(iter(self._settled))).size
         survey.settle()
+
+
+def _refusal(exceeded: Exceeded) -> CannotSurvey:
+    """The error for a client, which says which limit was met."""
+    if exceeded.left:
+        return CannotSurvey(
+            f"this client asks about too many models: {exceeded.asked} new ones within a minute,"
+            f" while nodes can be asked about {exceeded.left} more",
+            wait=exceeded.wait,
+            is_share=True,
+        )
+    return CannotSurvey(
+        "nodes are asked about too many models:"
+        f" all clients together may name {_A_MINUTE} new ones a minute",
+        wait=exceeded.wait,
+    )
 
 
 def _decode(body: bytes) -> dict[str, _Support]:

@@ -547,16 +547,22 @@ class ModelTests(ApiTestCase):
                 self.assert_error(f"/api/v1/{path}?container=llm&{query}", 400, reason)
 
     def test_too_many(self) -> None:
-        """A 503 says that nodes are asked about too many models."""
-        for number in range(50):
+        """A 429 or 503 says which limit of models was met, and when to come again."""
+        for number in range(26):
             self.ask(f"/api/v1/resources?model_id={number}")
-        for path in ("ip", "ips", "resources"):
-            response = self.assert_error(
-                f"/api/v1/{path}?container=llm&model_id=50",
-                503,
-                "nodes are asked about too many models",
-            )
-            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+        paths = [f"/api/v1/{path}?container=llm&model_id=x" for path in ("ip", "ips", "resources")]
+        for path in paths:
+            response = self.ask(path)
+            self.assertEqual(response.code, 429)
+            self.assertIn("this client asks about too many models", response.decoded["error"])
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["2"])
+        for number in range(100, 124):
+            self.successResultOf(self.surveyor.survey(str(number), number))
+        for path in paths:
+            response = self.ask(path)
+            self.assertEqual(response.code, 503)
+            self.assertIn("nodes are asked about too many models", response.decoded["error"])
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["30"])
 
 
 class HealthTests(ApiTestCase):
