@@ -25,9 +25,9 @@ _MAX_RESERVED = 100
 _ROOM = 0.9
 """Share of the limit to fall back to before a full site is logged again."""
 
-_SPARED = 0.1
-"""Seconds for which a connection that is idle is not closed to make room for another: a client that
-sends one request after another would often lose one."""
+_SPARED = 0.02
+"""Seconds for which an idle connection is not closed to make room: a client that sends one request
+after another would often lose one."""
 
 log = Logger()
 
@@ -103,7 +103,8 @@ class ClosableSite(Site, ChannelSite):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or a protocol that aborts a connection for which there is no room."""
-        return _Closed() if self._used >= self._most else super().buildProtocol(addr)
+        is_full = self._used >= self._most and self._replaceable() is None
+        return _Closed() if is_full else super().buildProtocol(addr)
 
     def log(self, request: http.Request) -> None:
         """Write no access log, which would take a tenth of the time of a request."""
@@ -118,12 +119,18 @@ class ClosableSite(Site, ChannelSite):
             log.warn("{most} clients are connected: others are refused", most=self._most_served)
         return True
 
-    def _make_room(self) -> bool:
-        """Close the connection that has been idle longest; returns whether there was one."""
+    def _replaceable(self) -> Channel | None:
+        """The connection that has been idle longest, if it may be closed to make room."""
         oldest, since = next(iter(self.idle.items()), (None, 0.0))
         # Those that make room take descriptors until the reactor's next turn.
-        is_too_early = self.reactor.seconds() - since < _SPARED
-        if oldest is None or is_too_early or len(self._replaced) >= self._most_served // 2:
+        has_descriptors = len(self._replaced) < self._most_served // 2
+        is_idle = self.reactor.seconds() - since >= _SPARED
+        return oldest if has_descriptors and is_idle else None
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest; returns whether there was one."""
+        oldest = self._replaceable()
+        if oldest is None:
             return False
         if not self._tight:
             self._tight = True

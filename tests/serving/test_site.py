@@ -201,9 +201,20 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(len(self.slow.requests), 2)
         self.assertEqual(self.closed(), [2, *range(4, 13)])
 
+    def test_reserved_in_use(self) -> None:
+        """Idle connections make room even if the reserved ones are in use."""
+        refused = [self.connect() for _ in range(2)]
+        self.idle_for(0.1)
+        self.assertEqual(len(refused), 2)
+        new, socket = self.connect()
+        new.dataReceived(GET)
+        self.assertFalse(socket.aborted)
+        self.assertEqual(len(self.slow.requests), 2)
+        self.assertEqual(self.closed(), [2])
+
     def test_not_idle(self) -> None:
         """Connections in use, and those that were in use just now, are not replaced."""
-        self.idle_for(0.05)
+        self.idle_for(0.01)
         refused, told = self.connect()
         refused.dataReceived(GET)
         self.assertIn(b"503 Service", told.value())
