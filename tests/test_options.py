@@ -47,12 +47,22 @@ class OptionsTests(SynchronousTestCase):
                 "max_utilization": 1.0,
                 "ca_file": None,
                 "rate_limit": None,
+                "idle_timeout": 75.0,
                 "job_weight": {},
                 "pending_weight": {},
                 "trust_proxy": (),
                 "cors_origin": (),
             },
         )
+
+    def test_idle_timeout(self) -> None:
+        """The time that a client's connection may be idle is at least a second."""
+        self.assertEqual(parsed("--idle-timeout=1").idle_timeout, 1)
+        self.assertEqual(parsed(INFERNET_ROUTER_IDLE_TIMEOUT="3600.5").idle_timeout, 3600.5)
+        self.assertIn("idle-timeout 1 s", str(parsed("--idle-timeout=1")))
+        must = "must be a number of seconds from 1 to 86400, not"
+        for text in ("0.9", "86401", "nan", "x"):
+            self.assert_bad(f"--idle-timeout {must} '{text}'", f"--idle-timeout={text}")
 
     def test_precedence(self) -> None:
         """A flag beats its variable, which beats the default; an empty variable is ignored."""
