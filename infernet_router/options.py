@@ -304,7 +304,7 @@ class Options(usage.Options):
         self._add_weight("pending-weight", _weight(shape, 0, KINDS), text)
 
     def opt_trust_proxy(self, text: str) -> None:
-        """believe X-Forwarded-For and Forwarded from this IP address, network, or unix; repeatable"""
+        """believe X-Forwarded-For and Forwarded of this IP address, network or unix; repeatable"""
         self._append("trust_proxy", _read(parse_proxy, text, "--trust-proxy"))
 
     def opt_cors_origin(self, text: str) -> None:

@@ -239,7 +239,7 @@ class OptionsTests(SynchronousTestCase):
             "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, default 1;",
             "--rate-limit= requests a minute that each client address may make to each path,",
             "there is no limit; environment variable RATELIMIT_REQS_PER_MIN",
-            "--trust-proxy= believe X-Forwarded-For from this IP address, network, or unix",
+            "--trust-proxy= believe X-Forwarded-For and Forwarded of this IP address, network or",
             "--cors-origin= allow pages of this origin, such as https://app.example.org, or *",
             "--pending-weight= cost of a pending job of one kind, such as onchain=0 to 1000,",
         ):

@@ -27,6 +27,8 @@ from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.components import registerAdapter
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from zope.interface import implementer
@@ -298,3 +300,12 @@ class Channel(RespondingChannel):
             self._end_with(_TOO_MANY if self._over_limit else _TOO_SLOW)
         else:
             self.close_idle()
+
+
+def _half_closeable(wrapper: ProtocolWrapper) -> Channel | None:
+    """The channel of a haproxy: endpoint, whose wrapper does not pass a half-close on to it."""
+    wrapped = wrapper.wrappedProtocol
+    return wrapped if isinstance(wrapped, Channel) and not wrapped.isSecure() else None
+
+
+registerAdapter(_half_closeable, ProtocolWrapper, IHalfCloseableProtocol)

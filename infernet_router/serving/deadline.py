@@ -40,8 +40,7 @@ class Deadline:
     def stop(self) -> None:
         """Look at the clock no more, and keep no reference to the function."""
         del self._passed
-        if self._timer.active():
-            self._timer.cancel()
+        self._timer.cancel()
 
     def _look(self) -> None:
         left = self._at - self._clock.seconds()

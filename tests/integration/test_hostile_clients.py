@@ -200,6 +200,12 @@ class HostileClientTests(SynchronousTestCase):
                 client.sendall(b"{}" + DESCRIPTION[:-2] + b"Connection: close\r\n\r\n")
                 received = self.rest(client)
             self.assertEqual(re.findall(rb"HTTP/1\.1 (\d+)", received), [b"503", b"200"])
+        proxied = Router(self, self.folder, "--listen", "haproxy:tcp:0:interface=127.0.0.1")
+        with self.connect(
+            proxied, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + DESCRIPTION
+        ) as client:
+            client.shutdown(socket.SHUT_WR)
+            self.assertTrue(self.rest(client).startswith(b"HTTP/1.1 200 OK\r\n"))
         idle = router.descriptors()
         for _ in range(100):
             with contextlib.suppress(ConnectionError):

@@ -2,12 +2,14 @@
 
 import gc
 import json
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -364,6 +366,18 @@ class HalfClosedTests(ChannelTestCase):
         self.assertFalse(self.socket.disconnecting)
         self.half_close()
         self.assert_gone()
+
+    def test_wrapped(self) -> None:
+        """A haproxy: endpoint wraps the connection; TLS, which does too, has no half-close."""
+        for socket, half_closes in ((Socket(), True), (Socket(), False)):
+            if not half_closes:
+                directlyProvides(socket, ISSLTransport)
+            wrapper: Any = WrappingFactory(self.site).buildProtocol(cast(Any, None))
+            wrapper.makeConnection(socket)
+            found = IHalfCloseableProtocol(wrapper, None)
+            self.assertIs(found, wrapper.wrappedProtocol if half_closes else None)
+        other = ProtocolWrapper(WrappingFactory(self.site), Protocol())
+        self.assertIsNone(IHalfCloseableProtocol(other, None))
 
 
 class BackPressureTests(ChannelTestCase):
