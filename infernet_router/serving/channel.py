@@ -192,7 +192,10 @@ class Channel(RespondingChannel):
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = cast(Body, head.body)
         self._received = body.skip(self._received)
-        return head if body.ended else None
+        if body.ended:
+            return head
+        self.transport.resumeProducing()  # it is paused if much of the body was waiting
+        return None
 
     def _pause_if_full(self) -> None:
         """Pause the transport while more than a head is waiting."""

@@ -300,10 +300,16 @@ class BodyTests(ChannelTestCase):
 
     def test_in_flight(self) -> None:
         """While a request is in flight, the body of the next one waits."""
-        self.send(SLOW, with_fields(SIZED) + b"{}" + GET)
+        self.send(SLOW, with_fields(b"Content-Length: 65536") + bytes(65535))
+        self.assertEqual(self.socket.producerState, "paused")
+        self.resource.answer()
+        self.reactor.advance(0)
+        self.assertEqual(self.socket.producerState, "producing")
+        self.send(b"!" + SLOW + with_fields(SIZED) + b"{}" + GET)
+        self.reactor.advance(0)
         self.resource.answer()
         self.reactor.pump([0, 0])
-        self.assertEqual(self.resource.asked, [b"/slow", b"/", b"/"])
+        self.assertEqual(self.resource.asked, [b"/slow", b"/", b"/slow", b"/", b"/"])
 
 
 class HalfClosedTests(ChannelTestCase):
