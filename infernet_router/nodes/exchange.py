@@ -1,0 +1,159 @@
+"""One request to a node and its response, on whichever connection brings it."""
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.python.failure import Failure
+from twisted.web.iweb import IResponse
+
+from infernet_router.nodes.connection import NodeConnection, Response
+
+_SERIAL = 3600.0
+"""Seconds for which no connection is kept to a node that handles one at a time."""
+
+_SILENT = 600.0
+"""The same for a node on whose kept connection a request got no answer."""
+
+_SOON = 0.5
+"""Seconds after a kept connection was closed within which an answer is taken to be due to that."""
+
+
+class Connections(Protocol):
+    """What an exchange needs of the connections to nodes."""
+
+    def seconds(self) -> float:
+        """The time."""
+
+    def take(self, host: Any, *, may_be_old: bool = False) -> NodeConnection | None:
+        """Take a kept connection to a host, if there is one."""
+
+    def watch(self, exchange: "Exchange") -> None:
+        """Call `no_answer` when this exchange has not ended after some time."""
+
+    def unwatch(self, exchange: "Exchange") -> None:
+        """Do not call `no_answer`."""
+
+    def close_only(self, host: Any) -> bool:
+        """Close the kept connection to a host, if there is exactly one."""
+
+    def distrust(self, host: Any, seconds: float, reason: str) -> None:
+        """Keep no connections to a host for some time."""
+
+
+class Opener(Protocol):
+    """Opens connections."""
+
+    def connect(self, host: Any, asked: "Exchange") -> NodeConnection:
+        """Begin to open a connection to a host."""
+
+
+class Exchange:
+    """
+    One request to a node, and its response.
+
+    The request goes over a kept connection if there is one. When the node closes that, or sends
+    nothing on it for some time, the request is sent on a new connection too, and the first response
+    is taken. A GET may be repeated in this way (RFC 9112, section 9.3.1).
+
+    When there is no answer on a new connection while one is kept, that is closed: the node may
+    handle one connection at a time.
+
+    :param host: where connections lead.
+    :param keeps: whether kept connections are used.
+    """
+
+    __slots__ = (
+        "_host",
+        "_keeps",
+        "_opener",
+        "_pool",
+        "_response",
+        "_tries",
+        "_unlocked",
+        "message",
+    )
+
+    def __init__(
+        self, pool: Connections, opener: Opener, host: Any, message: bytes, *, keeps: bool
+    ) -> None:
+        self.message = message
+        self._pool = pool
+        self._opener = opener
+        self._host = host
+        self._keeps = keeps
+        self._response: Deferred[IResponse] | None = None
+        self._tries: list[NodeConnection] = []
+        """The connections on which the request was sent: a kept one, a new one, or both."""
+        self._unlocked: float | None = None
+        """When a kept connection was closed as there was no answer."""
+
+    def start(self) -> Deferred[IResponse]:
+        """Send the request; fires with its response."""
+        response: Deferred[IResponse] = Deferred(self._cancelled)
+        self._response = response
+        if not (self._keeps and self._try_kept()):
+            self._try_new()
+        self._pool.watch(self)
+        return response
+
+    def _try_kept(self, *, may_be_old: bool = False) -> bool:
+        """Send the request on a kept connection; whether there is one."""
+        kept = self._pool.take(self._host, may_be_old=may_be_old)
+        if kept is None:
+            return False
+        self._tries.append(kept)
+        kept.send(self)
+        return True
+
+    def _try_new(self) -> None:
+        self._tries.append(self._opener.connect(self._host, self))
+
+    def no_answer(self) -> None:
+        """Called when there was no response for some time, and again after that."""
+        self._pool.watch(self)
+        kept = self._tries[0]
+        if len(self._tries) == 1 and kept.is_reused:
+            if kept.is_silent:
+                self._try_new()
+        elif self._unlocked is None and self._pool.close_only(self._host):
+            self._unlocked = self._pool.seconds()
+
+    def answered(self, connection: NodeConnection, response: Response) -> None:
+        """Take the first response, and learn from how it came."""
+        self._tries.remove(connection)
+        if self._unlocked is not None and self._pool.seconds() - self._unlocked < _SOON:
+            self._pool.distrust(self._host, _SERIAL, "it handles one connection at a time")
+        elif self._tries and not connection.is_reused:
+            self._pool.distrust(self._host, _SILENT, "a kept one was dead")
+        waiting = self._end()
+        if waiting is not None:
+            waiting.callback(response)
+
+    def failed(self, connection: NodeConnection, reason: Failure) -> None:
+        """Go on with another connection if a kept one was lost; otherwise give up."""
+        if self._response is None:
+            return
+        self._tries.remove(connection)
+        is_lost = connection.is_reused and connection.is_silent
+        is_unknown = reason.check(DNSLookupError) is not None
+        if self._tries and (is_lost or is_unknown):
+            return
+        if is_lost:
+            self._try_new()
+        elif not (is_unknown and self._keeps and self._try_kept(may_be_old=True)):
+            waiting = self._end()
+            if waiting is not None:
+                waiting.errback(reason)
+
+    def _cancelled(self, response: Deferred[IResponse]) -> None:
+        self._end()
+
+    def _end(self) -> Deferred[IResponse] | None:
+        """Close the connections on which no response is wanted any more."""
+        waiting, self._response = self._response, None
+        self._pool.unwatch(self)
+        for connection in self._tries:
+            connection.abort()
+        self._tries.clear()
+        return waiting
