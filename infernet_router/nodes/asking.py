@@ -87,7 +87,7 @@ def ask(
 
     asked: Deferred[Any] = maybeDeferred(
         http.get,
-        _AsciiURL.from_text(url),
+        _AsciiURL(url),
         headers=_KEEP if keep else _CLOSE,
         allow_redirects=False,
         unbuffered=True,
@@ -99,13 +99,19 @@ def ask(
 
 class _AsciiURL(EncodedURL):
     """
-    A URL that is already ASCII.
+    A URL that is already ASCII, so that treq need not encode it.
 
-    treq has hyperlink encode URLs, which in hyperlink 21.0 fails for IPv6 hosts.
+    hyperlink would parse it for each request, and its `to_uri` fails for IPv6 hosts in 21.0.
     """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def to_uri(self) -> "_AsciiURL":
         return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        return self._text
 
 
 class _Body(TwistedProtocol):

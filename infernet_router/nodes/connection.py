@@ -32,6 +32,10 @@ _END = Failure(PotentialDataLoss())
 """The ends of a body: where its length says so, or that of the connection."""
 
 
+def _is_connected() -> None:
+    """Cancel nothing."""
+
+
 class Asked(Protocol):
     """What a connection tells of the request that it sends."""
 
@@ -98,7 +102,7 @@ class NodeConnection(TwistedProtocol):
         self.opened_at = 0.0
         self.is_reused = False
         """Whether it had another request before."""
-        self.cancel_connecting: Callable[[], object] = lambda: None
+        self.cancel_connecting: Callable[[], object] = _is_connected
         self._pool = pool
         self._asked: Asked | None = asked
         self._head = b""
@@ -125,6 +129,7 @@ class NodeConnection(TwistedProtocol):
         return over.transport if isinstance(over, TLSMemoryBIOProtocol) else over
 
     def connectionMade(self) -> None:
+        self.cancel_connecting = _is_connected  # no cycle that only garbage collection would free
         self._socket.bufferSize = _MAX_READ
         self._pool.opened(self)
         self._send()

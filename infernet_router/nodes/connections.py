@@ -186,7 +186,25 @@ def http_client(reactor: Any, pool: NodeConnections, ca_file: Path | None = None
     :param ca_file: PEM certificates to trust in addition to the platform's.
     :raises BadCertificates: when `ca_file` cannot be read or has no certificates.
     """
-    return HTTPClient(NodeAgent(reactor, pool, make_trust(ca_file)))
+    return NodeClient(NodeAgent(reactor, pool, make_trust(ca_file)))
+
+
+class NodeClient(HTTPClient):
+    """
+    A treq client whose plain GET requests go straight to its agent.
+
+    A node gets no cookies, is not redirected by, and is asked for nothing compressed. What treq does
+    about these took a fifth of the time of a poll.
+    """
+
+    def __init__(self, agent: IAgent) -> None:
+        super().__init__(agent)
+        self._agent = agent
+
+    def get(self, url: Any, *, headers: dict[str, str], **options: Any) -> Any:
+        """Send a request; the options are those of treq for a response as it arrives."""
+        uri = url.to_text().encode("ascii")
+        return self._agent.request(b"GET", uri, Headers({k: [v] for k, v in headers.items()}))
 
 
 @implementer(IAgent)

@@ -18,7 +18,7 @@ from infernet_router.reports import BadReport, NodeReport, decode_report
 MAX_POLLS = 500
 """The default for the most polls in a second."""
 
-_SHORTEST_TICK = 0.005
+_SHORTEST_TICK = 0.01
 """The shortest tick in a large fleet, in seconds: the polls of one tick delay client requests."""
 
 _FIRST_RETRY = 1.0

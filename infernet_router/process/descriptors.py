@@ -9,7 +9,7 @@ from twisted.logger import Logger
 _MOST_POLLS = 1000
 """The most concurrent polls. A node that hangs takes one for the whole timeout."""
 
-_MOST_KEPT = 300
+_MOST_KEPT = 2500
 """The most idle connections to nodes. Each saves a new connection, but costs time in every garbage
 collection: with 1000, fewer requests are answered than with none."""
 
