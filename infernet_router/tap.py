@@ -69,7 +69,7 @@ def make_router(
     reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     weights = Weights(settings.job_weight, settings.pending_weight)
     fleet = make_fleet(monotonic, Random(), weights, settings.max_utilization)
-    pool = NodeConnections(reactor, most_kept=limits.kept, patience=settings.timeout / 3)
+    pool = NodeConnections(reactor, most_kept=limits.kept, patience=min(1.0, settings.timeout / 3))
     router = _Router(pool)
     try:
         http = http_client(reactor, pool, settings.ca_file)

@@ -1,11 +1,12 @@
 """Connections to nodes: opens them, keeps them for the next request, and sends treq's requests."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attrs import frozen
+from hyperlink import EncodedURL
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -82,9 +83,13 @@ class NodeConnections:
         return self.open <= self._most_kept and self._distrusted.get(host, 0.0) <= self.seconds()
 
     def take(self, host: Host, *, may_be_old: bool = False) -> NodeConnection | None:
-        """Take the idle connection to a host that was used last, if there is one."""
+        """
+        Take the idle connection to a host that was used last, if there is one.
+
+        :param may_be_old: whether it may have twice the usual age.
+        """
         kept = self._kept.get(host)
-        if kept is None or not (may_be_old or self._is_young(kept[-1])):
+        if kept is None or self._age(kept[-1]) >= (2 * _MAX_AGE if may_be_old else _MAX_AGE):
             return None
         connection = kept[-1]
         self._forget(connection)
@@ -137,7 +142,7 @@ class NodeConnections:
         kept.append(connection)
         self._idle.add(connection)
         for other in kept[:-1]:
-            if len(kept) > _MOST_PER_HOST or not self._is_young(other):
+            if len(kept) > _MOST_PER_HOST or self._age(other) >= _MAX_AGE:
                 self._close(other)
 
     def closed(self, connection: NodeConnection) -> None:
@@ -161,8 +166,9 @@ class NodeConnections:
         self._all_closed = Deferred()
         return self._all_closed
 
-    def _is_young(self, connection: NodeConnection) -> bool:
-        return self.seconds() - connection.opened_at < _MAX_AGE
+    def _age(self, connection: NodeConnection) -> float:
+        """Seconds since a connection was opened."""
+        return self.seconds() - connection.opened_at
 
     def _close(self, connection: NodeConnection) -> None:
         """Close an idle connection."""
@@ -191,20 +197,26 @@ def http_client(reactor: Any, pool: NodeConnections, ca_file: Path | None = None
 
 class NodeClient(HTTPClient):
     """
-    A treq client whose plain GET requests go straight to its agent.
+    A treq client that sends nothing but plain GET requests, straight to its agent.
 
-    A node gets no cookies, is not redirected by, and is asked for nothing compressed. What treq does
-    about these took a fifth of the time of a poll.
+    What treq does about cookies, redirects and compression, none of which nodes get, took a fifth
+    of the time of a poll.
     """
 
-    def __init__(self, agent: IAgent) -> None:
-        super().__init__(agent)
-        self._agent = agent
+    def get(  # type: ignore[override]
+        self, url: EncodedURL, *, headers: Mapping[str, str], **options: bool
+    ) -> Deferred[IResponse]:
+        """
+        Send a request.
 
-    def get(self, url: Any, *, headers: dict[str, str], **options: Any) -> Any:
-        """Send a request; the options are those of treq for a response as it arrives."""
-        uri = url.to_text().encode("ascii")
-        return self._agent.request(b"GET", uri, Headers({k: [v] for k, v in headers.items()}))
+        :param options: ignored, as they only say what is always so: `unbuffered` and that redirects
+            are not followed.
+        """
+        values = Headers({name: [value] for name, value in headers.items()})
+        asked: Deferred[IResponse] = self._agent.request(
+            b"GET", url.to_text().encode("ascii"), values
+        )
+        return asked
 
 
 @implementer(IAgent)
@@ -213,8 +225,8 @@ class NodeAgent:
     """
     Sends GET requests to nodes.
 
-    Twisted's own agent takes three times as long for a request, in which it passes through four
-    more protocols. It also accepts responses that are refused here.
+    A request takes half of the time that it takes with Twisted's agent, whose connections have four
+    more layers, and leaves nothing to garbage collection. What a node may send is limited more.
     """
 
     reactor: Any
@@ -255,10 +267,9 @@ class NodeAgent:
         message = b"\r\n".join([*lines, b"", b""])
         return Exchange(self.pool, self, host, message, keeps=keeps).start()
 
-    def connect(self, host: Host, asked: Exchange) -> NodeConnection:
-        """Begin to open a connection, on which a request is sent then."""
-        connection = NodeConnection(self.pool, host, asked)
-        factory = ConnectionFactory(connection)
+    def connect(self, connection: NodeConnection) -> None:
+        """Begin to open a connection."""
+        host, factory = connection.host, ConnectionFactory(connection)
         if not host.has_tls and (isIPAddress(host.name) or isIPv6Address(host.name)):
             # Whoever asks limits the time for the whole answer.
             connector = self.reactor.connectTCP(host.name, host.port, factory, timeout=None)
@@ -267,7 +278,6 @@ class NodeAgent:
             connecting: Deferred[Any] = self._endpoint(host).connect(factory)
             connection.cancel_connecting = connecting.cancel
             connecting.addErrback(connection.connecting_failed)
-        return connection
 
     def _endpoint(self, host: Host) -> IStreamClientEndpoint:
         endpoint: IStreamClientEndpoint

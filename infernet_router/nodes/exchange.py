@@ -7,7 +7,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
-from infernet_router.nodes.connection import NodeConnection, Response
+from infernet_router.nodes.connection import NodeConnection, Pool, Response
 
 _SERIAL = 3600.0
 """Seconds for which no connection is kept to a node that handles one at a time."""
@@ -19,7 +19,7 @@ _SOON = 0.5
 """Seconds after a kept connection was closed within which an answer is taken to be due to that."""
 
 
-class Connections(Protocol):
+class Connections(Pool, Protocol):
     """What an exchange needs of the connections to nodes."""
 
     def seconds(self) -> float:
@@ -44,8 +44,8 @@ class Connections(Protocol):
 class Opener(Protocol):
     """Opens connections."""
 
-    def connect(self, host: Any, asked: "Exchange") -> NodeConnection:
-        """Begin to open a connection to a host."""
+    def connect(self, connection: NodeConnection) -> None:
+        """Begin to open a connection."""
 
 
 class Exchange:
@@ -94,7 +94,8 @@ class Exchange:
         self._response = response
         if not (self._keeps and self._try_kept()):
             self._try_new()
-        self._pool.watch(self)
+        if self._response is not None:
+            self._pool.watch(self)
         return response
 
     def _try_kept(self, *, may_be_old: bool = False) -> bool:
@@ -107,7 +108,9 @@ class Exchange:
         return True
 
     def _try_new(self) -> None:
-        self._tries.append(self._opener.connect(self._host, self))
+        connection = NodeConnection(self._pool, self._host, self)
+        self._tries.append(connection)
+        self._opener.connect(connection)
 
     def no_answer(self) -> None:
         """Called when there was no response for some time, and again after that."""

@@ -18,7 +18,8 @@ class Freezer(Service):
     Freezes the objects of the program when it starts, and those of the nodes later.
 
     A full collection takes about 20 ms, and 60 with 10,000 nodes, during which no request is
-    answered. With the long-lived objects frozen it takes less than 1 ms.
+    answered. With the long-lived objects frozen it takes less than 1 ms, and with 2,000 kept
+    connections, of ten objects each, 10 ms. It is rare, as neither polls nor requests leave cycles.
 
     The objects of the nodes are frozen just after a full collection, when none of them is garbage.
     Short-lived objects such as connections are frozen with them, and cycles among these would never

@@ -43,7 +43,7 @@ class LimitsTests(SynchronousTestCase):
     def test_many(self) -> None:
         """A million descriptors, as in a container, are not all used."""
         limits = limits_of(1024 * 1024)
-        self.assertEqual((limits.polls, limits.nodes, limits.clients), (1000, 1430, 10_000))
+        self.assertEqual((limits.polls, limits.nodes, limits.clients), (1000, 3630, 10_000))
 
 
 class RaiseLimitTests(SynchronousTestCase):
