@@ -123,10 +123,7 @@ class NodeConnections:
         for connection in tuple(self._kept.get(host, ())):
             self._close(connection)
         log.info(
-            "no connections to {host} are kept for {minutes:.0f} minutes: {reason}",
-            host=host,
-            minutes=seconds / 60,
-            reason=reason,
+            "no connections to {host} are kept for a while: {reason}", host=host, reason=reason
         )
 
     def opened(self, connection: NodeConnection) -> None:

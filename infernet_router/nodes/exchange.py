@@ -9,13 +9,14 @@ from twisted.web.iweb import IResponse
 
 from infernet_router.nodes.connection import NodeConnection, Pool, Response
 
-_SERIAL = 3600.0
-"""Seconds for which no connection is kept to a node that handles one at a time."""
+_SERIAL = 86400.0
+"""Seconds for which no connection is kept to a node that handles one at a time. After that it may be
+locked for a minute, until it is noticed again."""
 
 _SILENT = 600.0
 """The same for a node on whose kept connection a request got no answer."""
 
-_SOON = 0.5
+_SOON = 0.3
 """Seconds after a kept connection was closed within which an answer is taken to be due to that."""
 
 
