@@ -10,8 +10,8 @@ from twisted.web.iweb import IResponse
 from infernet_router.nodes.connection import NodeConnection, Pool, Response
 
 _SERIAL = 86400.0
-"""Seconds for which no connection is kept to a node that handles one at a time. After that it may be
-locked for a minute, until it is noticed again."""
+"""Seconds for which no connection is kept to a node that handles one at a time. After that, it may
+be locked for a minute until that is noticed again."""
 
 _SILENT = 600.0
 """The same for a node on whose kept connection a request got no answer."""
@@ -130,9 +130,7 @@ class Exchange:
             self._pool.distrust(self._host, _SERIAL, "it handles one connection at a time")
         elif self._tries and not connection.is_reused:
             self._pool.distrust(self._host, _SILENT, "a kept one was dead")
-        waiting = self._end()
-        if waiting is not None:
-            waiting.callback(response)
+        self._end().callback(response)
 
     def failed(self, connection: NodeConnection, reason: Failure) -> None:
         """Go on with another connection if a kept one was lost; otherwise give up."""
@@ -146,16 +144,15 @@ class Exchange:
         if is_lost:
             self._try_new()
         elif not (is_unknown and self._keeps and self._try_kept(may_be_old=True)):
-            waiting = self._end()
-            if waiting is not None:
-                waiting.errback(reason)
+            self._end().errback(reason)
 
     def _cancelled(self, response: Deferred[IResponse]) -> None:
         self._end()
 
-    def _end(self) -> Deferred[IResponse] | None:
-        """Close the connections on which no response is wanted any more."""
+    def _end(self) -> Deferred[IResponse]:
+        """Close the connections on which no response is wanted any more; gives who waits for it."""
         waiting, self._response = self._response, None
+        assert waiting is not None
         self._pool.unwatch(self)
         for connection in self._tries:
             connection.abort()

@@ -33,6 +33,7 @@ class HTTPClientTests(Asking):
             ("http://192.0.2.1/info", ("192.0.2.1", 80)),
             ("https://192.0.2.1/info", ("192.0.2.1", 443)),
             ("http://[2001:db8::1]:4000/info", ("2001:db8::1", 4000)),
+            ("https://[2001:db8::1]/info", ("2001:db8::1", 443)),
         ):
             self.ask(url)
             self.assertEqual(self.reactor.tcpClients[-1][:2], where)

@@ -124,6 +124,19 @@ class SilentTests(Distrusting):
         self.reactor.advance(600)
         self.kept()
 
+    def test_others(self) -> None:
+        """When a kept connection is dead, the others to this host are closed too."""
+        asked = [self.ask(f"http://192.0.2.1:4000/{name}/info") for name in "ab"]
+        other, other_transport = self.connected(0)
+        other.dataReceived(ANSWER)
+        self.connected(1)[0].dataReceived(ANSWER)
+        self.assertEqual([self.successResultOf(answered) for answered in asked], [b"{}"] * 2)
+        answered = self.ask()
+        self.reactor.advance(1.1)
+        self.connected()[0].dataReceived(ANSWER)
+        self.assertEqual(self.successResultOf(answered), b"{}")
+        self.assertTrue(other_transport.disconnecting)
+
     def test_slow(self) -> None:
         """A slow answer on the kept connection is taken too, and the new connection closed."""
         protocol, transport = self.kept()
