@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.candidates import Candidate, Tier
+from infernet_router.fleet.groups import Candidate, Tier
 
 
 class State(StrEnum):

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from math import inf
 from typing import Any
 from urllib.parse import quote
@@ -83,20 +82,27 @@ class Survey:
         """When it is settled at the latest; None once it is settled."""
         self._count = len(nodes)
         self._supporting: dict[str, list[NodeAddress]] = {}
+        """By container, the nodes that support the model there."""
+        self._supported: dict[NodeAddress, list[str]] = {}
+        """By node, the containers that support the model."""
+        self._supporters: list[NodeAddress] = []
+        """The nodes of these."""
         self._waiting: set[Deferred[Survey]] = set()
 
     def among(self, containers: Sequence[str]) -> Among:
         """The nodes that support the model in one of these containers."""
-        found = [self._supporting[id] for id in containers if id in self._supporting]
-        addresses: Sequence[NodeAddress] = (
-            found[0] if len(found) == 1 else list(dict.fromkeys(chain(*found)))
-        )
         silent = self._count - len(self.answers)
-        return Among(
-            addresses,
+        why = (
             f"no up node is known to support the model {quoted(self.model)}"
             f" in {' or '.join(map(quoted, containers))}"
-            + (f"; {silent} of {self._count} did not say" if silent else ""),
+            + (f"; {silent} of {self._count} did not say" if silent else "")
+        )
+        found = [id for id in containers if id in self._supporting]
+        if len(found) <= 1:
+            return Among(self._supporting[found[0]] if found else (), why)
+        any_of, supported = set(found), self._supported
+        return Among(
+            self._supporters, why, lambda address: not any_of.isdisjoint(supported[address])
         )
 
     def add(self, address: NodeAddress, body: bytes) -> None:
@@ -106,11 +112,14 @@ class Survey:
         :raises NoAnswer: when it is malformed.
         """
         answer = _decode(body)
-        for container, support in answer.items():
+        for support in answer.values():
             if support.error is not None:
                 support.error = support.error[:_MAX_ERROR]
-            if support.supported:
-                self._supporting.setdefault(container, []).append(address)
+        if supported := [id for id, support in answer.items() if support.supported]:
+            self._supported[address] = supported
+            self._supporters.append(address)
+        for container in supported:
+            self._supporting.setdefault(container, []).append(address)
         self.answers[address] = msgspec.Raw(msgspec.json.encode(answer))
         self.size += len(self.answers[address]) + _OVERHEAD * (1 + len(answer))
 
@@ -160,7 +169,7 @@ class Surveyor(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._throttle = Throttle(self._clock, self._ask_next, at_once=self._at_once)
+        self._throttle = Throttle(lambda: self._fleet.now, self._ask_next, at_once=self._at_once)
 
     def stopService(self) -> Deferred[Any]:
         """Stop asking; those who wait for a survey get the answers so far."""
@@ -176,7 +185,7 @@ class Surveyor(Service):
 
         :raises CannotSurvey: immediately, when the nodes cannot be asked.
         """
-        now = self._clock.seconds()
+        now = self._fleet.now
         settled = self._settled.pop(model, None)
         if settled is not None and now - settled.began <= 2 * _FRESH:
             self._settled[model] = settled
@@ -217,7 +226,7 @@ class Surveyor(Service):
     def _asked(self, result: object, survey: Survey) -> object:
         """Settle the survey if this was its last node; end it if it takes too long."""
         survey.asked -= 1
-        if not self.running or self._clock.seconds() - survey.began > _FRESH:
+        if not self.running or self._fleet.now - survey.began > _FRESH:
             self._throttle.drop(survey)
             survey.unasked.clear()
         if not survey.asked and not survey.unasked and survey.deadline is not None:

@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import candidates as candidates_module
-from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
 from infernet_router.fleet.events import CameUp, Change, Event, Outcome
 from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.node import State
 from infernet_router.reports import Container, NodeReport
@@ -698,14 +698,30 @@ class RunningTests(SynchronousTestCase):
         self.fleet.replace([B, C])
         self.assertEqual(self.fleet.running, ())
 
-    def test_same(self) -> None:
-        """The list is the same tuple until something changes."""
-        self.fleet.observed(A, report("llm", description="a model"))
-        before = self.fleet.running
-        self.fleet.observed(A, report("llm", description="a model", pending=7))
-        self.assertIs(self.fleet.running, before)
-        self.fleet.observed(B, report("llm", description="a model"))
-        self.assertIsNot(self.fleet.running, before)
+    def test_among_some(self) -> None:
+        """Of given nodes, those that are not meant are left out."""
+        self.fleet.replace([A, B, C])
+        for address in (A, B, C):
+            self.fleet.observed(address, report("llm"))
+        among = Among((A, B, C), "none", lambda address: address != B)
+        self.assertEqual(set(self.fleet.rank(["llm"], 9, 0, among)), {A, C})
+        self.assertEqual({self.fleet.pick(["llm"], among) for _ in range(20)}, {A, C})
+
+    def test_index_used_again(self) -> None:
+        """A node that takes the place of one that was suspect is not suspect."""
+        many = tuple(parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(600))
+        self.fleet.replace(many)
+        for address in many:
+            self.fleet.observed(address, report("llm", "x"))
+        for address in many[:300]:
+            self.fleet.missed(address, "timeout", timed_out=True)
+        self.fleet.replace([*many[300:], A])
+        self.fleet.observed(A, report("llm", "x"))
+        ranked = self.fleet.rank(["llm", "x"], 1000)
+        self.assertEqual(set(ranked), {*many[300:], A})
+        for address in many[300:]:
+            self.fleet.missed(address, "timeout", timed_out=True)
+        self.assertEqual(self.fleet.rank(["llm", "x"], 1), [A])
 
     def test_described(self) -> None:
         """A container has its most frequent description; of several, the alphabetically first."""
