@@ -39,6 +39,12 @@ _RECOVERY = 0.9
 _SHORTEST = 0.1
 """The least part of an interval between two polls of a node when it returns to its phase."""
 
+_SILENT_AFTER = 3
+"""How many intervals without any poll show that something is wrong, although polls are due."""
+
+_SHORTEST_SILENCE, _LONGEST_SILENCE = 5.0, 30.0
+"""The limits of that time, in seconds."""
+
 _LISTED = 10
 """The most containers of a node that a log line lists."""
 
@@ -123,14 +129,35 @@ class Poller(Rounds[_Target]):
         self._http = http
         self._busy_interval = min(busy_interval, interval)
         self._timeout = timeout
+        self._sent = 0.0
+        """When the last poll was sent, on the reactor's clock."""
 
     def startService(self) -> None:
+        self._sent = self._clock.seconds()
         self._assignments = self._fleet.follow_assignments()
         super().startService()
 
     def stopService(self) -> Deferred[Any]:
         self._assignments.close()
         return super().stopService()
+
+    @property
+    def silence(self) -> float | None:
+        """
+        The seconds since the last poll was sent, if polls are due and none was sent for too long.
+
+        None while everything is well. With a long interval, that includes hours without a poll. The
+        reactor's clock counts only time in which polls could have been sent.
+        """
+        silent = self._clock.seconds() - self._sent
+        patience = _SILENT_AFTER * self._least_interval
+        patience = min(max(patience, _SHORTEST_SILENCE), _LONGEST_SILENCE)
+        is_well = (
+            not self.running
+            or silent <= patience
+            or not self.throttle.is_late(self._fleet.now - patience / 2)
+        )
+        return None if is_well else silent
 
     def new_target(self, address: NodeAddress) -> _Target:
         return _Target(address)
@@ -184,6 +211,7 @@ class Poller(Rounds[_Target]):
 
     def ask(self, target: _Target, now: float) -> Deferred[Any]:
         """Poll a node, and schedule it again whether or not it answers."""
+        self._sent = self._clock.seconds()
         target.asked = now
         target.due = inf
         poll: Deferred[Any] = ask(
@@ -202,7 +230,7 @@ class Poller(Rounds[_Target]):
         """Schedule a node that was polled again."""
         if not self.is_known(target):
             return result
-        now = self._clock.seconds()
+        now = self._fleet.now
         retry = _FIRST_RETRY * 2.0 ** min(target.failures - 1, 20)
         if target.failures and (self._is_large or retry < self._least_interval):
             self.throttle.put(target, now + min(retry, self.interval), urgent=True)

@@ -39,6 +39,9 @@ class Rounds(Service, Generic[SomeTarget]):
     `throttle.put`, and asks them. A fleet with more nodes than may be asked in an interval has a
     longer interval.
 
+    When nodes are due is reckoned on the fleet's clock, which goes on while the process is stopped.
+    The reactor's clock, which then stands still, times what they are given time for.
+
     :param interval: seconds from one question to a node to the next, at least.
     :param rate: the most nodes that are asked in a second.
     :param at_once: the most nodes that are asked at the same time.
@@ -87,7 +90,11 @@ class Rounds(Service, Generic[SomeTarget]):
         super().startService()
         self._targets = {}
         self.throttle = Throttle(
-            self._clock, self.ask, at_once=self._at_once, rate=self._rate, burst=self._burst
+            lambda: self._fleet.now,
+            self.ask,
+            at_once=self._at_once,
+            rate=self._rate,
+            burst=self._burst,
         )
         self._changes = self._fleet.follow_changes()
         self._stopped = self._loop.start(TICK)
@@ -119,7 +126,7 @@ class Rounds(Service, Generic[SomeTarget]):
     def _tick(self) -> None:
         """Ask the nodes that are due. An error in one tick does not prevent the next."""
         try:
-            now = self._clock.seconds()
+            now = self._fleet.now
             self._follow(now)
             self.ticked(now)
             self.throttle.ask_due()

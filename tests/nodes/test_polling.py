@@ -164,6 +164,57 @@ class PollerTests(SynchronousTestCase):
         self.pass_time(0.1)
         self.assertEqual(self.nodes[A].polls, 2)
 
+    def test_stall(self) -> None:
+        """After a stall that the reactor's clock leaves out, all nodes that are due are polled."""
+        now = Clock()
+        self.fleet = Fleet(now.seconds, Random(1))
+        self.start(MANY[:12])
+        for _ in range(20):
+            now.advance(0.1)
+            self.clock.advance(0.1)
+        for node in self.nodes.nodes.values():
+            node.silent = True
+        before = len(self.nodes.asked)
+        now.advance(60.0)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.nodes.asked) - before, 12)
+        self.clock.pump([0.1] * 29)
+        self.assertEqual((self.fleet.states.up, self.fleet.states.suspect), (12, 0))
+        self.clock.pump([0.1] * 2)
+        self.assertEqual(self.fleet.states.suspect, 12)
+
+    def test_silence(self) -> None:
+        """Polls that do not go out for several intervals, although they are due, are noticed."""
+
+        def broken(now: float) -> None:
+            raise ZeroDivisionError
+
+        for interval, first, second in ((0.5, 4.0, 9.0), (3.0, 8.0, 12.0), (3600.0, 3610.0, 30.0)):
+            poller = self.start([A], interval=interval)
+            self.assertIsNone(poller.silence)
+            ticked, poller.ticked = poller.ticked, broken  # type: ignore[method-assign]
+            self.clock.advance(first)
+            self.assertIsNone(poller.silence)
+            self.clock.advance(second)
+            silence = poller.silence
+            assert silence is not None
+            self.assertAlmostEqual(silence, first + second)
+            self.flushLoggedErrors(ZeroDivisionError)
+            poller.ticked = ticked  # type: ignore[method-assign]
+            self.clock.advance(1.0)
+            self.assertIsNone(poller.silence)
+            self.successResultOf(poller.stopService())
+            self.assertIsNone(poller.silence)
+
+    def test_no_silence(self) -> None:
+        """While the limits keep polls from going out, all is well."""
+        poller = self.start(MANY[:3], interval=0.5, timeout=60.0, at_once=2)
+        for node in self.nodes.nodes.values():
+            node.silent = True
+        for _ in range(100):
+            self.clock.advance(1.0)
+            self.assertIsNone(poller.silence)
+
     def test_paced(self) -> None:
         """The nodes' turns are spread evenly over the interval."""
         addresses = [parse_address(f"192.0.2.{number}") for number in range(30)]
