@@ -14,7 +14,16 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.api import Api, Clients, CrossOrigin, Decisions, Outcomes, RateLimited
+from infernet_router.api import (
+    Api,
+    Clients,
+    CrossOrigin,
+    Decisions,
+    FirstPolls,
+    Outcomes,
+    RateLimited,
+    Turns,
+)
 from infernet_router.fleet import Fleet, Weights
 from infernet_router.nodes import (
     BadCertificates,
@@ -26,7 +35,7 @@ from infernet_router.nodes import (
     http_client,
 )
 from infernet_router.options import CannotStart, Options, Settings
-from infernet_router.process import Freezer, HangupListener, raise_limit
+from infernet_router.process import Freezer, HangupListener, keep_time, raise_limit
 from infernet_router.serving import CannotServe, ClosableSite, Server
 from infernet_router.sources import (
     AddressFile,
@@ -65,6 +74,7 @@ def make_router(
     :raises CannotStart: when it cannot be made, or later when it cannot listen.
     """
     log.info("infernet-router {version}: {settings}", version=__version__, settings=settings)
+    keep_time(reactor)
     limits = raise_limit()
     reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     weights = Weights(settings.job_weight, settings.pending_weight)
@@ -97,11 +107,23 @@ def make_router(
         decisions = Decisions(monotonic, token_bytes(32))
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
-        api = _guarded(Api(fleet, resources, surveyor, decisions, outcomes), clients, settings)
-        server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
+        turns = Turns(reactor, monotonic)
+        first_polls = FirstPolls(fleet, reactor, turns)
+        api = Api(
+            fleet,
+            resources,
+            surveyor,
+            decisions,
+            outcomes,
+            turns,
+            first_polls,
+            lambda: poller.silence,
+        )
+        guarded = _guarded(api, clients, settings)
+        server = Server(ClosableSite(guarded, reactor, limits.clients), settings.endpoints, reactor)
     except (BadSource, BadCertificates, CannotServe) as error:
         raise CannotStart(str(error)) from None
-    for service in (*sources, poller, resources, surveyor, server, Freezer(fleet)):
+    for service in (*sources, poller, resources, surveyor, first_polls, server, Freezer(fleet)):
         service.setServiceParent(router)
     return router
 

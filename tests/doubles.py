@@ -21,7 +21,7 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api, Clients, Decisions, Outcomes
+from infernet_router.api import Api, Clients, Decisions, FirstPolls, Outcomes, Turns
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.reports import Container, NodeReport
@@ -111,6 +111,8 @@ class BrokenFleet(Fleet):
         self.picks += 1
         raise ZeroDivisionError("a bug")
 
+    picking = pick
+
 
 class Nodes(Resource):
     """Simulated nodes at NODE and OTHER, as one resource for StubTreq."""
@@ -154,7 +156,20 @@ class ApiTestCase(SynchronousTestCase):
             self.addCleanup(service.stopService)
         self.decisions = Decisions(self.clock.seconds, b"secret")
         outcomes = Outcomes(fleet, self.decisions, Clients().identify, self.clock.seconds)
-        self.api = Api(fleet, self.resources, self.surveyor, self.decisions, outcomes)
+        self.silence: float | None = None
+        self.work_seconds: Callable[[], float] = self.clock.seconds
+        turns = Turns(self.clock, lambda: self.work_seconds())
+        self.first_polls = FirstPolls(fleet, self.clock, turns)
+        self.api = Api(
+            fleet,
+            self.resources,
+            self.surveyor,
+            self.decisions,
+            outcomes,
+            turns,
+            self.first_polls,
+            lambda: self.silence,
+        )
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import directlyProvides
 
+from infernet_router.fleet import finish
 from infernet_router.serving.site import ClosableSite
 from infernet_router.serving.streaming import BUFFER_SIZE, send
 from tests.doubles import Socket
@@ -40,7 +41,7 @@ class Answering(Resource):
             self.waiting.append(request)
             return NOT_DONE_YET
         if request.path == b"/long":
-            sent = send(request, [LONG_CHUNK] * 3)
+            sent = send(request, LONG_CHUNK, iter([LONG_CHUNK] * 2), finish)
             sent.addCallback(lambda _: request.finish())
             return NOT_DONE_YET
         return b"answer"
