@@ -1,29 +1,35 @@
 """Node addresses: reads what an operator may write, a node's URL or a DNS source of nodes."""
 
 import re
-from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-import idna
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from hyperlink import URL
 
+from infernet_router.hosts import BadAddress, is_ipv4, is_ipv6, url_host
 from infernet_router.quoting import quoted
 
-_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?P<port>:.*)?", re.DOTALL)
-_COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
-_ONLY_COLON = re.compile(r"https?:(?![0-9]+/*$)", re.IGNORECASE)
+__all__ = [
+    "BadAddress",
+    "DnsSource",
+    "NodeAddress",
+    "hide_credentials",
+    "parse_address",
+    "parse_dns_source",
+    "parse_entry",
+]
+
+_NOT_IN_URLS = re.compile(r'[\s"<>\\^`{|}?#]')
+_VARIANT = re.compile(r"\.(?=[:/]|$)|/\.|//|%")
+"""What may be in one spelling of a URL and not in another."""
+_ONLY_COLON = re.compile(r"(?:https?|dns|dns\+srv):(?![0-9]+/*$)", re.IGNORECASE)
 """A scheme without its slashes. With a number after the colon it is a host and port instead."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_DNS = re.compile(r"(dns(?P<srv>\+srv)?://)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
-_SERVICE = re.compile(r"(?:_[a-z0-9_-]{1,62}\.)*", re.IGNORECASE)
-"""The labels that name a service, in front of a host, as in _infernet._tcp (RFC 2782)."""
-_MAX_NAME = 253
-"""The most characters of a DNS name (RFC 1035, section 2.3.4)."""
-
-
-class BadAddress(ValueError):
-    """A text that is not an address; the message tells the operator who wrote it why."""
+_DNS = re.compile(
+    r"(?P<scheme>dns(?P<srv>\+srv)?://)(?P<rest>[^?]*)(?:\?(?P<query>.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_CHOICES = {"family": ("4", "6", "both"), "as": ("address", "name")}
+"""The parameters in the query of a DNS source; `as` is for SRV records only."""
 
 
 @frozen(cache_hash=True)
@@ -37,8 +43,13 @@ class NodeAddress:
     text: str = field(eq=False)
     """As the operator wrote it, without a trailing slash: what the API returns."""
 
-    url: str
-    """The absolute URL it stands for: normalised, ASCII, without a trailing slash."""
+    url: str = field(eq=False)
+    """The absolute URL it stands for: ASCII, without a trailing slash, the host in lower case."""
+
+    _key: str = field(
+        default=Factory(lambda self: _simplest(self.url), takes_self=True), init=False, repr=False
+    )
+    """What all spellings of the address have in common."""
 
     def __str__(self) -> str:
         return self.text
@@ -61,26 +72,14 @@ class DnsSource:
     port: int | None
     """The port of every node; None for SRV records, each of which has its own."""
 
+    family: str = ""
+    """The IP addresses to use: "4", "6", "both", or "" for IPv6 only where there is no IPv4."""
+
+    targets: str = ""
+    """How SRV targets are handed out: "address", "name", or "" for the default."""
+
     def __str__(self) -> str:
         return self.text
-
-
-@frozen
-class BadLine:
-    """One line of an address list that is not an address."""
-
-    number: int
-    """The line's number, from 1."""
-    text: str
-    reason: str
-
-
-class BadAddressList(ValueError):
-    """An address list with bad lines; `lines` has all of them."""
-
-    def __init__(self, lines: tuple[BadLine, ...]) -> None:
-        super().__init__(f"{len(lines)} bad line{'s' if len(lines) > 1 else ''}")
-        self.lines = lines
 
 
 def parse_address(text: str) -> NodeAddress:
@@ -93,6 +92,14 @@ def parse_address(text: str) -> NodeAddress:
 
     :raises BadAddress: when `text` is anything else.
     """
+    try:
+        return _node_address(text)
+    except BadAddress as error:
+        raise BadAddress(_likely_mistake(text) or str(error)) from None
+
+
+def _node_address(text: str) -> NodeAddress:
+    """An address; the reason why it is bad may not be the most helpful one."""
     _refuse_characters(text)
     scheme, separator, rest = text.rpartition("://")
     known_scheme = scheme.lower() if separator else "http"
@@ -106,12 +113,14 @@ def parse_address(text: str) -> NodeAddress:
         raise BadAddress("credentials are not supported")
     if slash and not separator:
         raise BadAddress("a path needs http:// or https:// in front")
-    split = _AUTHORITY.fullmatch(authority)
-    if split is None:
-        raise BadAddress(f"{quoted(authority)} is not a host or host:port")
-    netloc = _host(split["host"], authority)
-    if split["port"] and (port := _port(split["port"][1:])) != _DEFAULT_PORTS[known_scheme]:
-        netloc += f":{port}"
+    if path[-1:] in (",", ";"):
+        raise BadAddress(f"it ends with a {path[-1]}")
+    host, port = _host_and_port(authority)
+    netloc = url_host(host)
+    if host.startswith("[") and not netloc.startswith("["):  # clients may not have IPv6
+        rest = rest.replace(host, netloc, 1)
+    if port and (number := _port(port[1:])) != _DEFAULT_PORTS[known_scheme]:
+        netloc += f":{number}"
     encoded_path = URL(path=tuple(path.split("/")), rooted=True).to_uri().to_text() if path else ""
     return NodeAddress(
         text=f"{scheme}://{rest}" if separator else rest,
@@ -123,115 +132,135 @@ def parse_dns_source(text: str) -> DnsSource:
     """
     Read a DNS source: `dns://host:port` for A and AAAA records, `dns+srv://name` for SRV records.
 
+    It may end with `?family=4`, `6` or `both`; for SRV records also with `?as=address` or `name`.
+
     :raises BadAddress: when `text` is anything else.
     """
-    _refuse_characters(text)
+    try:
+        return _dns_source(text)
+    except BadAddress as error:
+        raise BadAddress(_likely_mistake(text) or str(error)) from None
+
+
+def _dns_source(text: str) -> DnsSource:
+    """A DNS source; the reason why it is bad may not be the most helpful one."""
     found = _DNS.fullmatch(text)
     if found is None:
         raise BadAddress("it does not begin with dns:// or dns+srv://")
+    _refuse_characters(found["scheme"] + found["rest"])
     authority = found["rest"].rstrip("/")
     if "/" in authority or "@" in authority:
         raise BadAddress("a DNS name has neither credentials nor a path")
-    service = _SERVICE.match(authority) if found["srv"] else None
-    prefix = service[0] if service else ""
-    split = _AUTHORITY.fullmatch(authority.removeprefix(prefix))
-    assert split is not None  # anything matches
-    host = _host(split["host"], authority)
-    if host.startswith("[") or _is_ipv4(host):
-        raise BadAddress(f"{split['host']} is an IP address, which has no DNS records")
-    name = (prefix.lower() + host).removesuffix(".")
-    if len(name) > _MAX_NAME:
-        raise BadAddress(f"the name is longer than {_MAX_NAME} characters")
-    if found["srv"] and split["port"]:
+    written, colon_port = _host_and_port(authority)
+    host = url_host(written)
+    if host.startswith("[") or is_ipv4(host):
+        raise BadAddress(f"{written} is an IP address, which has no DNS records")
+    if found["srv"] and colon_port:
         raise BadAddress("SRV records name the ports: leave the port out")
-    if not found["srv"] and not split["port"]:
+    if not found["srv"] and not colon_port:
         raise BadAddress("the port is missing, as in dns://nodes.example.org:4000")
-    port = _port(split["port"][1:]) if split["port"] else None
-    return DnsSource(text=found[1] + authority, name=name, port=port)
+    query = _dns_query(found["query"], bool(found["srv"]))
+    return DnsSource(
+        text=found["scheme"] + authority + ("" if found["query"] is None else f"?{found['query']}"),
+        name=host.removesuffix("."),
+        port=_port(colon_port[1:]) if colon_port else None,
+        family=query.get("family", ""),
+        targets=query.get("as", "address" if found["srv"] and "family" in query else ""),
+    )
 
 
-def parse_address_list(text: str) -> tuple[NodeAddress | DnsSource, ...]:
+def _dns_query(text: str | None, srv: bool) -> dict[str, str]:
+    """The parameters in the query of a DNS source."""
+    query: dict[str, str] = {}
+    for part in text.lower().split("&") if text is not None else ():
+        name, _, value = part.partition("=")
+        if name in query or value not in _CHOICES.get(name, ()) or (name == "as" and not srv):
+            allowed = "family=4, 6 or both" + (", and as=address or name" if srv else "")
+            raise BadAddress(f"the query may have {allowed}, each once, not {quoted(part)}")
+        query[name] = value
+    if len(query) > 1 and query["as"] == "name":
+        raise BadAddress("the query has family= for addresses, but as=name")
+    return query
+
+
+def parse_entry(text: str) -> NodeAddress | DnsSource:
     """
-    Read an address list: one address or DNS source per line, in order, without duplicates.
+    Read what a line of an address list may have: an address or a DNS source.
 
-    Blank lines, blanks around an address, carriage returns, a byte order mark, and comments
-    (from a `#` at the start of a line or after a blank) are ignored.
-
-    :raises BadAddressList: with all bad lines, when there are any.
+    :raises BadAddress: when it is neither.
     """
-    entries: dict[NodeAddress | DnsSource, None] = {}
-    bad: list[BadLine] = []
-    for number, line in _lines(text):
-        try:
-            entries.setdefault(parse_dns_source(line) if _DNS.match(line) else parse_address(line))
-        except BadAddress as error:
-            bad.append(BadLine(number=number, text=line, reason=str(error)))
-    if bad:
-        raise BadAddressList(tuple(bad))
-    return tuple(entries)
+    return parse_dns_source(text) if _DNS.match(text) else parse_address(text)
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of an address list that should be addresses, with their numbers."""
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        if stripped := _COMMENT.sub("", line).strip():
-            yield number, stripped
+def hide_credentials(text: str) -> str:
+    """A text that may be an address, without the user name and password in it."""
+    return re.sub(r"^([a-z+]+://)?.*@", r"\1…@", text, flags=re.IGNORECASE | re.DOTALL)
+
+
+def _simplest(url: str) -> str:
+    """
+    A URL without what makes no difference between two nodes.
+
+    That is a dot at the end of the host, and in the path doubled slashes, dot segments and
+    percent-encoding that is not needed (RFC 3986, section 6.2.2). Requests keep these: a dot at the
+    end of a name, for example, keeps it from being looked up in search domains.
+    """
+    if not _VARIANT.search(url, len("http://")):
+        return url
+    scheme, _, rest = url.partition("://")
+    netloc, _, path = rest.partition("/")
+    host, colon, port = netloc.rpartition(":")
+    if colon and port.isdigit():
+        netloc = host.removesuffix(".") + colon + port
+    segments = URL(path=tuple(path.split("/")), rooted=True).normalize().path
+    return "/".join((f"{scheme}://{netloc.removesuffix('.')}", *filter(None, segments)))
+
+
+def _likely_mistake(text: str) -> str:
+    """A better reason why a text is not an address, for common mistakes; "" for others."""
+    if "@" in text:
+        return "credentials are not supported"
+    if set(text) & set('"<>{}'):  # JSON or HTML
+        return ""
+    separators = re.search(r"[,;]\s|[,;]$|[,;][a-z+]*://", text, re.IGNORECASE)
+    authority = re.sub(r"^[a-z+]*://", "", text, flags=re.IGNORECASE).partition("/")[0]
+    if separators or re.search("[,;]", authority):
+        return "there is a comma or semicolon: write one address per line"
+    if sum(":" in piece or "." in piece for piece in text.split()) > 1:
+        return "there is a blank inside: write one address per line"
+    return ""
 
 
 def _refuse_characters(text: str) -> None:
     """Refuse characters that no address may have."""
+    if text.isprintable() and text and not _NOT_IN_URLS.search(text):
+        return
     if not text:
         raise BadAddress("it is empty")
     if any("\udc80" <= character <= "\udcff" for character in text):
         raise BadAddress("it is not UTF-8")
-    if any(character.isspace() for character in text):
+    if re.search(r"\s", text):
         raise BadAddress("there is a blank inside")
-    if not text.isprintable() or any(character in '"<>\\^`{|}' for character in text):
+    if not text.isprintable() or re.search(r"[^?#]", "".join(_NOT_IN_URLS.findall(text))):
         raise BadAddress("it contains a character that no address may have")
     if "?" in text:
         raise BadAddress("a query is not supported")
-    if "#" in text:
-        raise BadAddress("a fragment is not supported (a comment needs a blank before its #)")
+    raise BadAddress("a fragment is not supported (a comment needs a blank before its #)")
 
 
-def _host(text: str, authority: str) -> str:
-    """
-    A host as a URL has it: ASCII, lower case, an IPv6 address in brackets.
-
-    :param authority: the host and port that it is a part of, for the message.
-    """
-    if text.startswith("["):
-        try:
-            if "%" not in text:  # a zone names an interface of one machine, and no URL may hold it
-                return f"[{IPv6Address(text[1:-1])}]"
-        except AddressValueError:
-            pass
-        raise BadAddress(f"{quoted(authority)} is not an IPv6 address in brackets")
-    if authority.count(":") > 1:
-        raise BadAddress("an IPv6 address needs brackets, as in [2001:db8::1]:4000")
-    if not text:
-        raise BadAddress("the host is missing")
-    if "_" in text:
-        raise BadAddress(f"the host {quoted(text)} has an underscore, which no host name may have")
-    try:  # Twisted looks up no name that idna refuses
-        host = idna.encode(text, uts46=True).decode()
-    except idna.IDNAError as error:
-        raise BadAddress(f"{quoted(text)} is not a host name or an IP address: {error}") from None
-    last_label = host.removesuffix(".").rpartition(".")[2]
-    ends_in_number = last_label.isdigit() or re.fullmatch("0x[0-9a-f]*", last_label)
-    if ends_in_number and not _is_ipv4(host):
-        # Browsers read such a name as an IPv4 address or not at all: https://url.spec.whatwg.org/
-        raise BadAddress(f"{text} is not an IPv4 address")
-    return host
-
-
-def _is_ipv4(host: str) -> bool:
-    """Whether a host is an IPv4 address: four decimal numbers without leading zeros."""
-    try:
-        IPv4Address(host)
-    except AddressValueError:
-        return False
-    return True
+def _host_and_port(authority: str) -> tuple[str, str]:
+    """The host, and the port with its colon; or "" without one."""
+    if authority.startswith("["):
+        host, bracket, port = authority.rpartition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise BadAddress(f"{quoted(authority)} is not an IPv6 address in brackets")
+        return host + bracket, port
+    host, colon, port = authority.partition(":")
+    if ":" in port:
+        if is_ipv6(authority) or is_ipv6(authority.rpartition(":")[0]):
+            raise BadAddress("an IPv6 address needs brackets, as in [2001:db8::1]:4000")
+        raise BadAddress("there are too many colons: write host:port")
+    return host, colon + port
 
 
 def _port(text: str) -> int:

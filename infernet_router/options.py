@@ -11,11 +11,13 @@ from attrs import Factory, asdict, frozen
 from twisted.python import usage
 
 from infernet_router import __version__
-from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.addresses import BadAddress, NodeAddress, hide_credentials, parse_address
 from infernet_router.api.clients import Proxy, parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.api.rate_limit import MAX_RATE
+from infernet_router.nodes.node_headers import BadHeader, NodeHeader, parse_headers
 from infernet_router.nodes.polling import MAX_POLLS
+from infernet_router.process import unblock_standard_streams
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
 
@@ -35,8 +37,9 @@ class CannotStart(SystemExit, Exception):
 _MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
 """The settings that are always shown."""
 
-_HIDDEN = ("port", "listen", "ips_given")
-"""The settings that are never shown: listening addresses have log lines of their own."""
+_HIDDEN = ("port", "listen", "ips_given", "node_header")
+"""The settings that are never shown: listening addresses have log lines of their own, and headers
+for nodes are secret."""
 
 _UNITS = {
     "interval": " s",
@@ -44,6 +47,7 @@ _UNITS = {
     "timeout": " s",
     "resources_interval": " s",
     "rate_limit": "/min",
+    "idle_timeout": " s",
 }
 
 
@@ -67,8 +71,11 @@ class Settings:
     resources_interval: float = 60.0
     max_utilization: float = 1.0
     ca_file: Path | None = None
+    node_header: tuple[NodeHeader, ...] = ()
+    """Headers of each request to a node."""
     rate_limit: int | None = None
     """Requests a minute for each client and path; None for no limit."""
+    idle_timeout: float = 75.0
     job_weight: Mapping[str, float] = Factory(dict)
     pending_weight: Mapping[str, float] = Factory(dict)
     trust_proxy: tuple[Proxy, ...] = ()
@@ -175,7 +182,8 @@ def _read(read: Callable[[str], Any], text: str, source: str) -> Any:
     try:
         return read(text)
     except ValueError as error:
-        raise CannotStart(f"{source} {error}, not {quoted(text)}") from None
+        shown = quoted(hide_credentials(text) if "://" in text else text)
+        raise CannotStart(f"{source} {error}, not {shown}") from None
 
 
 @frozen
@@ -213,8 +221,8 @@ _OPTIONS = (
     _Option(
         "resolver",
         _name_server,
-        "IP address of a name server, and its port if not 53, to ask for the dns:// lines of the"
-        " file, in place of the system's",
+        "IP address of a name server, and its port if not 53, to ask for the dns:// and dns+srv://"
+        " lines of the file, in place of the system's; SRV targets then become IP addresses",
     ),
     _Option(
         "interval",
@@ -259,7 +267,17 @@ _OPTIONS = (
         " without it, there is no limit",
         "RATELIMIT_REQS_PER_MIN",
     ),
+    _Option(
+        "idle-timeout",
+        _number(1, 86400, "a number of seconds"),
+        "seconds after which an idle client connection is closed, 1 to 86400; more than a load"
+        " balancer in front keeps it",
+        "INFERNET_ROUTER_IDLE_TIMEOUT",
+    ),
 )
+
+
+_NODE_HEADER = "INFERNET_ROUTER_NODE_HEADER"
 
 
 class Options(usage.Options):
@@ -295,12 +313,17 @@ class Options(usage.Options):
         self._add_weight("pending-weight", _weight(shape, 0, KINDS), text)
 
     def opt_trust_proxy(self, text: str) -> None:
-        """believe X-Forwarded-For from this IP address, network, or unix sockets; repeatable"""
+        """believe X-Forwarded-For and Forwarded of this IP address, network or unix; repeatable"""
         self._append("trust_proxy", _read(parse_proxy, text, "--trust-proxy"))
 
     def opt_cors_origin(self, text: str) -> None:
         """allow pages of this origin, such as https://app.example.org, or * for all; repeatable"""
         self._append("cors_origin", _read(parse_origin, text, "--cors-origin"))
+
+    def opt_node_header(self, text: str) -> None:
+        """send this header, NAME: VALUE, or those in @FILE, to all nodes; repeatable; environment
+        variable INFERNET_ROUTER_NODE_HEADER"""
+        self._add_headers(text, "--node-header")
 
     def opt_version(self) -> None:
         """Display the router's version and exit."""
@@ -310,6 +333,14 @@ class Options(usage.Options):
     def _append(self, field: str, value: object) -> None:
         """Add one value of a repeatable option."""
         self._values[field] = (*self._values.get(field, ()), value)
+
+    def _add_headers(self, text: str, source: str) -> None:
+        """Add headers for nodes. An error does not show the text, which may be a secret."""
+        try:
+            headers = parse_headers(text)
+        except BadHeader as error:
+            raise CannotStart(f"{source}: {error}") from None
+        self._values["node_header"] = (*self._values.get("node_header", ()), *headers)
 
     def _add_weight(self, option: str, read: Callable[[str], Any], text: str) -> None:
         """Add one weight of a repeatable option; each name may be given once."""
@@ -325,6 +356,8 @@ class Options(usage.Options):
 
         :raises CannotStart: when an option or a variable is invalid.
         """
+        if self.parent is not None:  # twistd runs this, and not a test
+            unblock_standard_streams()
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -333,6 +366,9 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the options with one value, which are None unless given, and make the settings."""
         self._values["ips_given"] = self["ips"] is not None
+        if "node_header" not in self._values:
+            for line in filter(str.strip, self._environ.get(_NODE_HEADER, "").split("\n")):
+                self._add_headers(line, _NODE_HEADER)
         for option in _OPTIONS:
             text, source = self[option.name], f"--{option.name}"
             if option.name == "port" and "listen" in self._values:

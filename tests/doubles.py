@@ -11,19 +11,23 @@ from typing import Any
 from attrs import frozen
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api, Clients, Decisions, Outcomes
+from infernet_router.api import Api, Clients, Decisions, FirstPolls, Outcomes, Turns
 from infernet_router.fleet import Fleet
-from infernet_router.nodes import Resources, Surveyor
+from infernet_router.nodes import NodeConnections, Resources, Surveyor, http_client
+from infernet_router.nodes.asking import ask as ask_node
+from infernet_router.process import Slices
 from infernet_router.reports import Container, NodeReport
 from infernet_router.serving import ClosableSite
 from infernet_router.serving.streaming import BUFFER_SIZE
@@ -33,6 +37,9 @@ from infernet_router.testing import SimulatedNode
 NODE = parse_address("https://node.invalid/prefix/")
 OTHER = parse_address("192.0.2.1:4000")
 """The nodes of an ApiTestCase; OTHER is down."""
+
+ANSWER = b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}"
+"""What a node sends."""
 
 ADDRESS_IN_USE = OSError(EADDRINUSE, "Address already in use")
 
@@ -91,6 +98,46 @@ class Socket(StringTransport):
         super().abortConnection()
 
 
+class Asking(SynchronousTestCase):
+    """Base class: sends requests to nodes, whose connections a test plays."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.pool = NodeConnections(self.reactor, most_kept=300)
+        self.http = http_client(self.reactor, self.pool)
+
+    def ask(
+        self, url: str = "http://192.0.2.1:4000/info", *, keep: bool = True, timeout: float = 3.0
+    ) -> Deferred[bytes]:
+        return ask_node(self.http, url, self.reactor, timeout, keep=keep)
+
+    @property
+    def attempts(self) -> int:
+        """How many connections were begun."""
+        return len(self.reactor.tcpClients)
+
+    def connected(self, number: int = -1) -> tuple[Any, Any]:
+        """The protocol and transport of one connection, by default the last."""
+        _, _, factory, *_ = self.reactor.tcpClients[number]
+        protocol, transport = factory.buildProtocol(None), Socket()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def refused(self, number: int = -1, problem: Exception | None = None) -> None:
+        """One connection cannot be made, by default the last."""
+        _, _, factory, *_ = self.reactor.tcpClients[number]
+        factory.clientConnectionFailed(None, Failure(problem or ConnectionRefusedError()))
+
+    def kept(self) -> tuple[Any, Any]:
+        """A connection that was used for a request, and is kept."""
+        answered = self.ask()
+        protocol, transport = self.connected()
+        protocol.dataReceived(ANSWER)
+        self.assertEqual(self.successResultOf(answered), b"{}")
+        self.assertFalse(transport.disconnecting)
+        return protocol, transport
+
+
 class DeafReactor(MemoryReactorClock):
     """A reactor that cannot listen: ports are in use, or there is another problem."""
 
@@ -110,6 +157,8 @@ class BrokenFleet(Fleet):
     def pick(self, *arguments: object, **options: object) -> Any:
         self.picks += 1
         raise ZeroDivisionError("a bug")
+
+    picking = pick
 
 
 class Nodes(Resource):
@@ -153,8 +202,23 @@ class ApiTestCase(SynchronousTestCase):
             service.startService()
             self.addCleanup(service.stopService)
         self.decisions = Decisions(self.clock.seconds, b"secret")
-        outcomes = Outcomes(fleet, self.decisions, Clients().identify, self.clock.seconds)
-        self.api = Api(fleet, self.resources, self.surveyor, self.decisions, outcomes)
+        client_of = Clients().identify
+        outcomes = Outcomes(fleet, self.decisions, client_of, self.clock.seconds)
+        self.silence: float | None = None
+        self.work_seconds: Callable[[], float] = self.clock.seconds
+        turns = Turns(self.clock, lambda: self.work_seconds())
+        self.first_polls = FirstPolls(fleet, self.clock, turns)
+        self.api = Api(
+            fleet,
+            self.resources,
+            self.surveyor,
+            self.decisions,
+            outcomes,
+            client_of,
+            turns,
+            self.first_polls,
+            lambda: self.silence,
+        )
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:
@@ -219,7 +283,7 @@ class SourceTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.fleet = Fleet(self.clock.seconds, Random(1))
-        self.sources = Sources(self.fleet)
+        self.sources = Sources(self.fleet, Slices(self.clock, seconds=self.clock.seconds))
         self.lines = logged(self, "infernet_router.sources.joining")
 
     def assert_fleet(self, *texts: str) -> None:

@@ -13,22 +13,35 @@ ROOT = Path(infernet_router.__file__).parent
 
 MAY_IMPORT = {
     "quoting": (),
-    "addresses": ("quoting",),
+    "hosts": ("quoting",),
+    "addresses": ("hosts", "quoting"),
     "reports": ("quoting",),
+    "files": (),
+    "signals": (),
     "fleet": ("addresses", "reports", "quoting"),
-    "nodes": ("fleet", "addresses", "reports", "quoting"),
-    "process": ("fleet", "addresses", "reports", "quoting"),
-    "serving": ("quoting",),
-    "api": ("nodes", "process", "fleet", "addresses", "reports", "serving", "quoting"),
-    "sources": ("nodes", "process", "fleet", "addresses", "reports", "quoting"),
-    "options": ("api", "sources", "nodes", "process", "fleet", "addresses", "reports", "quoting"),
+    "nodes": ("files", "fleet", "addresses", "hosts", "reports", "quoting"),
+    "process": ("files", "fleet", "addresses", "reports", "quoting"),
+    "serving": ("files", "quoting"),
+    "api": ("files", "nodes", "process", "fleet", "addresses", "reports", "serving", "quoting"),
+    "sources": ("files", "nodes", "process", "fleet", "addresses", "hosts", "reports", "quoting"),
+    "options": (
+        "files",
+        "api",
+        "sources",
+        "nodes",
+        "process",
+        "fleet",
+        "addresses",
+        "reports",
+        "quoting",
+    ),
 }
 """By folder, or module outside a folder: the others that it may import."""
 
 ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
 
-PURE = {"addresses", "reports", "quoting", "fleet"}
+PURE = {"addresses", "hosts", "reports", "quoting", "fleet"}
 IMPURE = {"io", "logging", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 IMPURE |= {"klein", "treq", "twisted"}
 """The modules that the pure core must not import: reactor, network, files, log and clock."""

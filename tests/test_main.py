@@ -1,5 +1,6 @@
 """Tests of infernet_router.__main__; tests.integration.test_command runs it as a program."""
 
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 
@@ -11,6 +12,10 @@ from infernet_router.options import CannotStart
 
 
 class MainTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        for name in ("stdout", "stderr"):  # which the program replaces
+            self.patch(sys, name, getattr(sys, name))
+
     def printed(self, option: str) -> str:
         """The output of an option that ends the program successfully."""
         with redirect_stdout(StringIO()) as output, self.assertRaises(SystemExit) as caught:

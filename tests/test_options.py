@@ -7,6 +7,7 @@ from attrs import asdict
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
+from infernet_router.nodes.node_headers import NodeHeader
 from infernet_router.options import CannotStart, Options, Settings
 
 PORT = "must be a whole number from 1 to 65535, not"
@@ -46,13 +47,24 @@ class OptionsTests(SynchronousTestCase):
                 "resources_interval": 60.0,
                 "max_utilization": 1.0,
                 "ca_file": None,
+                "node_header": (),
                 "rate_limit": None,
+                "idle_timeout": 75.0,
                 "job_weight": {},
                 "pending_weight": {},
                 "trust_proxy": (),
                 "cors_origin": (),
             },
         )
+
+    def test_idle_timeout(self) -> None:
+        """The time that a client's connection may be idle is at least a second."""
+        self.assertEqual(parsed("--idle-timeout=1").idle_timeout, 1)
+        self.assertEqual(parsed(INFERNET_ROUTER_IDLE_TIMEOUT="3600.5").idle_timeout, 3600.5)
+        self.assertIn("idle-timeout 1 s", str(parsed("--idle-timeout=1")))
+        must = "must be a number of seconds from 1 to 86400, not"
+        for text in ("0.9", "86401", "nan", "x"):
+            self.assert_bad(f"--idle-timeout {must} '{text}'", f"--idle-timeout={text}")
 
     def test_precedence(self) -> None:
         """A flag beats its variable, which beats the default; an empty variable is ignored."""
@@ -100,6 +112,11 @@ class OptionsTests(SynchronousTestCase):
         )
         self.assert_bad(f"API_URL {problem}", API_URL="ftp://explorer.invalid")
         self.assert_bad(f"--node-explorer {problem}", "--node-explorer=ftp://explorer.invalid")
+        self.assert_bad(
+            "API_URL must be an http:// or https:// URL (credentials are not supported), not"
+            " 'http://…@explorer.invalid'",
+            API_URL="http://u:secret@explorer.invalid",
+        )
 
     def test_resolver(self) -> None:
         """--resolver takes an IP address, and a port that defaults to 53."""
@@ -160,6 +177,30 @@ class OptionsTests(SynchronousTestCase):
         for text in ("0", "-1", "1.5", "1000001", "ten", ""):
             self.assert_bad(f"--rate-limit {must} {text!r}", f"--rate-limit={text}")
         self.assert_bad(f"RATELIMIT_REQS_PER_MIN {must} '0'", RATELIMIT_REQS_PER_MIN="0")
+
+    def test_node_header(self) -> None:
+        """Headers for nodes come from flags, files or a variable, which flags override."""
+        path = Path(self.mktemp())
+        path.write_text("X-B: b\nX-C: c\n")
+        a, b, c = NodeHeader("X-A", "a"), NodeHeader("X-B", "b"), NodeHeader("X-C", "c")
+        flags = ("--node-header", "X-A: a", "--node-header", f"@{path}")
+        self.assertEqual(parsed(*flags).node_header, (a, b, c))
+        for text, headers in (("X-A: a", (a,)), (f"@{path}\n\nX-A: a\n", (b, c, a)), ("", ())):
+            variables = {"INFERNET_ROUTER_NODE_HEADER": text}
+            self.assertEqual(parsed(**variables).node_header, headers)
+            self.assertEqual(parsed(*flags, **variables).node_header, (a, b, c))
+
+    def test_secret(self) -> None:
+        """The value of a header for nodes is shown nowhere, neither when it is bad."""
+        settings = parsed("--node-header", "X-Key: secret")
+        self.assertEqual(str(settings), str(Settings()))
+        self.assertNotIn("secret", repr(settings))
+        shape = "it must be 'NAME: VALUE', and NAME the name of an HTTP header"
+        self.assert_bad(f"--node-header: {shape}", "--node-header", "secret")
+        own = "Host is a header that the router sets itself, or cannot send"
+        self.assert_bad(f"--node-header: {own}", "--node-header", "Host: secret")
+        variable = "INFERNET_ROUTER_NODE_HEADER"
+        self.assert_bad(f"{variable}: {shape}", **{variable: "X-A: a\nsecret"})
 
     def test_trust_proxy(self) -> None:
         """--trust-proxy takes networks, addresses and unix; anything else is refused."""
@@ -229,7 +270,7 @@ class OptionsTests(SynchronousTestCase):
             "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, default 1;",
             "--rate-limit= requests a minute that each client address may make to each path,",
             "there is no limit; environment variable RATELIMIT_REQS_PER_MIN",
-            "--trust-proxy= believe X-Forwarded-For from this IP address, network, or unix",
+            "--trust-proxy= believe X-Forwarded-For and Forwarded of this IP address, network or",
             "--cors-origin= allow pages of this origin, such as https://app.example.org, or *",
             "--pending-weight= cost of a pending job of one kind, such as onchain=0 to 1000,",
         ):

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from math import inf
 from random import Random
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.soak.flapping import Node
+from benchmarks.soak.interrupting import Interruptions
 from benchmarks.soak.record import Fault, Record
 from benchmarks.soak.vanishing import Clients, Question
 from benchmarks.soak.verdicts import Measured, verdicts
@@ -52,6 +54,20 @@ class RecordTests(RecordTestCase):
         self.assertEqual(wrong, f"{NODE} for ['llm']: down for 4.50 s")
         self.assertEqual(self.late(Fault.DOWN), [4.0, 4.5])
         self.assertEqual(self.record.wrong(Fault.DOWN), 1)
+
+    def test_stopped(self) -> None:
+        """The time in which the router is stopped does not count."""
+        clock = Clock()
+        record = Record(ALLOWED, clock.seconds)
+        clock.advance(3.0)
+        record.pause()
+        clock.advance(5.0)
+        self.assertEqual(record.now, 3.0)
+        for _ in range(2):
+            record.resume()
+            self.assertEqual(record.now, 3.0)
+        clock.advance(1.0)
+        self.assertEqual(record.now, 4.0)
 
     def test_since_the_request(self) -> None:
         """Changes since the request was sent do not count against the router."""
@@ -148,7 +164,10 @@ class VerdictTests(RecordTestCase):
         clients = Clients(4000, self.record, random, 1.0)
         clients.times.extend([0.001] * 10)
         memory = [50] * 10 + [100] * 80 + [104] * 10
-        self.measured = Measured(self.record, clients, [node], 9, 9, memory, 60.0, exit_code=-15)
+        interruptions = Interruptions(lambda _: None, self.record, Random(1))
+        self.measured = Measured(
+            self.record, clients, [node], interruptions, 9, 9, memory, 60.0, exit_code=-15
+        )
 
     def bad(self) -> list[str]:
         """The criteria that are not met."""

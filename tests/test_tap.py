@@ -1,13 +1,16 @@
 """Tests of infernet_router.tap."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.application.service import IServiceMaker
+from twisted.application.service import Application, IServiceMaker
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import ILogObserver, Logger, capturedLogs, formatEvent
 from twisted.plugin import getPlugins
+from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router import __version__
@@ -133,6 +136,46 @@ class MakeServiceTests(SynchronousTestCase):
         router: Any = makeService(options, reactor)
         router.privilegedStartService()
         self.assertEqual([server[0] for server in reactor.tcpServers], [4001])
+
+    def test_log(self) -> None:
+        """Under twistd, the application logs without blocking, until the last line."""
+        ips, log = (Path(self.mktemp()).absolute() for _ in range(2))
+        ips.parent.mkdir(exist_ok=True)
+        ips.write_text("192.0.2.1\n")
+        for name in ("stdout", "stderr"):
+            self.patch(sys, name, getattr(sys, name))
+        before = signal.getsignal(signal.SIGUSR1)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before or signal.SIG_DFL)
+        options = Options({})
+        options.parent = ServerOptions()
+        options.parent["logfile"] = str(log)
+        options.parseOptions(["--ips", str(ips), "--port", "4001"])
+        reactor: Any = MemoryReactorClock()
+        router: Any = makeService(options, reactor)
+        application: Any = Application("router")
+        router.setServiceParent(application)
+        observer = application.getComponent(ILogObserver)
+        self.assertIs(observer, router.log)
+        (end,) = (hook for phase in reactor.triggers["after"].values() for hook, *_ in phase)
+        end()
+        Logger("router", observer=observer).info("the last line")
+        self.assertIn("the last line", log.read_text())
+
+    def test_no_log(self) -> None:
+        """A log that cannot be opened ends the start."""
+        for name in ("stdout", "stderr"):
+            self.patch(sys, name, getattr(sys, name))
+        options = Options({})
+        options.parent = ServerOptions()
+        options.parent["logfile"] = "/nowhere/log"
+        options.parseOptions([])
+        reactor: Any = MemoryReactorClock()
+        with self.assertRaises(CannotStart) as caught:
+            makeService(options, reactor)
+        self.assertEqual(
+            caught.exception.code,
+            "infernet-router: cannot open /nowhere/log for the log: No such file or directory",
+        )
 
 
 class PluginTests(SynchronousTestCase):

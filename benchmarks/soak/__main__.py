@@ -6,9 +6,10 @@ A soak test: a million requests and a million polls while the router's surroundi
 
 The router runs unmodified, in a process of its own. Two thirds of its nodes flap and fail in many
 ways; clients disconnect in the middle of a request or send garbage; its list of nodes is edited,
-replaced, corrupted and deleted. Every response is checked against the true state: an address may be
-handed out for a few seconds after it leaves the list or its node fails, and never later. The exit
-code is 0 only if every check passes. Linux only.
+replaced, corrupted and deleted; it is stopped for seconds, and its clock is set. Every response is
+checked against the true state: an address may be handed out for a few seconds after it leaves the
+list or its node fails, and never later. Seconds in which the router was stopped do not count. The
+exit code is 0 only if every check passes. Linux only.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from benchmarks.loopback.machine import (
 from benchmarks.loopback.programs import Router
 from benchmarks.soak.changing_list import ChangingList
 from benchmarks.soak.flapping import Node
+from benchmarks.soak.interrupting import PRELOADED, Interruptions
 from benchmarks.soak.record import Fault, Record
 from benchmarks.soak.vanishing import Clients
 from benchmarks.soak.verdicts import MAX_GROWTH, Measured, Verdict, verdicts
@@ -103,12 +105,14 @@ async def soak(
         f"--timeout={TIMEOUT}",
         f"--max-polls={int(2 * arguments.nodes / INTERVAL)}",
     )
-    with Router(folder, *flags, *arguments.router) as router:
+    preload = {"PYTHONPATH": PRELOADED}
+    with Router(folder, *flags, *arguments.router, variables=preload) as router:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(node.live()) for node in nodes]
             await until(lambda: _running(router).port, "the router did not start")
             clients = Clients(router.port or 0, record, random, arguments.rate)
-            measured = Measured(record, clients, nodes, await _at_rest(router))
+            interruptions = Interruptions(router.signal, record, random)
+            measured = Measured(record, clients, nodes, interruptions, await _at_rest(router))
             listed.write(listed.addresses)
             await until(
                 lambda: all(node.polls for node in nodes if node.steady),
@@ -119,6 +123,7 @@ async def soak(
             changing = [
                 group.create_task(listed.keep_changing(lambda: router.signal(signal.SIGHUP))),
                 group.create_task(clients.run()),
+                group.create_task(interruptions.keep_interrupting()),
             ]
             while not _is_over(measured, arguments.minutes):
                 await asyncio.sleep(1.0)
@@ -129,6 +134,7 @@ async def soak(
             measured.processor_seconds = processor_seconds(router.id) - spent
             for task in changing:
                 task.cancel()
+            await asyncio.wait(changing)
             listed.path.write_text(UNREACHABLE)
             with suppress(TimeoutError):
                 await until(
@@ -179,7 +185,9 @@ def _print(measured: Measured, rows: Sequence[Verdict], console: Console) -> Non
         f" requests and {measured.polls / seconds:,.0f} polls a second used {share:.0%} of a core;"
         f" responses after {times[len(times) // 2] * 1e3:.1f} ms, p99"
         f" {times[int(0.99 * len(times))] * 1e3:.0f} ms; {measured.clients.left:,} clients left"
-        f" without a response; {measured.record.checked:,} addresses handed out"
+        f" without a response; {measured.record.checked:,} addresses handed out;"
+        f" {measured.interruptions.stops} times stopped, {measured.interruptions.steps} times the"
+        " clock set"
     )
     console.print(machine())
     table = Table()

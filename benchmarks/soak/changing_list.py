@@ -30,7 +30,7 @@ class ChangingList:
         target.write_text("".join(f"{address}  # a node\n\n" for address in addresses))
         target.replace(self.path)
         gone = set(self.addresses).difference(addresses)
-        self.record.removed(gone, asyncio.get_running_loop().time())
+        self.record.removed(gone, self.record.now)
 
     async def keep_changing(self, hang_up: Callable[[], None]) -> None:
         """Now list all but a random tenth of the nodes, now corrupt or delete the file."""

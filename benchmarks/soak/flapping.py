@@ -93,7 +93,7 @@ class Node:
                 self._record.offers(
                     self.address,
                     frozenset() if self._down else self._containers,
-                    asyncio.get_running_loop().time(),
+                    self._record.now,
                 )
                 if self._down != _REFUSING and self._server is None:
                     self._server = await asyncio.get_running_loop().create_server(

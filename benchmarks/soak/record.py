@@ -2,9 +2,10 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from math import inf
+from time import monotonic
 
 from attrs import define, field
 
@@ -45,18 +46,41 @@ class Record:
     """
     The true state of every node, recorded as it changes; addresses are checked against it.
 
-    Times are in seconds, on one clock.
+    Times are in seconds, on a clock that stands still while the router is stopped.
 
     :param allowed: how long an address may still be handed out after each fault began.
+    :param seconds: the monotonic time.
     """
 
-    def __init__(self, allowed: Mapping[Fault, float]) -> None:
+    def __init__(
+        self, allowed: Mapping[Fault, float], seconds: Callable[[], float] = monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._stopped = 0.0
+        """For how long the router was stopped."""
+        self._since: float | None = None
+        """When it was stopped; None while it runs."""
         self.allowed = allowed
         self.checked = 0
         """The number of addresses handed out."""
         self.late = {fault: array("d") for fault in Fault}
         """For each address handed out despite a fault, the time since the fault began."""
         self._nodes: dict[str, _Node] = {}
+
+    @property
+    def now(self) -> float:
+        """The time."""
+        return (self._seconds() if self._since is None else self._since) - self._stopped
+
+    def pause(self) -> None:
+        """The router is stopped from now on."""
+        self._since = self._seconds()
+
+    def resume(self) -> None:
+        """The router runs again."""
+        if self._since is not None:
+            self._stopped += self._seconds() - self._since
+            self._since = None
 
     def listed(self, addresses: Iterable[str]) -> None:
         """Record that these nodes are in the list."""

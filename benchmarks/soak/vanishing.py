@@ -157,7 +157,8 @@ class Clients:
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send one request, and check the response."""
-        question, asked = self._question(), asyncio.get_running_loop().time()
+        question, asked = self._question(), self._record.now
+        sent = asyncio.get_running_loop().time()
         writer.write(question.encode())
         async with asyncio.timeout(_PATIENCE):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -165,7 +166,7 @@ class Clients:
             body = b""
             if length and question.method != "HEAD":
                 body = await reader.readexactly(int(length[1]))
-        self.times.append(asyncio.get_running_loop().time() - asked)
+        self.times.append(asyncio.get_running_loop().time() - sent)
         for wrong in question.wrongs(int(head[9:12]), body, asked, self._record):
             self._complain(f"{question}: {wrong}")
 

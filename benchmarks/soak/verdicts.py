@@ -7,6 +7,7 @@ from statistics import median
 from attrs import define, field, frozen
 
 from benchmarks.soak.flapping import Node
+from benchmarks.soak.interrupting import Interruptions
 from benchmarks.soak.record import Fault, Record
 from benchmarks.soak.vanishing import Clients
 
@@ -21,6 +22,7 @@ class Measured:
     record: Record
     clients: Clients
     nodes: Sequence[Node]
+    interruptions: Interruptions
     before: int
     """Descriptors of the router at rest before the run."""
     after: int = 0

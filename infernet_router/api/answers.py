@@ -1,7 +1,8 @@
 """Turns what a route returns or raises into a JSON response."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -12,11 +13,11 @@ from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
 
 from infernet_router.api.query import BadRequest
-from infernet_router.fleet import NoNode
+from infernet_router.fleet import NoNode, Steps
 from infernet_router.nodes.model_support import CannotSurvey
 from infernet_router.quoting import quoted
 from infernet_router.serving.errors import JSON_HEADERS, RETRY_SOON, HTTPError
-from infernet_router.serving.streaming import BUFFER_SIZE, joined, send
+from infernet_router.serving.streaming import BUFFER_SIZE, join, send
 
 log = Logger()
 
@@ -31,24 +32,26 @@ def answer_encoded(request: IRequest, content: bytes) -> bytes:
     return _answer_whole(request, content + b"\n")
 
 
-def answer_chunks(request: Request, chunks: Iterable[bytes]) -> bytes | Deferred[bytes]:
+def answer_chunks(
+    request: Request, chunks: Iterable[bytes], run: Callable[[Steps[bytes]], Any]
+) -> bytes | Deferred[bytes]:
     """
     Answer 200 with JSON in chunks of any size; returns the body to send.
 
     A long response is sent while its client reads it, and has no Content-Length.
+
+    :param run: makes them, as Turns.run does.
     """
-    chunks = joined(chain(chunks, (b"\n",)))
-    first = next(chunks)
-    if len(first) <= BUFFER_SIZE:  # joined chunks are longer, except for the last
-        return _answer_whole(request, first)
-    _set_headers(request)
-    return b"" if request.method == b"HEAD" else send(request, _prepend([first], chunks))
+    made = iter(chain(chunks, (b"\n",)))
 
+    def begin(first: bytes) -> bytes | Deferred[bytes]:
+        if len(first) <= BUFFER_SIZE:  # joined chunks are longer, except for the last
+            return _answer_whole(request, first)
+        _set_headers(request)
+        return b"" if request.method == b"HEAD" else send(request, first, made, run)
 
-def _prepend(first: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Put one chunk before others; unlike chain(), keep no reference to it."""
-    yield first.pop()
-    yield from chunks
+    joining: bytes | Deferred[bytes] = run(join(made))
+    return joining.addCallback(begin) if isinstance(joining, Deferred) else begin(joining)
 
 
 def _answer_whole(request: IRequest, body: bytes) -> bytes:
@@ -76,8 +79,10 @@ def _http_error(request: IRequest, failure: Failure) -> HTTPError:
             return error
         case BadRequest() as error:
             return HTTPError(400, str(error))
-        case NoNode() | CannotSurvey() as error:
+        case NoNode() as error:
             return HTTPError(503, str(error), RETRY_SOON)
+        case CannotSurvey(is_share=is_share, wait=wait) as error:
+            return HTTPError(429 if is_share else 503, str(error), {b"Retry-After": b"%d" % wait})
         case BadHost():
             return HTTPError(400, "Host is not a host name")
         case NotFound():

@@ -103,7 +103,7 @@ def _path(
 
 _COUNT = {"type": "integer", "minimum": 0}
 _REASON = _object(error={"type": "string", "description": "why the request failed"})
-_LIMITED = _retry_later("the client is over its rate limit")
+_LIMITED = _retry_later("the client is over its rate limit, or asks about too many models")
 _ERROR = _json("the request is invalid", _REASON)
 _ADDRESS = {
     "type": "string",
@@ -143,7 +143,8 @@ _DECISION = {
 _PATHS = {
     "/api/v1/ip": _path(
         "The node to use for one job, or for several",
-        description="The best node now. GET counts the jobs as assigned to it, HEAD does not.",
+        description="The best node now. GET counts the jobs as assigned to it, HEAD does not. While"
+        " first polls are not back, this may wait for up to a second.",
         response=_json("the node", _object(ip=_ADDRESS)) | _DECISION,
         parameters=(
             _CONTAINER,
@@ -237,8 +238,8 @@ _PATHS = {
     ),
     "/health": _path(
         "Health check",
-        description="Healthy while at least one node is up or suspect, and the router is not"
-        " shutting down.",
+        description="Healthy while at least one node is up or suspect, polls are sent, and the"
+        " router is not shutting down.",
         response=_json(
             "healthy, with the number of nodes in each state",
             _object(

@@ -1,10 +1,8 @@
 """The routes of the HTTP API, each from a query through the fleet to an answer."""
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import msgspec
 from attrs import asdict
@@ -18,6 +16,7 @@ from twisted.web.server import Request
 from infernet_router.addresses import NodeAddress
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
 from infernet_router.api.decisions import MAX_ID, Decisions
+from infernet_router.api.first_polls import FirstPolls
 from infernet_router.api.openapi import (
     DEFAULT_N,
     DESCRIPTION,
@@ -29,7 +28,8 @@ from infernet_router.api.openapi import (
 )
 from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.fleet import Among, Fleet, Outcome, RunningContainer
+from infernet_router.api.turns import Turns
+from infernet_router.fleet import Among, Fleet, NoNode, Outcome
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
@@ -49,6 +49,10 @@ class Api(Resource):
     :param surveyor: asks nodes whether they support a model.
     :param decisions: gives each decision an id.
     :param outcomes: takes the outcomes of jobs.
+    :param client_of: identifies the client of a request, as Clients.identify does.
+    :param turns: does what takes long.
+    :param first_polls: holds requests that come too early.
+    :param silence: the seconds since the last poll was sent, if that is too long; None otherwise.
     """
 
     isLeaf = True
@@ -62,13 +66,21 @@ class Api(Resource):
         surveyor: Surveyor,
         decisions: Decisions,
         outcomes: Outcomes,
+        client_of: Callable[[Request], bytes | None],
+        turns: Turns,
+        first_polls: FirstPolls,
+        silence: Callable[[], float | None],
     ) -> None:
         super().__init__()
+        self._client_of = client_of
         self._fleet = fleet
         self._resources = resources
         self._surveyor = surveyor
         self._decisions = decisions
         self._outcomes = outcomes
+        self._turns = turns
+        self._first_polls = first_polls
+        self._silence = silence
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -92,7 +104,12 @@ class Api(Resource):
         if is_usual and request.method == b"GET":
             # Routing by Klein would take longer than everything else together.
             containers = _containers_of(Query(request.uri))
-            return self._answer_picked(request, self._fleet.pick(containers))
+            if self._fleet.is_quick(containers):
+                try:
+                    return self._answer_picked(request, self._fleet.pick(containers))
+                except NoNode:
+                    if not self._first_polls.are_out:
+                        raise
         if request.method != request.method.upper():  # Klein would treat get as GET
             raise HTTPError(501, "there is no such method")
         path = request.postpath or []
@@ -112,14 +129,20 @@ class Api(Resource):
         exclude = query.addresses("exclude", most=MAX_EXCLUDED)
         jobs = query.whole_number("jobs", default=1, least=1, most=MAX_JOBS)
 
-        def answer_among(among: Among | None) -> bytes:
-            if request.method == b"HEAD":
-                peeked = self._fleet.peek(containers, among, exclude=exclude)
-                return answer(request, {"ip": str(peeked)})
-            picked = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
-            return self._answer_picked(request, picked)
+        assign = request.method != b"HEAD"
 
-        return self._among(query, containers, answer_among)
+        def answer_with(address: NodeAddress) -> bytes:
+            if assign:
+                return self._answer_picked(request, address)
+            return answer(request, {"ip": str(address)})
+
+        def answer_among(among: Among | None, is_last: bool) -> Any:
+            picking = self._fleet.picking(
+                containers, among, exclude=exclude, jobs=jobs if assign else 0
+            )
+            return _then(self._turns.run(picking), answer_with)
+
+        return self._among(request, query, containers, answer_among)
 
     @app.route("/api/v1/ips", methods=["GET"])
     def _ips(self, request: Request) -> bytes | Deferred[bytes]:
@@ -130,16 +153,22 @@ class Api(Resource):
         count = query.whole_number("n", default=DEFAULT_N, most=MAX_N)
         offset = query.whole_number("offset", default=0, most=MAX_OFFSET)
 
-        def answer_among(among: Among | None) -> bytes:
-            assign = request.method != b"HEAD"
-            best = self._fleet.rank(
-                containers, count, offset, among, exclude=exclude, assign=assign
-            )
+        assign = request.method != b"HEAD"
+
+        def answer_with(best: list[NodeAddress], is_last: bool) -> bytes:
+            if not best and not is_last and not self._fleet.can(containers):
+                raise NoNode
             if assign and best:
                 self._name_decision(request, best[0])
             return answer(request, [str(address) for address in best])
 
-        return self._among(query, containers, answer_among)
+        def answer_among(among: Among | None, is_last: bool) -> Any:
+            ranking = self._fleet.ranking(
+                containers, count, offset, among, exclude=exclude, assign=assign
+            )
+            return _then(self._turns.run(ranking), answer_with, is_last)
+
+        return self._among(request, query, containers, answer_among)
 
     @app.route("/api/v1/outcomes", methods=["POST"])
     def _outcome(self, request: Request) -> bytes:
@@ -162,13 +191,16 @@ class Api(Resource):
 
         def chunks() -> Iterator[bytes]:
             yield b"["
-            separator, following = b"", ""
-            while container := _first_from(self._fleet.running, following):
-                yield separator + msgspec.json.encode(container)
-                separator, following = b",", container.id + "\0"
+            separator = b""
+            for container in self._fleet.list_running():
+                if container is None:
+                    yield b""
+                else:
+                    yield separator + msgspec.json.encode(container)
+                    separator = b","
             yield b"]"
 
-        return answer_chunks(request, chunks())
+        return answer_chunks(request, chunks(), self._turns.run)
 
     @app.route("/api/v1/resources", methods=["GET"])
     def _resources_of_nodes(self, request: Request) -> bytes | Deferred[bytes]:
@@ -176,7 +208,7 @@ class Api(Resource):
         model = Query(request.uri).text("model_id", longest=MAX_MODEL)
         if model is None:
             return self._by_node(request, self._resources.said)
-        surveyed = self._surveyor.survey(model)
+        surveyed = self._surveyor.survey(model, self._client_of(request))
         return surveyed.addCallback(lambda survey: self._by_node(request, survey.answers.get))
 
     def _by_node(
@@ -189,12 +221,14 @@ class Api(Resource):
             separator = b""
             for address in self._fleet.addresses:
                 reported = report_of(address) if self._fleet.is_up(address) else None
-                if reported is not None:
+                if reported is None:
+                    yield b""
+                else:
                     yield b"%s%s:%s" % (separator, msgspec.json.encode(str(address)), reported)
                     separator = b","
             yield b"}"
 
-        return answer_chunks(request, chunks())
+        return answer_chunks(request, chunks(), self._turns.run)
 
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
@@ -204,6 +238,9 @@ class Api(Resource):
         states = self._fleet.states
         if not states.up and not states.suspect:
             raise HTTPError(503, self._fleet.why_none_up(), RETRY_SOON)
+        if silence := self._silence():
+            why = f"no node has been polled for {silence:.0f} seconds, although polls are due"
+            raise HTTPError(503, why, RETRY_SOON)
         return answer(request, {"status": "healthy", **asdict(states)})
 
     @app.route("/openapi.json", methods=["GET"])
@@ -212,20 +249,31 @@ class Api(Resource):
         return answer_encoded(request, DESCRIPTION)
 
     def _among(
-        self, query: Query, containers: list[str], answer_among: Callable[[Among | None], bytes]
-    ) -> bytes | Deferred[bytes]:
+        self,
+        request: Request,
+        query: Query,
+        containers: list[str],
+        answer_among: Callable[[Among | None, bool], Any],
+    ) -> Deferred[bytes]:
         """
         Answer with the nodes that support the model_id of the query, if it has one.
 
         Nodes are asked about the model only if one of them runs the containers.
 
-        :param answer_among: is given the nodes that support the model, None without a model_id.
+        :param answer_among: is given the nodes that support the model, None without a model_id,
+            and whether this is the last attempt: as in FirstPolls.
         """
         model = query.text("model_id", longest=MAX_MODEL)
-        if model is None or not self._fleet.can(containers):
-            return answer_among(None)
-        surveyed = self._surveyor.survey(model)
-        return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
+
+        def attempt(is_last: bool) -> Any:
+            if model is None or not self._fleet.can(containers):
+                return answer_among(None, is_last)
+            surveyed = self._surveyor.survey(model, self._client_of(request))
+            return surveyed.addCallback(
+                lambda survey: answer_among(survey.among(containers), is_last)
+            )
+
+        return self._first_polls.hold(tuple(containers), attempt)
 
     def _answer_picked(self, request: Request, address: NodeAddress) -> bytes:
         """Answer with a node that was picked."""
@@ -256,7 +304,8 @@ def _containers_of(query: Query) -> list[str]:
     return containers
 
 
-def _first_from(running: Sequence[RunningContainer], id: str) -> RunningContainer | None:
-    """The first of these sorted containers whose id is not before this one."""
-    at = bisect_left(running, id, key=attrgetter("id"))
-    return running[at] if at < len(running) else None
+def _then(result: Any, answer_with: Callable[..., bytes], *more: object) -> Any:
+    """Answer with a result, or a Deferred's result once it is there."""
+    if isinstance(result, Deferred):
+        return result.addCallback(answer_with, *more)
+    return answer_with(result, *more)

@@ -1,11 +1,12 @@
 """The fleet: the state and load of every node, and the choice of the best; it does no I/O."""
 
-from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
 from infernet_router.fleet.events import CameUp, Change, Event, Outcome
 from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.node import State
+from infernet_router.fleet.steps import Steps, finish
 from infernet_router.fleet.view import NodeView
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "RunningContainer",
     "State",
     "States",
+    "Steps",
     "Tier",
     "Weights",
+    "finish",
 ]

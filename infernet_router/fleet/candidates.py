@@ -1,133 +1,36 @@
-"""Candidates: finds the nodes that can do a job, tier by tier, and samples the best tier."""
+"""Candidates: finds the nodes that can do a job, in classes, the best first."""
 
-from array import array
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from enum import IntEnum
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import reduce
+from itertools import chain, islice
+from operator import and_, or_
 from random import Random
 from typing import TypeVar
 
+from infernet_router.fleet.groups import RUN, Candidate, Group, Tier, bits_of, indices_of
+from infernet_router.fleet.steps import Steps
 from infernet_router.quoting import quoted
-
-_RUN = 16
-"""The length of a run of neighbouring nodes; a pick compares two runs at random positions. Two
-candidates are far better than one (Mitzenmacher, "The power of two choices in randomized load
-balancing", IEEE TPDS 12(10), 2001). With reports a second old, 32 save 3 % of the mean job time of
-16, and cost 1.5 µs, in a fleet of any size. Neighbours share cache lines. Two runs are as good as
-32 random nodes, one run is not."""
 
 _SEARCHED = 256
 """How many of the given nodes are sampled in search of the best tier, before all are looked at."""
 
+_FEW = 512
+"""So few nodes are looked at one by one, where the sets of more are intersected."""
+
+_STEP = 1000
+"""How many of the given nodes are looked at in a step."""
+
 _MAX_COMBINATIONS = 256
 """The most combinations of containers to cache candidates for, those used most recently."""
 
-
-class Tier(IntEnum):
-    """An order of preference: a node gets a job only if no candidate is in a better tier."""
-
-    NORMAL = 0
-    FULL = 1
-    """Its utilization is over the threshold."""
-    SUSPECT = 2
-    """Its last poll ran out of time: it is the last resort."""
-    DRAINED = 3
-    """By an operator's order, it gets no job at all. This is always the last tier."""
-
+_MAX_MEMBERS = 250_000
+"""The most candidates in all these, unless a single combination has more; each takes 100 bytes."""
 
 _CLASSES = int(Tier.DRAINED)
 """How many tiers get jobs: so many classes of nodes where the first container is external come
 before as many where it is not."""
 
 Key = TypeVar("Key")
-
-
-class Candidate:
-    """The part of a node that decides which jobs it can do."""
-
-    __slots__ = ("containers", "index", "tier")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        """The index of its load."""
-        self.containers: dict[str, bool] = {}
-        """While it is up or suspect: each container it runs, and whether that is external."""
-        self.tier = Tier.NORMAL
-
-    def takes(self, containers: Collection[str], first: str | None = None) -> bool:
-        """
-        Whether it runs all these containers, and the first is external; any of them, if that is
-        None.
-
-        A node refuses a job whose first container is not external.
-        """
-        external = [self.containers.get(container) for container in containers]
-        if None in external:
-            return False
-        return True in external if first is None else self.containers[first]
-
-
-class Group:
-    """A set of nodes: their indices, in one array for each tier."""
-
-    __slots__ = ("_positions", "_tiers")
-
-    def __init__(self) -> None:
-        self._tiers = [array("q")]
-        """By tier, up to the last one ever needed: there are many groups, most with one tier."""
-        self._positions: dict[int, int] = {}
-        """By index of a node, its position in the array of its tier."""
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __contains__(self, index: int) -> bool:
-        return index in self._positions
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._positions)
-
-    def set(self, node: Candidate, member: bool) -> None:
-        """Add a node, or remove it. It must be removed before its tier changes."""
-        index, tier = node.index, int(node.tier)
-        if member == (index in self._positions):
-            return
-        if member:
-            while len(self._tiers) <= tier:
-                self._tiers.append(array("q"))
-            self._positions[index] = len(self._tiers[tier])
-            self._tiers[tier].append(index)
-        else:
-            position, last = self._positions.pop(index), self._tiers[tier].pop()
-            if last != index:
-                self._tiers[tier][position] = last
-                self._positions[last] = position
-
-    @property
-    def serving(self) -> "list[array[int]]":
-        """The members that get jobs, by tier."""
-        return self._tiers[: Tier.DRAINED]
-
-    def sample(self, random: Random) -> "array[int]":
-        """
-        A random sample of the best tier, each member equally likely; the whole tier if it is small.
-
-        Empty if no member gets jobs.
-        """
-        indices = self._tiers[0] or next(filter(None, self.serving), _EMPTY)
-        count = len(indices)
-        if count <= 2 * _RUN:
-            return indices
-        first = int(random.random() * (count + _RUN - 1)) + 1
-        second = int(random.random() * (count + _RUN - 1)) + 1
-        return (
-            indices[first - _RUN if first > _RUN else 0 : first]
-            + indices[second - _RUN if second > _RUN else 0 : second]
-        )
-
-
-_EMPTY = array("q")
 
 
 class Candidates:
@@ -145,6 +48,8 @@ class Candidates:
         """By container, the nodes that are up and run it as an external one."""
         self._internal: dict[str, Group] = {}
         """By container, the nodes that are up and run it as one that is not external."""
+        self._unusual = dict.fromkeys(list(Tier)[1:], 0)
+        """The nodes in each tier but the first, as bits."""
         self._together: dict[tuple[str | None, frozenset[str]], Group] = {}
         """By combination of containers, and the one that must be external or None for any, its
         candidates; the most recently used combination is last."""
@@ -174,6 +79,9 @@ class Candidates:
         """Set the tier of a node."""
         containers = node.containers
         self.set_containers(node, {})
+        if tier is not node.tier:
+            for each in {tier, node.tier} & self._unusual.keys():
+                self._unusual[each] ^= 1 << node.index
         node.tier = tier
         self.set_containers(node, containers)
 
@@ -187,6 +95,10 @@ class Candidates:
             return self._external.get(asked[0])
         return self._combination(asked, asked[0]) or self._combination(asked, None)
 
+    def is_cached(self, asked: Sequence[str]) -> bool:
+        """Whether the candidates need not be searched for."""
+        return len(asked) == 1 or (asked[0], frozenset(asked)) in self._together
+
     def _combination(self, asked: tuple[str, ...], first: str | None) -> Group | None:
         """The nodes that run all these containers, the `first` or, if None, any as external."""
         if len(asked) == 1:
@@ -194,84 +106,125 @@ class Candidates:
         key = first, frozenset(asked)
         group = self._together.pop(key, None)
         if group is None:
-            running = [self._running(container) for container in asked]
-            fewest = min(running, key=lambda groups: sum(map(len, groups)), default=[])
-            if not fewest:
-                return None
-            group = Group()
-            for index in chain(*fewest):
-                node = self._nodes[index]
-                assert node is not None
-                group.set(node, node.takes(asked, first))
-            if len(self._together) == _MAX_COMBINATIONS:
-                del self._together[next(iter(self._together))]
+            group = Group(self._by_tier(self._find(asked, first)))
+            size = len(group) + sum(map(len, self._together.values()))
+            while self._together and (
+                size > _MAX_MEMBERS or len(self._together) >= _MAX_COMBINATIONS
+            ):
+                size -= len(self._together.pop(next(iter(self._together))))
         self._together[key] = group
         return group
 
-    def sample_of(
-        self, asked: tuple[str, ...], some: Sequence[Key], find: Callable[[Key], Candidate | None]
-    ) -> Sequence[int]:
-        """
-        A sample of the candidates among given nodes; empty if none of them is one.
+    def _find(self, asked: tuple[str, ...], first: str | None) -> int:
+        """As bits, the nodes that run all these, the `first` or, if None, any as external."""
+        if first is not None and first not in self._external:
+            return 0
+        running = [self._running(container) for container in asked]
+        fewest = min(running, key=lambda groups: sum(map(len, groups)))
+        if not fewest:
+            return 0
+        if sum(map(len, fewest)) <= _FEW:
+            nodes = [(index, self._nodes[index]) for index in chain(*fewest)]
+            return bits_of(index for index, node in nodes if node and node.takes(asked, first))
+        bits = reduce(and_, [reduce(or_, [group.bits for group in groups]) for groups in running])
+        wanted = asked if first is None else (first,)
+        external = [
+            self._external[container] for container in wanted if container in self._external
+        ]
+        return bits & reduce(or_, [group.bits for group in external], 0)
 
-        All are in the same class: the best, or another if nodes in the best are too rare to find
-        soon.
+    def _by_tier(self, bits: int) -> list[list[int]]:
+        """These nodes by tier."""
+        unusual = [bits & members for members in self._unusual.values()]
+        return [indices_of(tier) for tier in (bits & ~reduce(or_, unusual), *unusual)]
 
-        :param find: returns the node that an item of `some` stands for.
-        """
-        best = next((number for number, there in enumerate(self.serving(asked)) if there), 0)
-        for count in (2 * _RUN, _SEARCHED):
-            if len(some) <= count:
-                break
-            found = self._classes(asked, map(find, self._random.sample(some, count)))
-            if found and (count == _SEARCHED or min(found) == best):
-                return found[min(found)]
-        found = self._classes(asked, map(find, some))
-        return found[min(found)] if found else ()
+    def gets(self, index: int, asked: tuple[str, ...]) -> bool:
+        """Whether the node with this index, if there is still one, gets such jobs."""
+        node = self._nodes[index]
+        return node is not None and node.tier < Tier.DRAINED and node.takes(asked)
 
-    def serving(
-        self, asked: tuple[str, ...], some: Iterable[Candidate | None] | None = None
-    ) -> list[Sequence[int]]:
+    def can(self, asked: tuple[str, ...]) -> bool:
+        """Whether any candidate gets jobs."""
+        return any(self.classes(asked))
+
+    def classes(self, asked: tuple[str, ...]) -> Iterator[Sequence[int]]:
         """
-        The candidates that get jobs, among given nodes or all, in classes, the best class first.
+        The candidates that get jobs in classes, the best class first; some may be empty.
 
         Nodes where the first container is external come before those where only another one is;
         among these, better tiers come first.
         """
-        if some is not None:
-            found = self._classes(asked, some)
-            return [found[number] for number in sorted(found)]
-        first, other = (self._combination(asked, first) or Group() for first in (asked[0], None))
-        classes: list[Sequence[int]] = [*first.serving]
-        if len(other) > len(first):
-            classes += [array("q")] * (_CLASSES - len(classes))
-            classes += [[index for index in tier if index not in first] for tier in other.serving]
-        return classes
+        first = self._combination(asked, asked[0]) or Group()
+        yield from first.serving
+        if len(asked) > 1:
+            yield from [()] * (_CLASSES - len(first.serving))
+            others = self._find(asked, None) & ~self._find(asked, asked[0])
+            yield from self._by_tier(others)[:_CLASSES]
 
-    def sample_without(
+    def classes_among(
         self,
-        excluded: Collection[int],
-        sample: Sequence[int],
         asked: tuple[str, ...],
-        some: Iterable[Candidate | None] | None = None,
-    ) -> Sequence[int]:
+        some: Sequence[Key],
+        find: Callable[[Key], Candidate | None],
+        excluded: Collection[int] = (),
+    ) -> Steps[list[Sequence[int]]]:
         """
-        A sample without these nodes or, if nothing of it is left, the best class without them.
+        The candidates that get jobs among given nodes, in classes as above.
 
-        Empty when all candidates are excluded.
+        :param find: returns the node that an item of `some` stands for.
+        :param excluded: nodes to leave out.
         """
-        (left,) = without(excluded, [sample])
-        if left:
-            return left
-        return next(filter(None, without(excluded, self.serving(asked, some))), ())
+        classes: list[list[int]] = [[] for _ in range(2 * _CLASSES)]
+        for start in range(0, len(some), _STEP):
+            for node in map(find, some[start : start + _STEP]):
+                if node and node.index not in excluded and self.gets(node.index, asked):
+                    number = node.tier + (0 if node.containers[asked[0]] else _CLASSES)
+                    classes[number].append(node.index)
+            yield
+        return [*classes]
 
-    def counts(self) -> Counter[str]:
-        """By container, how many up nodes run it."""
-        counts = Counter[str]()
-        for groups in (self._external, self._internal):
-            for container, group in groups.items():
-                counts[container] += len(group)
-        return counts
+    def sample_among(
+        self,
+        asked: tuple[str, ...],
+        some: Sequence[Key],
+        find: Callable[[Key], Candidate | None],
+        excluded: Collection[int] = (),
+    ) -> Steps[Sequence[int]]:
+        """
+        A sample of the candidates among given nodes; empty if none of them is one.
+
+        All are in the same class: the best, or another if nodes in the best are too rare to find
+        soon. Parameters are those of `classes_among`.
+        """
+        best = next((number for number, there in enumerate(self.classes(asked)) if there), 0)
+        yield
+        for count in (2 * RUN, _SEARCHED):
+            if count >= len(some):
+                break
+            searched = self._random.sample(some, count)
+            classes = yield from self.classes_among(asked, searched, find, excluded)
+            found = next((number for number, there in enumerate(classes) if there), None)
+            if found is not None and (count == _SEARCHED or found == best):
+                return classes[found]
+        classes = yield from self.classes_among(asked, some, find, excluded)
+        return next(filter(None, classes), ())
+
+    def sample_without(self, excluded: Collection[int], asked: tuple[str, ...]) -> Sequence[int]:
+        """Some nodes of the best class that has any others; empty if all are excluded."""
+        for equals in self.classes(asked):
+            left = (index for index in equals if index not in excluded)
+            if sample := list(islice(left, 2 * RUN)):
+                return sample
+        return ()
+
+    @property
+    def running(self) -> list[str]:
+        """All containers that up nodes run."""
+        return [*self._external, *(self._internal.keys() - self._external.keys())]
+
+    def count(self, container: str) -> int:
+        """How many up nodes run a container."""
+        return sum(map(len, self._running(container)))
 
     def why_none(self, asked: tuple[str, ...]) -> str:
         """Why none of the nodes that are up gets a job for these containers."""
@@ -294,20 +247,7 @@ class Candidates:
         groups = self._external.get(container), self._internal.get(container)
         return [group for group in groups if group]
 
-    def _classes(
-        self, asked: tuple[str, ...], nodes: Iterable[Candidate | None]
-    ) -> dict[int, list[int]]:
-        """The candidates that get jobs among these nodes, by the number of their class."""
-        classes: dict[int, list[int]] = {}
-        for node in nodes:
-            if node is not None and node.tier < Tier.DRAINED and node.takes(asked):
-                number = node.tier + (0 if node.containers[asked[0]] else _CLASSES)
-                classes.setdefault(number, []).append(node.index)
-        return classes
 
-
-def without(excluded: Collection[int], classes: list[Sequence[int]]) -> list[Sequence[int]]:
-    """These classes of nodes without the excluded ones."""
-    if not excluded:
-        return classes
-    return [[index for index in equals if index not in excluded] for equals in classes]
+def without(excluded: Collection[int], equals: Sequence[int]) -> Sequence[int]:
+    """This class of nodes without the excluded ones."""
+    return [index for index in equals if index not in excluded] if excluded else equals

@@ -1,8 +1,12 @@
 """The catalogue: lists the containers that up nodes run, with counts and descriptions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from heapq import merge
 
 import msgspec
+
+_STEP = 2000
+"""Containers, or descriptions of one, that are looked at in one step."""
 
 
 class RunningContainer(msgspec.Struct, frozen=True):
@@ -22,18 +26,15 @@ class Catalogue:
 
     Many nodes give the same description, so one copy of each text is kept.
 
-    :param counts: returns, by container, how many up nodes run it.
+    :param ids: returns the ids of all containers that run.
+    :param count: returns how many up nodes run the container with this id.
     """
 
-    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
-        self._counts = counts
+    def __init__(self, ids: Callable[[], list[str]], count: Callable[[str], int]) -> None:
+        self._ids = ids
+        self._count = count
         self._descriptions: dict[str, dict[str, tuple[str, int]]] = {}
         """By container and description: the copy that is kept, and how many nodes give it."""
-        self._listing: tuple[RunningContainer, ...] | None = None
-
-    def changed(self) -> None:
-        """What runs has changed: build the next list again."""
-        self._listing = None
 
     def describe(self, before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
         """
@@ -41,7 +42,6 @@ class Catalogue:
 
         :return: `now` with the kept copy of each text, to be passed as `before` the next time.
         """
-        self._listing = None
         for container, text in before.items():
             texts = self._descriptions[container]
             copy, count = texts.pop(text)
@@ -57,16 +57,24 @@ class Catalogue:
             kept[container] = copy
         return kept
 
-    @property
-    def running(self) -> tuple[RunningContainer, ...]:
-        """Every container that an up node runs, sorted by id."""
-        if self._listing is None:
-            self._listing = tuple(
-                RunningContainer(container, count, self._description(container))
-                for container, count in sorted(self._counts().items())
-            )
-        return self._listing
+    def list_running(self) -> Iterator[RunningContainer | None]:
+        """
+        Every container that an up node runs, sorted by id.
 
-    def _description(self, container: str) -> str | None:
-        texts = self._descriptions.get(container, {})
-        return min(texts, key=lambda text: (-texts[text][1], text), default=None)
+        Each is listed as it is when the iteration reaches it; one that is new may be missing. None
+        follows after each step: there may be many containers, and descriptions, if nodes make them
+        up.
+        """
+        ids, parts = self._ids(), []
+        for start in range(0, len(ids), _STEP):
+            parts.append(sorted(ids[start : start + _STEP]))
+            yield None
+        for id in merge(*parts):
+            descriptions = tuple(self._descriptions.get(id, {}).values())
+            best: tuple[int, str] | None = None
+            for start in range(0, len(descriptions), _STEP):
+                some = ((-count, text) for text, count in descriptions[start : start + _STEP])
+                best = min(some) if best is None else min(best, *some)
+                yield None
+            if count := self._count(id):
+                yield RunningContainer(id, count, best and best[1])

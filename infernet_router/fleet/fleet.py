@@ -8,12 +8,14 @@ from random import Random
 from attrs import frozen
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.candidates import Candidates, Tier, without
+from infernet_router.fleet.candidates import Candidates, without
 from infernet_router.fleet.catalogue import Catalogue, RunningContainer
 from infernet_router.fleet.events import CameUp, Change, Event, Outcome
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.journal import Cursor, Journal
 from infernet_router.fleet.load import Loads, Weights
 from infernet_router.fleet.node import Node, State
+from infernet_router.fleet.steps import Steps, finish
 from infernet_router.fleet.view import NodeView
 from infernet_router.quoting import quoted
 from infernet_router.reports import NodeReport
@@ -40,6 +42,8 @@ class Among:
     addresses: Sequence[NodeAddress]
     otherwise: str
     """The error message when none of them is a candidate, but other nodes are."""
+    includes: Callable[[NodeAddress], bool] | None = None
+    """Whether an address is meant; by default, all are."""
 
 
 class Fleet:
@@ -68,11 +72,13 @@ class Fleet:
         self._nodes: dict[NodeAddress, Node] = {}
         self._by_index: list[Node | None] = []
         self._candidates = Candidates(self._by_index, random)
-        self._catalogue = Catalogue(self._candidates.counts)
+        self._catalogue = Catalogue(lambda: self._candidates.running, self._candidates.count)
         self._counts = Counter[State]()
         """How many nodes are in which state."""
         self._down: dict[Node, None] = {}
         """The nodes that are down, in the order in which they went down."""
+        self._limited: dict[Node, None] = {}
+        """The unknown nodes that have refused a poll, as they limit the rate of requests."""
         self._page_order = random.getrandbits(32)
         """Breaks ties in `rank`: random, but the same for all pages of a list."""
         self._changes = Journal[Change]()
@@ -80,15 +86,33 @@ class Fleet:
 
     def replace(self, addresses: Iterable[NodeAddress]) -> None:
         """Replace the nodes; those that stay keep their state and load."""
+        for _ in self.replacing(addresses):
+            pass
+
+    def replacing(self, addresses: Iterable[NodeAddress]) -> Iterator[None]:
+        """
+        Replace the nodes in steps of one node each; one replacement at a time.
+
+        New nodes come first, so that those they replace are there until then. Of an address that
+        occurs more than once, the first spelling is used.
+        """
         nodes: dict[NodeAddress, Node] = {}
         for address in addresses:
-            node = self._nodes.get(address) or nodes.get(address) or self._add(address)
-            nodes[address] = node
-            if node.address.text != address.text:
-                node.address = address
-                self._changes.write(Change(Event.RESPELLED, address))
-        for address in self._nodes.keys() - nodes.keys():
-            self._remove(self._nodes[address])
+            if address not in nodes:
+                node = self._nodes.get(address)
+                if node is None:
+                    node = self._nodes[address] = self._add(address)
+                nodes[address] = node
+                if node.address.text != address.text:
+                    node.address = address
+                    self._changes.write(Change(Event.RESPELLED, address))
+            yield
+        rest = list(self._nodes)
+        while rest:
+            address = rest.pop()
+            if address not in nodes:
+                self._remove(self._nodes.pop(address))
+            yield
         self._nodes = nodes
 
     def observed(
@@ -144,6 +168,18 @@ class Fleet:
         self._forget_containers(node)
         return True
 
+    def limited(self, address: NodeAddress) -> bool:
+        """
+        Record a poll that was refused as the node limits the rate of requests, while no report of
+        it is valid. Returns whether it stays unknown, as it never made a report.
+        """
+        node = self._nodes.get(address)
+        if node is None or node.state is not State.UNKNOWN:
+            return False
+        node.reason = "it limits the rate of requests (HTTP 429)"
+        self._limited[node] = None
+        return True
+
     def utilized(self, address: NodeAddress, share: float | None) -> bool | None:
         """
         Record a node's utilization, or None if it is unknown, and whether that makes the node full.
@@ -191,10 +227,33 @@ class Fleet:
         :param jobs: how many such jobs to assign.
         :raises NoNode: when no node can do the job.
         """
+        if among is not None:
+            return finish(self.picking(containers, among, exclude=exclude, jobs=jobs))
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
-        index = self._best(asked, now, weight * jobs, among, exclude)
-        return self._assign(index, now, weight, jobs)
+        return self._assign(self._best(asked, now, weight * jobs, exclude), now, weight, jobs)
+
+    def picking(
+        self,
+        containers: Iterable[str],
+        among: Among | None = None,
+        *,
+        exclude: Collection[NodeAddress] = (),
+        jobs: int = 1,
+    ) -> Steps[NodeAddress]:
+        """
+        The same in steps, as `among` may have many nodes.
+
+        :param jobs: 0 for a node that `pick` might choose now.
+        """
+        asked = tuple(dict.fromkeys(containers))
+        weight = self._weights.of_job(asked)
+        sample: Sequence[int] | None = None
+        if among is not None:
+            sample = yield from self._sample_among(asked, among, self._indices(exclude))
+        now = self._seconds()
+        index = self._best(asked, now, weight * max(jobs, 1), exclude, sample)
+        return self._assign(index, now, weight, jobs) if jobs else self._address(index)
 
     def peek(
         self,
@@ -204,9 +263,7 @@ class Fleet:
         exclude: Collection[NodeAddress] = (),
     ) -> NodeAddress:
         """A node that `pick` might choose now, without assigning the job. Raises as `pick` does."""
-        asked = tuple(dict.fromkeys(containers))
-        weight = self._weights.of_job(asked)
-        return self._address(self._best(asked, self._seconds(), weight, among, exclude))
+        return finish(self.picking(containers, among, exclude=exclude, jobs=0))
 
     def rank(
         self,
@@ -222,30 +279,51 @@ class Fleet:
         The best nodes for a job that needs all these containers, best first; empty if no node can
         do the job.
 
-        This compares all candidates, not a sample: that takes some milliseconds for 10,000.
+        This compares all candidates, not a sample: that takes 3 ms for 10,000.
 
         :param count: the most nodes to return.
         :param offset: how many better ones to skip.
         :param exclude: nodes to leave out.
         :param assign: whether to assign the job to the first node returned.
         """
+        return finish(
+            self.ranking(containers, count, offset, among, exclude=exclude, assign=assign)
+        )
+
+    def ranking(
+        self,
+        containers: Iterable[str],
+        count: int,
+        offset: int = 0,
+        among: Among | None = None,
+        *,
+        exclude: Collection[NodeAddress] = (),
+        assign: bool = True,
+    ) -> Steps[list[NodeAddress]]:
+        """The same in steps. Nodes that go down, or away, while they are compared are left out."""
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
-        some = None if among is None else map(self._nodes.get, among.addresses)
-        classes = without(self._indices(exclude), self._candidates.serving(asked, some))
-        if not count or offset >= sum(map(len, classes)):
-            return []
-        wanted = offset + count
+        classes: Iterable[Sequence[int]] = self._candidates.classes(asked)
+        if among is not None:
+            some, find = among.addresses, self._finder(among)
+            classes = yield from self._candidates.classes_among(asked, some, find)
+        excluded = self._indices(exclude)
         best: list[int] = []
-        for equals in classes:
-            if len(best) < wanted:
-                best += self._loads.cheapest_first(
-                    equals, now, weight, wanted - len(best), self._page_order
+        for equals in classes if count else ():
+            yield
+            left = without(excluded, equals)
+            if offset < len(left):
+                ranked = yield from self._loads.cheapest_first(
+                    left, now, weight, offset + count - len(best), self._page_order
                 )
-        del best[:offset]
-        if assign:
-            self._assign(best[0], now, weight, 1)
-        return [self._address(index) for index in best]
+                best += ranked[offset:]
+            offset = max(0, offset - len(left))
+            if len(best) == count:
+                break
+        there = [index for index in best if self._candidates.gets(index, asked)]
+        if assign and there:
+            self._assign(there[0], self._seconds(), weight, 1)
+        return [self._address(index) for index in there]
 
     def told(self, address: NodeAddress, outcome: Outcome) -> None:
         """Record what came of a job that was assigned to a node, as its client says."""
@@ -271,9 +349,13 @@ class Fleet:
         node = self._nodes.get(address)
         return () if node is None else self._loads.looks(node.index)
 
+    def is_quick(self, containers: Sequence[str]) -> bool:
+        """Whether to pick a node takes microseconds: such jobs are usual. Otherwise, use steps."""
+        return self._candidates.is_cached(containers)
+
     def can(self, containers: Iterable[str]) -> bool:
         """Whether any node can do a job that needs all these containers."""
-        return any(self._candidates.serving(tuple(dict.fromkeys(containers))))
+        return self._candidates.can(tuple(dict.fromkeys(containers)))
 
     def view(self, address: NodeAddress) -> NodeView | None:
         """A node as it is now; None if there is no such node."""
@@ -309,17 +391,34 @@ class Fleet:
         """Why no node is up; call it only when that is so."""
         if not self._nodes:
             return "no node is known"
-        states = self.states
-        if states.unknown:
+        states, limited = self.states, len(self._limited)
+        if self.awaited:
             return "the first polls are not back yet"
+        if limited:
+            example = next(iter(self._limited))
+            more = f"; {limited - 1} more" if limited > 1 else ""
+            more += f"; {states.down} down" if states.down else ""
+            return (
+                f"no node is up; what {example.address} runs is not known yet:"
+                f" {example.reason}{more}"
+            )
         example = next(iter(self._down))
         more = f"; {states.down - 1} more" if states.down > 1 else ""
         return f"no node is up; {example.address} is down: {example.reason}{more}"
 
     @property
+    def now(self) -> float:
+        """The time on the fleet's clock."""
+        return self._seconds()
+
+    @property
     def running(self) -> tuple[RunningContainer, ...]:
         """Every container that an up node runs, sorted by id."""
-        return self._catalogue.running
+        return tuple(filter(None, self._catalogue.list_running()))
+
+    def list_running(self) -> Iterator[RunningContainer | None]:
+        """The same, as each is when the iteration reaches it; None after each step."""
+        return self._catalogue.list_running()
 
     @property
     def addresses(self) -> tuple[NodeAddress, ...]:
@@ -329,12 +428,22 @@ class Fleet:
     @property
     def up(self) -> list[NodeAddress]:
         """The nodes that are up or suspect."""
-        return [node.address for node in self._nodes.values() if node.is_there]
+        up, suspect = State.UP, State.SUSPECT
+        return [
+            node.address
+            for node in self._nodes.values()
+            if node.state is up or node.state is suspect
+        ]
 
     def is_up(self, address: NodeAddress) -> bool:
         """Whether a node is up or suspect; False if there is no such node."""
         node = self._nodes.get(address)
         return node is not None and node.is_there
+
+    @property
+    def awaited(self) -> int:
+        """How many nodes' first polls are not back."""
+        return self._counts[State.UNKNOWN] - len(self._limited)
 
     @property
     def states(self) -> States:
@@ -367,8 +476,10 @@ class Fleet:
     def _remove(self, node: Node) -> None:
         """Forget a node."""
         self._forget_containers(node)
+        self._candidates.set_tier(node, Tier.NORMAL)  # another may get its index
         self._counts[node.state] -= 1
         self._down.pop(node, None)
+        self._limited.pop(node, None)
         self._loads.remove(node.index)
         self._by_index[node.index] = None
         self._changes.write(Change(Event.REMOVED, node.address))
@@ -381,6 +492,7 @@ class Fleet:
             self._down[node] = None
         else:
             self._down.pop(node, None)
+        self._limited.pop(node, None)
         node.state, node.since = state, self._seconds()
         self._set_tier(node)
         self._changes.write(Change(Event[state.name], node.address))
@@ -388,7 +500,6 @@ class Fleet:
     def _set_containers(self, node: Node, containers: dict[str, bool]) -> None:
         """Set the containers that a node runs."""
         self._candidates.set_containers(node, containers)
-        self._catalogue.changed()
 
     def _forget_containers(self, node: Node) -> None:
         """Forget which containers a node runs."""
@@ -406,26 +517,48 @@ class Fleet:
         asked: tuple[str, ...],
         now: float,
         weight: float,
-        among: Among | None,
         exclude: Collection[NodeAddress],
+        sample: Sequence[int] | None = None,
     ) -> int:
         """The index of the node where the job costs least, of a sample of the candidates."""
-        candidates = self._candidates.of(asked)
-        sample: Sequence[int] = candidates.sample(self._random) if candidates else ()
-        if not sample:
-            raise NoNode(self._why_none(asked))
-        if among is not None:
-            sample = self._candidates.sample_of(asked, among.addresses, self._nodes.get)
+        if sample is None:
+            candidates = self._candidates.of(asked)
+            sample = candidates.sample(self._random) if candidates else ()
             if not sample:
-                raise NoNode(among.otherwise)
-        if exclude:
-            some = None if among is None else map(self._nodes.get, among.addresses)
-            excluded = self._indices(exclude)
-            sample = self._candidates.sample_without(excluded, sample, asked, some)
-            if not sample:
-                named = ", ".join(map(quoted, asked))
-                raise NoNode(f"every up node that runs {named} is excluded")
+                raise NoNode(self._why_none(asked))
+            if exclude:
+                excluded = self._indices(exclude)
+                sample = without(excluded, sample)
+                sample = sample or self._candidates.sample_without(excluded, asked)
+                if not sample:
+                    raise NoNode(_all_excluded(asked))
         return self._loads.cheapest(sample, now, weight, self._random)
+
+    def _sample_among(
+        self, asked: tuple[str, ...], among: Among, excluded: set[int]
+    ) -> Steps[Sequence[int]]:
+        """
+        A sample of the candidates among these nodes without the excluded ones.
+
+        :raises NoNode: when there are none.
+        """
+        if not self._candidates.can(asked):
+            raise NoNode(self._why_none(asked))
+        yield
+        some, find = among.addresses, self._finder(among)
+        sample = yield from self._candidates.sample_among(asked, some, find, excluded)
+        if sample:
+            return sample
+        if excluded and (yield from self._candidates.sample_among(asked, some, find)):
+            raise NoNode(_all_excluded(asked))
+        raise NoNode(among.otherwise)
+
+    def _finder(self, among: Among) -> Callable[[NodeAddress], Node | None]:
+        """Finds the node of an address, if it is meant."""
+        nodes, includes = self._nodes, among.includes
+        if includes is None:
+            return nodes.get
+        return lambda address: nodes.get(address) if includes(address) else None
 
     def _indices(self, addresses: Collection[NodeAddress]) -> set[int]:
         """The indices of these nodes, as far as they are in the fleet."""
@@ -444,9 +577,11 @@ class Fleet:
         states = self.states
         if not states.up and not states.suspect:
             return self.why_none_up()
-        why = self._candidates.why_none(asked)
-        if states.unknown:
-            why += f"; the first polls of {states.unknown} more are not back"
+        why, limited = self._candidates.why_none(asked), len(self._limited)
+        if waiting := self.awaited:
+            why += f"; the first polls of {waiting} more are not back"
+        if limited:
+            why += f"; {limited} more limit the rate of requests: what they run is not known yet"
         return why
 
     def _view(self, node: Node, now: float) -> NodeView:
@@ -454,7 +589,7 @@ class Fleet:
             address=node.address,
             state=node.state,
             since=node.since,
-            reason=node.reason if node.state in (State.DOWN, State.SUSPECT) else "",
+            reason="" if node.state is State.UP else node.reason,
             containers=node.containers,
             pending=node.pending,
             report_age=None if node.reported_at is None else now - node.reported_at,
@@ -465,3 +600,8 @@ class Fleet:
             tier=node.tier,
             weight=self._loads.share(node.index),
         )
+
+
+def _all_excluded(asked: tuple[str, ...]) -> str:
+    """The error message when a client excludes all candidates."""
+    return f"every up node that runs {', '.join(map(quoted, asked))} is excluded"

@@ -1,5 +1,6 @@
 """The journal: tells each consumer what happened since it last read, at its own pace."""
 
+import sys
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -38,12 +39,12 @@ class Cursor(Generic[Entry]):
         self._cursors = cursors
         self.unread = deque(before)
 
-    def read(self) -> list[Entry]:
-        """The entries written since the last call, oldest first."""
-        entries = []
+    def read(self, most: int = sys.maxsize) -> list[Entry]:
+        """The entries written since the last call, oldest first: at most so many of them."""
+        entries: list[Entry] = []
         # One by one: garbage collection may call a reader in the middle of a write, or in a thread.
         with suppress(IndexError):
-            while True:
+            while len(entries) < most:
                 entries.append(self.unread.popleft())
         return entries
 

@@ -15,16 +15,19 @@ Work is counted in jobs of weight 1, time in seconds.
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import nsmallest
+from itertools import compress
 from math import exp, inf, isnan, log, nan
 from random import Random
+from typing import Any
 
 import msgspec
 from attrs import field, frozen
 
 from infernet_router.fleet.doubt import CRASHED, FAILED, Doubt
 from infernet_router.fleet.speed import Pace, Speed
+from infernet_router.fleet.steps import Steps
 
 _TRAVEL = 0.1
 """Mean seconds from the router's answer to the job's arrival at the node: a host name lookup, a
@@ -45,6 +48,18 @@ state-dependent decision rule", 1990). In simulations the best value lies betwee
 
 _MIXTURE = 0.1
 """The share of a new job in the moving average of the weight of a node's jobs."""
+
+_TIE = (1 << 24) - 1
+"""The bits of a cost that are replaced to break ties: enough for 16 million nodes."""
+
+_SAME = 2.0**-27
+"""Costs are ties when they differ in those bits only: by less than this share."""
+
+_FEW = 20
+"""If less than a twentieth of the nodes is wanted, the others are not sorted."""
+
+_STEP = 4096
+"""Nodes whose costs are computed and sorted in one step, of 1 ms."""
 
 
 @frozen
@@ -201,18 +216,36 @@ class Loads:
         return best
 
     def cheapest_first(
-        self, indices: Collection[int], now: float, weight: float, count: int, order: int
-    ) -> list[int]:
+        self, indices: Sequence[int], now: float, weight: float, count: int, order: int
+    ) -> Steps[list[int]]:
         """
         The `count` nodes where a job of this weight costs least, as in `cheapest`, best first.
 
-        Ties are ordered by the exclusive or of index and `order`, the same way in each call. This
-        takes about as long as looking at each node once, unless most of them are wanted.
+        Ties are ordered by the exclusive or of index and `order`, the same way in each call. To
+        sort floats takes a third of the time that pairs would take. So the lowest bits of each cost
+        are replaced by that number: costs that differ by less than _SAME of their value are ties.
         """
-        prices = self._prices
-        costs = [(self.jobs(index, now) + weight) * prices[index] for index in indices]
-        ties = [index ^ order for index in indices]
-        return [index for _, _, index in nsmallest(count, zip(costs, ties, indices, strict=True))]
+        indices, order = indices[:], order & _TIE
+        one_left_at, rates, prices = self._one_left_at, self._rates, self._prices
+        marked: list[float] = []
+        limit = inf
+        for start in range(0, len(indices), _STEP):
+            some = indices[start : start + _STEP]
+            costs = [
+                ((ahead + 1.0 if ahead > 0.0 else exp(ahead)) + weight) * prices[index]
+                for index in some
+                for ahead in ((one_left_at[index] - now) * rates[index],)
+            ]
+            if count < len(costs) // _FEW:
+                limit = min(limit, nsmallest(count, costs)[-1] * (1 + _SAME))
+                cheap = [cost <= limit for cost in costs]
+                some, costs = list(compress(some, cheap)), list(compress(costs, cheap))
+            bits = _cast(array("d", costs), "q")
+            ties = [cost & ~_TIE | index ^ order for cost, index in zip(bits, some, strict=True)]
+            marked += sorted(_cast(array("q", ties), "d"))
+            yield
+        marked.sort()  # it merges the sorted parts: 3 ms for 100,000
+        return [bits & _TIE ^ order for bits in _cast(array("d", marked[:count]), "q")]
 
     def assign(self, index: int, now: float, weight: float, jobs: int = 1) -> None:
         """Assign so many jobs of this weight to a node."""
@@ -290,3 +323,8 @@ class Loads:
 def _travelling(history: _History, now: float) -> float:
     """The jobs assigned to a node that have not reached it at `now`."""
     return history.travelling * exp(min(0.0, history.travelling_at - now) / _TRAVEL)
+
+
+def _cast(numbers: "array[Any]", kind: str) -> "array[Any]":
+    """Floats as integers of the same 64 bits, or the other way round: positive ones keep order."""
+    return array(kind, numbers.tobytes())

@@ -3,14 +3,14 @@
 from enum import StrEnum
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.candidates import Candidate, Tier
+from infernet_router.fleet.groups import Candidate, Tier
 
 
 class State(StrEnum):
     """The state of a node, by its last poll."""
 
     UNKNOWN = "unknown"
-    """Its first poll has not ended yet."""
+    """It has made no report yet: its first poll has not ended, or was answered with 429."""
     UP = "up"
     SUSPECT = "suspect"
     """It was up, and its last poll ran out of time."""
@@ -39,7 +39,7 @@ class Node(Candidate):
         self.since = now
         """When it entered this state."""
         self.reason = ""
-        """Why it is down or suspect; empty otherwise."""
+        """Why it is down or suspect, or unknown though it was polled."""
         self.descriptions: dict[str, str] = {}
         """While it is up or suspect: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.candidates import Tier
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.node import State
 
 

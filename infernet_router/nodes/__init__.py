@@ -3,6 +3,8 @@
 from infernet_router.nodes.connections import NodeConnections, http_client
 from infernet_router.nodes.hostnames import HostnameResolver
 from infernet_router.nodes.model_support import Surveyor
+from infernet_router.nodes.node_headers import WithHeaders
+from infernet_router.nodes.pace import Paces
 from infernet_router.nodes.polling import Poller
 from infernet_router.nodes.resources import Resources
 from infernet_router.nodes.tls import BadCertificates
@@ -11,8 +13,10 @@ __all__ = [
     "BadCertificates",
     "HostnameResolver",
     "NodeConnections",
+    "Paces",
     "Poller",
     "Resources",
     "Surveyor",
+    "WithHeaders",
     "http_client",
 ]

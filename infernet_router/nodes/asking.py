@@ -18,6 +18,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from infernet_router import __version__
+from infernet_router.nodes.rate_fields import NO_LIMIT, RateLimit, rate_limit
+from infernet_router.nodes.tls_errors import why_failed
 from infernet_router.reports import MAX_BYTES
 
 KEEP_ALIVE = 4.5
@@ -26,6 +28,9 @@ KEEP_ALIVE = 4.5
 _KEEP = {"accept": "application/json", "user-agent": f"infernet-router/{__version__}"}
 _CLOSE = _KEEP | {"connection": "close"}
 """Request headers: the connection is kept for the next request, or closed after the answer."""
+
+LIMITED = "HTTP 429 (it limits the rate of requests)"
+"""The reason when a node answers 429."""
 
 _MAX_CHUNKS = 1000
 """The most chunks in which a body may arrive. Each costs time: a MiB in chunks of one byte blocks
@@ -38,7 +43,7 @@ class NoAnswer(Exception):
     A request failed; the message is the reason.
 
     :param status: the HTTP status of the answer, when that is the reason.
-    :param retry_after: seconds after which the node wants to be asked again, if it said so.
+    :param limit: what the answer says about the node's rate limit.
     :param timed_out: whether there was no answer in time, and no other reason.
     """
 
@@ -47,12 +52,12 @@ class NoAnswer(Exception):
         reason: str,
         status: int | None = None,
         *,
-        retry_after: float | None = None,
+        limit: RateLimit = NO_LIMIT,
         timed_out: bool = False,
     ) -> None:
         super().__init__(reason)
         self.status = status
-        self.retry_after = retry_after
+        self.limit = limit
         self.timed_out = timed_out
 
 
@@ -71,6 +76,7 @@ def ask(
     most: int = MAX_BYTES,
     *,
     keep: bool = False,
+    hear: Callable[[RateLimit], object] | None = None,
 ) -> Deferred[bytes]:
     """
     GET `url`, and fire with the body of a 200 response.
@@ -79,6 +85,7 @@ def ask(
     are not followed. On a timeout, an oversized body or cancellation, the connection is closed.
 
     :param keep: whether to keep the connection open for another request soon.
+    :param hear: called with what a 200 response says about the node's rate limit.
     :raises NoAnswer: in the Deferred, when the request fails.
     """
 
@@ -87,25 +94,31 @@ def ask(
 
     asked: Deferred[Any] = maybeDeferred(
         http.get,
-        _AsciiURL.from_text(url),
+        _AsciiURL(url),
         headers=_KEEP if keep else _CLOSE,
         allow_redirects=False,
         unbuffered=True,
     )
-    answered: Deferred[bytes] = asked.addCallback(_body, most)
+    answered: Deferred[bytes] = asked.addCallback(_body, most, hear)
     answered.addTimeout(timeout, clock, onTimeoutCancel=timed_out)
     return answered.addErrback(_give_reason)
 
 
 class _AsciiURL(EncodedURL):
     """
-    A URL that is already ASCII.
+    A URL that is already ASCII, so that treq need not encode it.
 
-    treq has hyperlink encode URLs, which in hyperlink 21.0 fails for IPv6 hosts.
+    hyperlink would parse it for each request, and its `to_uri` fails for IPv6 hosts in 21.0.
     """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
 
     def to_uri(self) -> "_AsciiURL":
         return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        return self._text
 
 
 class _Body(TwistedProtocol):
@@ -162,27 +175,22 @@ def abandon(response: IResponse) -> None:
     body.received.cancel()
 
 
-def _body(response: IResponse, most: int) -> Deferred[bytes]:
+def _body(
+    response: IResponse, most: int, hear: Callable[[RateLimit], object] | None
+) -> Deferred[bytes]:
     """The body of a 200 response; any other response is abandoned."""
+    if response.code == 429:
+        abandon(response)
+        raise NoAnswer(LIMITED, 429, limit=rate_limit(response.headers))
     if response.code != 200:
         abandon(response)
         redirected = " (redirects are not followed)" if 300 <= response.code < 400 else ""
-        retry_after = _retry_after(response) if response.code == 429 else None
-        raise NoAnswer(f"HTTP {response.code}{redirected}", response.code, retry_after=retry_after)
+        raise NoAnswer(f"HTTP {response.code}{redirected}", response.code)
+    if hear is not None:
+        hear(rate_limit(response.headers))
     body = _Body(most)
     _deliver(response, body)
     return body.received
-
-
-def _retry_after(response: IResponse) -> float | None:
-    """
-    The longest time in Retry-After, in seconds; None without a valid one.
-
-    Nodes send the field twice, or two numbers in one.
-    """
-    values = b",".join(response.headers.getRawHeaders(b"retry-after", ())).split(b",")
-    numbers = [value.strip() for value in values]
-    return max((float(n) for n in numbers if n.isdigit() and len(n) <= 5), default=None)
 
 
 def _deliver(response: IResponse, body: _Body) -> None:
@@ -217,6 +225,6 @@ def _reason(problem: BaseException | None, otherwise: str = "request failed") ->
         case error.ConnectionClosed():
             return "it closed the connection before the answer was complete"
         case SSL.Error():
-            return "TLS failed: " + ", ".join(part[2] for part in problem.args[0])
+            return why_failed(problem)
         case _:
             return f"{otherwise} ({type(problem).__name__})"

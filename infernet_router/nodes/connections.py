@@ -1,81 +1,198 @@
-"""Connections to nodes: kept open for reuse, with limits on what a response may contain."""
+"""Connections to nodes: opens them, keeps them for the next request, and sends treq's requests."""
 
 import re
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
+from hyperlink import EncodedURL
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import (
-    HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import connectionDone
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from infernet_router.nodes.asking import KEEP_ALIVE, NoAnswer, abandon
-from infernet_router.nodes.tls import VerifiedTLS, make_trust, verification_failure
+from infernet_router.nodes.asking import KEEP_ALIVE
+from infernet_router.nodes.connection import ConnectionFactory, NodeConnection
+from infernet_router.nodes.deadlines import Deadlines
+from infernet_router.nodes.exchange import MAX_AGE, Exchange
+from infernet_router.nodes.hostnames import NodeEndpoint
+from infernet_router.nodes.tls import VerifiedTLS, make_trust
 
-_MAX_HEAD = 8 * 1024
-"""The longest response head, in bytes: the limit nginx has for upstream servers."""
+_MOST_PER_HOST = 8
+"""The most idle connections to a host. A node needs one, as it gets one poll at a time, but nodes
+with path prefixes behind one proxy share those of the proxy."""
 
-_MAX_HEADERS = 100
-"""The most headers in a response, as in Python's http.client. Parsing a MiB of headers takes half a
-second and 20 MiB."""
+_PATIENCE = 1.0
 
-_MAX_READ = 2 * 1024
-"""Bytes read from a connection before other connections get their turn. Most reports are shorter,
-and parsing this many takes a millisecond at worst, when each byte is a chunk of its own. A TLS
-record, of at most 16 KiB, is always read as a whole; parsing one takes three."""
+_URL = re.compile(rb"(https?)://(\[([^]]+)\]|([^][/?#:@]+))(?::([0-9]{1,5}))?(/[!-~]*)?")
 
-_HEAD_END = re.compile(rb"\n\r?\n")
-
-_START = b"HTTP/0.0 000 "
-"""The start of a response, with a 0 for each digit. The status may also end the line."""
-
-_TO_ZERO = bytes.maketrans(b"123456789\r\n", b"000000000  ")
+log = Logger()
 
 
-class NodeConnections(HTTPConnectionPool):
+class Host(NamedTuple):
+    """Where a connection leads: two requests to the same host may use the same one."""
+
+    has_tls: bool
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{f'[{self.name}]' if ':' in self.name else self.name}:{self.port}"
+
+
+class NodeConnections:
     """
-    A pool that keeps idle connections for slightly less long than nodes do.
+    The connections to nodes, of which the idle ones are kept for the next request.
 
-    It keeps a few connections for each host and port. A node needs one, as it gets one request at
-    a time, but nodes with path prefixes behind one proxy share those of the proxy.
+    An idle connection is closed slightly before a node would close it.
 
-    :param most_kept: how many idle connections are kept in all.
+    :param most_kept: while there are more connections than this, none is kept.
+    :param patience: seconds without an answer after which a connection may be dead.
     """
 
-    maxPersistentPerHost = 8
-    cachedConnectionTimeout = KEEP_ALIVE  # type: ignore[assignment]
-
-    def __init__(self, reactor: Any, *, most_kept: int) -> None:
-        self._most_kept = most_kept
+    def __init__(self, reactor: Any, *, most_kept: int, patience: float = _PATIENCE) -> None:
         self.open = 0
         """How many connections there are, idle or in use."""
-        super().__init__(reactor)
+        self.seconds: Callable[[], float] = reactor.seconds
+        self._most_kept = most_kept
+        self._kept: dict[Host, list[NodeConnection]] = {}
+        """The idle connections, the last used at the end."""
+        self._distrusted: dict[Host, float] = {}
+        """Hosts to which no connection is kept, and until when."""
+        self._locked_once: set[Host] = set()
+        """Hosts that may handle one connection at a time."""
+        self._idle = Deadlines[NodeConnection](reactor, KEEP_ALIVE, self._close)
+        self._waiting = Deadlines[Exchange](reactor, patience, Exchange.no_answer)
+        self._closing: set[NodeConnection] = set()
+        self._all_closed: Deferred[None] | None = None
 
-    @property
-    def persistent(self) -> bool:
-        """Whether the connection of a request that is sent now is kept afterwards."""
-        return self.open <= self._most_kept
+    def keeps(self, host: Host) -> bool:
+        """Whether connections to a host are kept now."""
+        return self.open <= self._most_kept and self._distrusted.get(host, 0.0) <= self.seconds()
 
-    @persistent.setter
-    def persistent(self, value: bool) -> None:
-        """Ignore the constant that Twisted's constructor sets."""
+    def take(self, host: Host, max_age: float = MAX_AGE) -> NodeConnection | None:
+        """Take the idle connection to a host that was used last, if it is not too old."""
+        kept = self._kept.get(host)
+        if kept is None or self._age(kept[-1]) >= max_age:
+            return None
+        connection = kept[-1]
+        self._forget(connection)
+        return connection
+
+    def watch(self, exchange: Exchange) -> None:
+        self._waiting.add(exchange)
+
+    def unwatch(self, exchange: Exchange) -> None:
+        self._waiting.discard(exchange)
+
+    def close_only(self, host: Host) -> bool:
+        """
+        Close the idle connection to a host, if there is exactly one.
+
+        A host to which there are two has answered on one while the other was open.
+        """
+        kept = self._kept.get(host, ())
+        if len(kept) != 1:
+            return False
+        self._close(kept[0])
+        return True
+
+    def distrust(self, host: Host, seconds: float, reason: str) -> None:
+        """Keep no connections to a host for some time."""
+        now = self.seconds()
+        self._distrusted = {
+            other: until for other, until in self._distrusted.items() if until > now
+        }
+        self._distrusted[host] = now + seconds
+        for connection in tuple(self._kept.get(host, ())):
+            self._close(connection)
+        log.info(
+            "no connections to {host} are kept for a while: {reason}", host=host, reason=reason
+        )
+
+    def seems_locked(self, host: Host, seconds: float) -> None:
+        """
+        A host answered as soon as its kept connection was closed.
+
+        Once may be chance, if it is slow; after the second time, no connections to it are kept for
+        some time.
+        """
+        if host in self._locked_once:
+            self._locked_once.discard(host)
+            self.distrust(host, seconds, "it handles one connection at a time")
+        else:
+            self._locked_once.add(host)
+
+    def handles_several(self, host: Host) -> None:
+        """A host answered on a new connection: while another was open, if one is kept."""
+        if host in self._kept:
+            self._locked_once.discard(host)
+
+    def opened(self, connection: NodeConnection) -> None:
+        self.open += 1
+        connection.opened_at = self.seconds()
+
+    def finished(self, connection: NodeConnection, can_be_kept: bool) -> None:
+        """Keep a connection whose response is complete, or close it."""
+        if not can_be_kept or not self.keeps(connection.host):
+            connection.close()
+            return
+        kept = self._kept.setdefault(connection.host, [])
+        kept.append(connection)
+        self._idle.add(connection)
+        for other in kept[:-1]:
+            if len(kept) > _MOST_PER_HOST or self._age(other) >= MAX_AGE:
+                self._close(other)
+
+    def closed(self, connection: NodeConnection) -> None:
+        self.open -= 1
+        self._forget(connection)
+        self._closing.discard(connection)
+        if self._all_closed is not None and not self._closing:
+            all_closed, self._all_closed = self._all_closed, None
+            all_closed.callback(None)
+
+    def closeCachedConnections(self) -> Deferred[None]:
+        """Close all idle connections; fires when they are closed."""
+        for kept in tuple(self._kept.values()):
+            for connection in tuple(kept):
+                self._closing.add(connection)
+                self._close(connection)
+        self._idle.rest()
+        self._waiting.rest()
+        if not self._closing:
+            return succeed(None)
+        self._all_closed = Deferred()
+        return self._all_closed
+
+    def _age(self, connection: NodeConnection) -> float:
+        """Seconds since a connection was opened."""
+        return self.seconds() - connection.opened_at
+
+    def _close(self, connection: NodeConnection) -> None:
+        """Close an idle connection."""
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: NodeConnection) -> None:
+        """Remove a connection from the idle ones, if it is one of them."""
+        kept = self._kept.get(connection.host)
+        if kept is not None and connection in kept:
+            self._idle.discard(connection)
+            kept.remove(connection)
+            if not kept:
+                del self._kept[connection.host]
 
 
 def http_client(reactor: Any, pool: NodeConnections, ca_file: Path | None = None) -> HTTPClient:
@@ -85,17 +202,47 @@ def http_client(reactor: Any, pool: NodeConnections, ca_file: Path | None = None
     :param ca_file: PEM certificates to trust in addition to the platform's.
     :raises BadCertificates: when `ca_file` cannot be read or has no certificates.
     """
-    endpoints = _Endpoints(reactor, make_trust(ca_file), pool)
-    agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
-    return HTTPClient(_PlainAgent(agent))
+    return NodeClient(NodeAgent(reactor, pool, make_trust(ca_file)))
+
+
+class NodeClient(HTTPClient):
+    """
+    A treq client that sends nothing but plain GET requests, straight to its agent.
+
+    No request has cookies, is redirected, or asks for a compressed response. What treq does about
+    these takes a fifth of the time of a poll.
+    """
+
+    def get(  # type: ignore[override]
+        self, url: EncodedURL, *, headers: Mapping[str, str | list[str]], **options: bool
+    ) -> Deferred[IResponse]:
+        """
+        Send a request.
+
+        :param options: ignored, as they only say what is always so: `unbuffered` and that redirects
+            are not followed.
+        """
+        fields = Headers()
+        for name, value in headers.items():
+            fields.setRawHeaders(name, [value] if isinstance(value, str) else value)
+        uri = url.to_text().encode("ascii")
+        asked: Deferred[IResponse] = self._agent.request(b"GET", uri, fields)
+        return asked
 
 
 @implementer(IAgent)
 @frozen
-class _PlainAgent:
-    """An agent that offers no compression, refuses compressed responses and drops cookies."""
+class NodeAgent:
+    """
+    Sends GET requests to nodes.
 
-    agent: IAgent
+    A request takes half of the time that it takes with Twisted's agent, whose connections have four
+    more layers, and leaves nothing to garbage collection. What a node may send is limited more.
+    """
+
+    reactor: Any
+    pool: NodeConnections
+    trust: SSL.Context
 
     def request(
         self,
@@ -104,143 +251,53 @@ class _PlainAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
+        """
+        Send a request, without what treq adds to it to accept compressed responses.
+
+        The connection is kept unless the headers say `Connection: close`.
+        """
+        found = _URL.fullmatch(uri)
+        if method != b"GET" or bodyProducer is not None or found is None:
+            raise ValueError("not a GET of an absolute URL")
         headers = headers or Headers()
-        headers.removeHeader(b"accept-encoding")
-        asked: Deferred[IResponse] = self.agent.request(method, uri, headers, bodyProducer)
-        return asked.addCallback(_make_plain)
+        scheme, authority, ipv6, name, port, path = found.groups()
+        host = Host(
+            scheme == b"https",
+            (ipv6 or name).decode("ascii"),
+            int(port) if port else 443 if scheme == b"https" else 80,
+        )
+        lines = [b"GET %s HTTP/1.1" % (path or b"/"), b"Host: " + authority]
+        if port:
+            lines[1] += b":" + port
+        keeps = not headers.hasHeader(b"connection") and self.pool.keeps(host)
+        for field, values in headers.getAllRawHeaders():
+            if field not in (b"Accept-Encoding", b"Connection"):
+                lines += [b"%s: %s" % (field, value) for value in values]
+        if not keeps:
+            lines.append(b"Connection: close")
+        message = b"\r\n".join([*lines, b"", b""])
+        return Exchange(self.pool, self, host, message, keeps=keeps).start()
 
-
-def _make_plain(response: IResponse) -> IResponse:
-    """
-    Remove what treq would act on.
-
-    A small body can be huge once it is decompressed, and a malformed cookie makes treq fail.
-    """
-    encodings = b",".join(response.headers.getRawHeaders(b"content-encoding", ()))
-    if encodings.strip().lower() not in (b"", b"identity"):
-        abandon(response)
-        raise NoAnswer("it sent a compressed answer, which was not asked for")
-    response.headers.removeHeader(b"set-cookie")
-    response.headers.removeHeader(b"set-cookie2")
-    return response
-
-
-@implementer(IAgentEndpointFactory)
-@frozen
-class _Endpoints:
-    """Chooses the endpoint for a URL: by IP address or host name, with TLS for https."""
-
-    reactor: Any
-    trust: SSL.Context
-    pool: NodeConnections
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint
-        if isIPAddress(host):
-            endpoint = TCP4ClientEndpoint(self.reactor, host, uri.port)
-        elif isIPv6Address(host):
-            endpoint = TCP6ClientEndpoint(self.reactor, host, uri.port)
+    def connect(self, connection: NodeConnection) -> None:
+        """Begin to open a connection."""
+        host, factory = connection.host, ConnectionFactory(connection)
+        if not host.has_tls and (isIPAddress(host.name) or isIPv6Address(host.name)):
+            # Whoever asks limits the time for the whole answer.
+            connector = self.reactor.connectTCP(host.name, host.port, factory, timeout=None)
+            connection.cancel_connecting = connector.stopConnecting
         else:
-            endpoint = HostnameEndpoint(self.reactor, host, uri.port)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(VerifiedTLS(host, self.trust), endpoint, self.reactor)
-        return _BoundedEndpoint(endpoint, self.pool)
+            connecting: Deferred[Any] = self._endpoint(host).connect(factory)
+            connection.cancel_connecting = connecting.cancel
+            connecting.addErrback(connection.connecting_failed)
 
-
-@implementer(IStreamClientEndpoint)
-@frozen
-class _BoundedEndpoint:
-    """An endpoint whose connections are bounded, and counted."""
-
-    endpoint: IStreamClientEndpoint
-    pool: NodeConnections
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        bounded = WrappingFactory(factory)
-        bounded.protocol = partial(_Bounded, self.pool)
-        bounded.noisy = False
-        factory.noisy = False  # type: ignore[attr-defined]
-        connected: Deferred[Any] = self.endpoint.connect(bounded)
-        return connected.addCallback(lambda connection: connection.wrappedProtocol)
-
-
-class _Bounded(ProtocolWrapper):
-    """One connection, closed when the head of a response is malformed or too long."""
-
-    _head: bytes | None = b""
-    """The part of a response's head received so far; None once the whole head was passed on."""
-    _why: Failure | None = None
-
-    def __init__(self, pool: NodeConnections, *wrapped: Any) -> None:
-        super().__init__(*wrapped)
-        self._pool = pool
-
-    def connectionMade(self) -> None:
-        self._pool.open += 1
-        self._socket.bufferSize = _MAX_READ
-        super().connectionMade()
-
-    @property
-    def _socket(self) -> Any:
-        """The transport below TLS."""
-        over = self.transport
-        return over.transport if isinstance(over, TLSMemoryBIOProtocol) else over
-
-    def writeSequence(self, data: list[bytes]) -> None:
-        """Send a request; the head of its response is checked."""
-        self._head = b""
-        super().writeSequence(data)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._head is not None:
-            searched = max(0, len(self._head) - 2)
-            data = self._head = self._head + data
-            end = _HEAD_END.search(data, searched, _MAX_HEAD)
-            if why := _bad_start(data[: len(_START)]) or _too_long(data, end):
-                self._why = Failure(NoAnswer(why))
-                self.abortConnection()
-                return
-            if end is None:
-                return
-            self._head = None
-        super().dataReceived(data)
-
-    def loseConnection(self) -> None:
-        """Close the socket too: Twisted would wait for the node's TLS close, maybe for ever."""
-        super().loseConnection()
-        if self._socket is not self.transport:
-            self._socket.loseConnection()
-
-    def stopProducing(self) -> None:
-        """Close at once when the response is abandoned, whatever the node still sends."""
-        self.abortConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._pool.open -= 1
-        if reason.check(SSL.Error) and isinstance(self.transport, TLSMemoryBIOProtocol):
-            self._why = verification_failure(self.transport.getHandle())
-        super().connectionLost(self._why or reason)
-
-
-def _bad_start(start: bytes) -> str | None:
-    """
-    What is wrong with the first bytes of a response, however few; None when nothing is.
-
-    Twisted accepts any number as a status, and logs every interim response.
-    """
-    status = start[9:10]
-    if not _START.startswith(start.translate(_TO_ZERO)) or status not in b"12345":
-        return "the answer is not HTTP"
-    if status == b"1":
-        return "it sent an interim answer (1xx), which was not asked for"
-    return None
-
-
-def _too_long(head: bytes, end: re.Match[bytes] | None) -> str | None:
-    """Which limit a head, or what has arrived of it when `end` is None, exceeds; or None."""
-    if end is None:
-        too_long = len(head) >= _MAX_HEAD
-        return f"its headers are longer than {_MAX_HEAD // 1024} KiB" if too_long else None
-    too_many = head.count(b"\n", 0, end.end()) > _MAX_HEADERS + 2
-    return f"it sent more than {_MAX_HEADERS} headers" if too_many else None
+    def _endpoint(self, host: Host) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint
+        if isIPAddress(host.name):
+            endpoint = TCP4ClientEndpoint(self.reactor, host.name, host.port)
+        elif isIPv6Address(host.name):
+            endpoint = TCP6ClientEndpoint(self.reactor, host.name, host.port)
+        else:
+            endpoint = NodeEndpoint(self.reactor, host.name, host.port)
+        if host.has_tls:
+            endpoint = wrapClientTLS(VerifiedTLS(host.name, self.trust), endpoint, self.reactor)
+        return endpoint

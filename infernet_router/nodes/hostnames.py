@@ -1,4 +1,4 @@
-"""Looks up host names with the system's resolver, in threads of its own."""
+"""Host names of nodes: looks them up with the system's resolver, and connects to them."""
 
 from functools import partial
 from socket import AF_INET6, SOCK_STREAM, getaddrinfo
@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import (
     IHostnameResolver,
     IHostResolution,
@@ -19,6 +20,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
+
+from infernet_router.hosts import not_a_node
 
 log = Logger()
 
@@ -89,9 +92,24 @@ class HostnameResolver:
 
 
 def _addresses(name: str) -> list[tuple[int, str]]:
-    """The address families and IP addresses of a name, in the system's order; or none."""
+    """
+    The address families and IP addresses of a name, in the system's order; or none.
+
+    Those that no node can have are left out. Some name servers answer 0.0.0.0 for a name that they
+    block, and a connection to it leads to this machine.
+    """
     try:
         found = getaddrinfo(name, None, type=SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
-    return [(family, str(address[0])) for family, _, _, _, address in found]
+    ips = [(family, str(address[0])) for family, _, _, _, address in found]
+    return [(family, ip) for family, ip in ips if not not_a_node(ip.partition("%")[0])]
+
+
+class NodeEndpoint(HostnameEndpoint):
+    """Connects to a host name in ASCII, to whichever of its addresses answers first (RFC 8305)."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: Any) -> tuple[bool, bytes, str]:
+        """Accept names that IDNA forbids, as with underscores, and that DNS or Docker may know."""
+        return False, host.encode("ascii"), host

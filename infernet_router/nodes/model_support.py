@@ -1,11 +1,8 @@
 """Model support: asks the nodes whether they support a model, and remembers their answers."""
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain
-from math import inf
 from typing import Any
 from urllib.parse import quote
 
@@ -13,10 +10,13 @@ import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Among, Fleet
+from infernet_router.nodes.allowance import Allowance, Exceeded
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
+from infernet_router.nodes.pace import Paces
 from infernet_router.nodes.throttle import Throttle
 from infernet_router.quoting import quoted
 
@@ -30,8 +30,12 @@ _TIMEOUT = 10.0
 _FRESH = 60.0
 """Seconds for which a survey is fresh; for as long again, it is used while a new one is made."""
 
+_RETRY = 15.0
+"""Seconds for which a survey without any answers is used, so that failing ones remain few."""
+
 _A_MINUTE = 50
-"""The most surveys that are begun in a minute; a node answers 60 such requests."""
+"""The surveys that may be begun at once, and then in a minute; a node answers 60 such requests at
+once, and then as many in a minute."""
 
 _MAX_BODY = 16 * 1024
 """The longest answer of a node that is read, in bytes; a container needs about 30."""
@@ -45,9 +49,22 @@ _MAX_KEPT = 16 * 1024 * 1024
 _OVERHEAD = 200
 """About how many bytes an answer takes in memory, in addition to its text."""
 
+_EMPTY = 2000
+"""About how many bytes a survey takes in memory, in addition to its answers."""
+
 
 class CannotSurvey(Exception):
-    """The nodes cannot be asked about a model now; the message says why."""
+    """
+    The nodes cannot be asked about a model now; the message says why.
+
+    :param wait: seconds after which they may be.
+    :param is_share: whether that is because the client has asked about many models.
+    """
+
+    def __init__(self, why: str, *, wait: int = 1, is_share: bool = False) -> None:
+        super().__init__(why)
+        self.wait = wait
+        self.is_share = is_share
 
 
 class _Support(msgspec.Struct, omit_defaults=True):
@@ -77,26 +94,33 @@ class Survey:
         """How many nodes are being asked now."""
         self.answers: dict[NodeAddress, msgspec.Raw] = {}
         """By node, a JSON object: by container, whether it supports the model."""
-        self.size = 0
+        self.size = _EMPTY
         """About how much memory it takes, in bytes."""
         self.deadline: IDelayedCall | None = None
         """When it is settled at the latest; None once it is settled."""
         self._count = len(nodes)
         self._supporting: dict[str, list[NodeAddress]] = {}
+        """By container, the nodes that support the model there."""
+        self._supported: dict[NodeAddress, list[str]] = {}
+        """By node, the containers that support the model."""
+        self._supporters: list[NodeAddress] = []
+        """The nodes of these."""
         self._waiting: set[Deferred[Survey]] = set()
 
     def among(self, containers: Sequence[str]) -> Among:
         """The nodes that support the model in one of these containers."""
-        found = [self._supporting[id] for id in containers if id in self._supporting]
-        addresses: Sequence[NodeAddress] = (
-            found[0] if len(found) == 1 else list(dict.fromkeys(chain(*found)))
-        )
         silent = self._count - len(self.answers)
-        return Among(
-            addresses,
+        why = (
             f"no up node is known to support the model {quoted(self.model)}"
             f" in {' or '.join(map(quoted, containers))}"
-            + (f"; {silent} of {self._count} did not say" if silent else ""),
+            + (f"; {silent} of {self._count} did not say" if silent else "")
+        )
+        found = [id for id in containers if id in self._supporting]
+        if len(found) <= 1:
+            return Among(self._supporting[found[0]] if found else (), why)
+        any_of, supported = set(found), self._supported
+        return Among(
+            self._supporters, why, lambda address: not any_of.isdisjoint(supported[address])
         )
 
     def add(self, address: NodeAddress, body: bytes) -> None:
@@ -106,11 +130,14 @@ class Survey:
         :raises NoAnswer: when it is malformed.
         """
         answer = _decode(body)
-        for container, support in answer.items():
+        for support in answer.values():
             if support.error is not None:
                 support.error = support.error[:_MAX_ERROR]
-            if support.supported:
-                self._supporting.setdefault(container, []).append(address)
+        if supported := [id for id, support in answer.items() if support.supported]:
+            self._supported[address] = supported
+            self._supporters.append(address)
+        for container in supported:
+            self._supporting.setdefault(container, []).append(address)
         self.answers[address] = msgspec.Raw(msgspec.json.encode(answer))
         self.size += len(self.answers[address]) + _OVERHEAD * (1 + len(answer))
 
@@ -139,28 +166,40 @@ class Surveyor(Service):
     It is used for a minute, and for another minute while a new one is made, so clients do not wait
     for a model in regular use. A node that comes up is asked in the next survey.
 
-    Surveys take turns in asking nodes, so that none waits until another has ended.
+    A node that does not answer now may do so later: a survey without any answers is used for 15
+    seconds only.
+
+    Surveys take turns in asking nodes, so that none waits until another has ended. How many may
+    begin is shared among clients.
 
     :param http: treq's HTTPClient, or a StubTreq.
     :param at_once: the most nodes that are asked at the same time.
+    :param paces: when nodes that limit the rate of requests may be asked; until then, they are
+        left out.
     """
 
     def __init__(
-        self, fleet: Fleet, http: Asker, clock: IReactorTime, *, at_once: int = 64
+        self,
+        fleet: Fleet,
+        http: Asker,
+        clock: IReactorTime,
+        *,
+        at_once: int = 64,
+        paces: Paces | None = None,
     ) -> None:
         self._fleet = fleet
         self._http = http
         self._clock = clock
         self._at_once = at_once
+        self._paces = paces or Paces()
         self._unsettled: dict[str, Survey] = {}
         self._settled: dict[str, Survey] = {}
         """By model; the most recently used survey is last."""
-        self._begun: deque[float] = deque([-inf] * _A_MINUTE, _A_MINUTE)
-        """When the last surveys began."""
+        self._allowance = Allowance(_A_MINUTE)
 
     def startService(self) -> None:
         super().startService()
-        self._throttle = Throttle(self._clock, self._ask_next, at_once=self._at_once)
+        self._throttle = Throttle(lambda: self._fleet.now, self._ask_next, at_once=self._at_once)
 
     def stopService(self) -> Deferred[Any]:
         """Stop asking; those who wait for a survey get the answers so far."""
@@ -170,36 +209,41 @@ class Surveyor(Service):
             self._settle(survey)
         return stopped
 
-    def survey(self, model: str) -> Deferred[Survey]:
+    def survey(self, model: str, client: Hashable = None) -> Deferred[Survey]:
         """
         What the nodes say about a model; fires within 2 seconds.
 
+        :param client: who wants to know.
         :raises CannotSurvey: immediately, when the nodes cannot be asked.
         """
-        now = self._clock.seconds()
+        now = self._fleet.now
         settled = self._settled.pop(model, None)
-        if settled is not None and now - settled.began <= 2 * _FRESH:
-            self._settled[model] = settled
-            if now - settled.began > _FRESH and model not in self._unsettled:
-                with suppress(CannotSurvey):
-                    self._begin(model, now)
-            return succeed(settled)
-        return (self._unsettled.get(model) or self._begin(model, now)).wait()
+        if settled is not None:
+            age, fresh = now - settled.began, _FRESH if settled.answers else _RETRY
+            is_usable = age <= (2 * _FRESH if settled.answers else _RETRY)
+            if is_usable:
+                self._settled[model] = settled
+                if age > fresh and model not in self._unsettled:
+                    with suppress(CannotSurvey):
+                        self._begin(model, client, now)
+                return succeed(settled)
+        return (self._unsettled.get(model) or self._begin(model, client, now)).wait()
 
-    def _begin(self, model: str, now: float) -> Survey:
+    def _begin(self, model: str, client: Hashable, now: float) -> Survey:
         """Begin to ask all nodes that are up."""
         if not self.running:
             raise CannotSurvey("the router is shutting down")
-        if now - self._begun[0] < 60.0:
-            raise CannotSurvey("nodes are asked about too many models")
-        self._begun.append(now)
-        survey = self._unsettled[model] = Survey(model, now, self._fleet.up)
+        nodes = [node for node in self._fleet.up if self._paces.others_until(node) <= now]
+        if not nodes:
+            return Survey(model, now, nodes)
+        try:
+            self._allowance.take(client, model, now)
+        except Exceeded as exceeded:
+            raise _refusal(exceeded) from None
+        survey = self._unsettled[model] = Survey(model, now, nodes)
         survey.deadline = self._clock.callLater(_PATIENCE, self._settle, survey)
-        if survey.unasked:
-            self._throttle.put(survey, now)
-            self._throttle.ask_due()
-        else:
-            self._settle(survey)
+        self._throttle.put(survey, now)
+        self._throttle.ask_due()
         return survey
 
     def _ask_next(self, survey: Survey, now: float) -> Deferred[Any]:
@@ -211,13 +255,19 @@ class Surveyor(Service):
         url = f"{address.url}/resources?model_id={quote(survey.model, safe='')}"
         asked: Deferred[Any] = ask(self._http, url, self._clock, _TIMEOUT, _MAX_BODY)
         asked.addCallback(partial(survey.add, address))
-        asked.addErrback(lambda failure: failure.trap(NoAnswer) and None)
+        asked.addErrback(self._failed, address)
         return asked.addBoth(self._asked, survey)
+
+    def _failed(self, failure: Failure, address: NodeAddress) -> None:
+        """Record whether the node limits the rate of requests; otherwise, it just did not say."""
+        failure.trap(NoAnswer)
+        if isinstance(failure.value, NoAnswer) and failure.value.status == 429:
+            self._paces.refused(address, failure.value.limit, self._fleet.now)
 
     def _asked(self, result: object, survey: Survey) -> object:
         """Settle the survey if this was its last node; end it if it takes too long."""
         survey.asked -= 1
-        if not self.running or self._clock.seconds() - survey.began > _FRESH:
+        if not self.running or self._fleet.now - survey.began > _FRESH:
             self._throttle.drop(survey)
             survey.unasked.clear()
         if not survey.asked and not survey.unasked and survey.deadline is not None:
@@ -225,15 +275,30 @@ class Surveyor(Service):
         return result
 
     def _settle(self, survey: Survey) -> None:
-        """Settle a survey, and keep it if it has any answers."""
+        """Settle a survey, and keep it."""
         del self._unsettled[survey.model]
-        if survey.answers:
-            self._settled.pop(survey.model, None)
-            self._settled[survey.model] = survey
+        self._settled.pop(survey.model, None)
+        self._settled[survey.model] = survey
         size = sum(kept.size for kept in self._settled.values())
         while size > _MAX_KEPT and len(self._settled) > 1:
             size -= self._settled.pop(next(iter(self._settled))).size
         survey.settle()
+
+
+def _refusal(exceeded: Exceeded) -> CannotSurvey:
+    """The error for a client, which says which limit was met."""
+    if exceeded.left:
+        return CannotSurvey(
+            f"this client asks about too many models: {exceeded.asked} new ones within a minute,"
+            f" while nodes can be asked about {exceeded.left} more",
+            wait=exceeded.wait,
+            is_share=True,
+        )
+    return CannotSurvey(
+        "nodes are asked about too many models:"
+        f" all clients together may name {_A_MINUTE} new ones a minute",
+        wait=exceeded.wait,
+    )
 
 
 def _decode(body: bytes) -> dict[str, _Support]:

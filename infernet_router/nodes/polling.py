@@ -1,16 +1,19 @@
 """The poller: polls every node of a fleet, each when it is due."""
 
+from functools import partial
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Fleet
-from infernet_router.nodes.asking import KEEP_ALIVE, Asker, NoAnswer, ask
+from infernet_router.nodes.asking import KEEP_ALIVE, LIMITED, Asker, NoAnswer, ask
+from infernet_router.nodes.pace import Pace, Paces
+from infernet_router.nodes.rate_fields import RateLimit
 from infernet_router.nodes.rounds import TICK, Rounds, Target
 from infernet_router.quoting import quoted
 from infernet_router.reports import BadReport, NodeReport, decode_report
@@ -18,7 +21,7 @@ from infernet_router.reports import BadReport, NodeReport, decode_report
 MAX_POLLS = 500
 """The default for the most polls in a second."""
 
-_SHORTEST_TICK = 0.005
+_SHORTEST_TICK = 0.01
 """The shortest tick in a large fleet, in seconds: the polls of one tick delay client requests."""
 
 _FIRST_RETRY = 1.0
@@ -33,11 +36,17 @@ _ARRIVAL = 0.3
 _LATELY = 2.0
 """Seconds after the last job was assigned for which a node is in use though its queue is empty."""
 
-_RECOVERY = 0.9
-"""What each report makes of the pause that a node's 429 asked for, as a share of the last."""
+_MOST_PAUSE = 2
+"""How many intervals a node's rate limit can put between two polls that it answers."""
 
 _SHORTEST = 0.1
 """The least part of an interval between two polls of a node when it returns to its phase."""
+
+_SILENT_AFTER = 3
+"""How many intervals without any poll show that something is wrong, although polls are due."""
+
+_SHORTEST_SILENCE, _LONGEST_SILENCE = 5.0, 30.0
+"""The limits of that time, in seconds."""
 
 _LISTED = 10
 """The most containers of a node that a log line lists."""
@@ -54,14 +63,17 @@ class _Target(Target):
         "due",
         "failures",
         "is_busy",
+        "is_limited",
         "looks",
-        "pause",
+        "pace",
         "phase",
         "reported",
     )
 
-    def __init__(self, address: NodeAddress) -> None:
+    def __init__(self, address: NodeAddress, pace: Pace) -> None:
         super().__init__(address)
+        self.pace = pace
+        """How often its rate limit lets it be polled."""
         self.phase = 0.0
         """Its next regular poll, or its last while it is polled or retried; an interval apart."""
         self.asked = 0.0
@@ -72,10 +84,10 @@ class _Target(Target):
         """When a job was last assigned to it."""
         self.is_busy = False
         """Whether its last report had pending jobs."""
+        self.is_limited = False
+        """Whether it has answered 429 since before its first report."""
         self.looks: list[float] = []
         """When to poll it in addition, after the first job in a while; ascending."""
-        self.pause = 0.0
-        """The least seconds between two polls, since it answered 429."""
         self.failures = 0
         """Failed polls since its last report."""
         self.reported: float | None = None
@@ -91,8 +103,9 @@ class Poller(Rounds[_Target]):
     again.
 
     A node in use, which has pending jobs or was assigned one lately, is polled more often, as
-    decisions need fresh reports of such nodes. A node that says it is polled too often (429) is
-    polled less often for a while.
+    decisions need fresh reports of such nodes. A node is polled less often when it says that its
+    rate limit is nearly used up, and not at all for as long as its 429 says; its last report stays
+    valid for three intervals.
 
     A fleet with more nodes than can be polled in an interval has a longer interval. Urgent nodes
     come first: new ones, those that failed, and those in use. They get at most half of the polls
@@ -105,6 +118,7 @@ class Poller(Rounds[_Target]):
     :param timeout: seconds a node has for its whole answer.
     :param max_polls: the most polls in a second.
     :param at_once: the most nodes that are polled at the same time.
+    :param paces: how often each node may be asked.
     """
 
     def __init__(
@@ -118,13 +132,18 @@ class Poller(Rounds[_Target]):
         timeout: float = 3.0,
         max_polls: int = MAX_POLLS,
         at_once: int = 1000,
+        paces: Paces | None = None,
     ) -> None:
         super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
         self._http = http
         self._busy_interval = min(busy_interval, interval)
         self._timeout = timeout
+        self._paces = paces or Paces()
+        self._sent = 0.0
+        """When the last poll was sent, on the reactor's clock."""
 
     def startService(self) -> None:
+        self._sent = self._clock.seconds()
         self._assignments = self._fleet.follow_assignments()
         super().startService()
 
@@ -132,8 +151,29 @@ class Poller(Rounds[_Target]):
         self._assignments.close()
         return super().stopService()
 
+    @property
+    def silence(self) -> float | None:
+        """
+        The seconds since the last poll was sent, if polls are due and none was sent for too long.
+
+        None while everything is well. With a long interval, that includes hours without a poll. The
+        reactor's clock counts only time in which polls could have been sent.
+        """
+        silent = self._clock.seconds() - self._sent
+        patience = _SILENT_AFTER * self._least_interval
+        patience = min(max(patience, _SHORTEST_SILENCE), _LONGEST_SILENCE)
+        is_well = (
+            not self.running
+            or silent <= patience
+            or not self.throttle.is_late(self._fleet.now - patience / 2)
+        )
+        return None if is_well else silent
+
     def new_target(self, address: NodeAddress) -> _Target:
-        return _Target(address)
+        return _Target(address, self._paces.add(address))
+
+    def removed(self, target: _Target) -> None:
+        self._paces.drop(target.address)
 
     def added(self, targets: list[_Target], now: float) -> None:
         """Poll new nodes at once, and spread their phases over an interval."""
@@ -160,10 +200,12 @@ class Poller(Rounds[_Target]):
 
     def _hurry(self, target: _Target, now: float) -> None:
         """Poll a node in use when its report tells most, unless it is polled before that."""
+        if now < target.pace.until:
+            return
         due = inf
         if target.looks:
             target.looks = [look for look in target.looks if look > target.asked]
-            due = min(target.looks, default=inf)
+            due = max(min(target.looks, default=inf), target.asked + target.pace.pause)
         if pause := self._pause(target, now):
             earliest = target.asked if target.is_busy else target.assigned + _ARRIVAL - pause
             due = min(due, max(earliest, target.asked) + pause)
@@ -174,7 +216,7 @@ class Poller(Rounds[_Target]):
     def _pause(self, target: _Target, now: float) -> float:
         """The least seconds between two polls of a node in use; 0 for a node that is not."""
         if target.is_busy or now - target.assigned < _LATELY:
-            return max(self._busy_interval, target.pause)
+            return max(self._busy_interval, target.pace.pause)
         return 0.0
 
     @property
@@ -183,7 +225,11 @@ class Poller(Rounds[_Target]):
         return self.interval > self._least_interval
 
     def ask(self, target: _Target, now: float) -> Deferred[Any]:
-        """Poll a node, and schedule it again whether or not it answers."""
+        """Poll a node when it may be polled, and schedule it again whether or not it answers."""
+        if now < target.pace.until:
+            self._missed_if_stale(target, now)
+            return succeed(self._schedule(None, target))
+        self._sent = self._clock.seconds()
         target.asked = now
         target.due = inf
         poll: Deferred[Any] = ask(
@@ -192,6 +238,7 @@ class Poller(Rounds[_Target]):
             self._clock,
             self._timeout,
             keep=self.interval < KEEP_ALIVE,
+            hear=partial(self._hear, target),
         ).addCallback(decode_report)
         poll.addCallbacks(
             self._answered, self._failed, callbackArgs=(target, now), errbackArgs=(target, now)
@@ -202,12 +249,17 @@ class Poller(Rounds[_Target]):
         """Schedule a node that was polled again."""
         if not self.is_known(target):
             return result
-        now = self._clock.seconds()
+        now, until = self._fleet.now, target.pace.until
+        if now < until:
+            is_good = self._is_good(target, now)
+            self.throttle.put(target, min(until, self._good_until(target)) if is_good else until)
+            return result
         retry = _FIRST_RETRY * 2.0 ** min(target.failures - 1, 20)
         if target.failures and (self._is_large or retry < self._least_interval):
-            self.throttle.put(target, now + min(retry, self.interval), urgent=True)
-        elif self._is_large or target.pause > self._least_interval:
-            self.throttle.put(target, target.asked + max(self.interval, target.pause))
+            due = max(now + min(retry, self.interval), target.asked + target.pace.pause)
+            self.throttle.put(target, due, urgent=True)
+        elif self._is_large or target.pace.pause > self._least_interval:
+            self.throttle.put(target, target.asked + max(self.interval, target.pace.pause))
         else:
             last = now if target.failures else target.asked
             wait = (target.phase - last) % self._least_interval
@@ -218,20 +270,23 @@ class Poller(Rounds[_Target]):
             self._hurry(target, now)
         return result
 
+    def _good_until(self, target: _Target) -> float:
+        """Until when the last report of a node that answers 429 is valid."""
+        return -inf if target.reported is None else target.reported + _STALE_AFTER * self.interval
+
     def _is_good(self, target: _Target, now: float) -> bool:
         """Whether the last report of a node that answers 429 is still valid."""
-        return (
-            not target.failures
-            and target.reported is not None
-            and now - target.reported <= _STALE_AFTER * self.interval
-        )
+        return self._fleet.is_up(target.address) and now < self._good_until(target)
+
+    def _hear(self, target: _Target, limit: RateLimit) -> None:
+        """Take what a node says about its rate limit into account."""
+        target.pace.answered(limit, self._busy_interval, _MOST_PAUSE * self.interval)
 
     def _answered(self, report: NodeReport, target: _Target, asked: float) -> None:
         came_up = self._fleet.observed(target.address, report)
         target.reported = asked
         target.failures = 0
         target.is_busy = any(report.pending.values())
-        target.pause = target.pause * _RECOVERY if target.pause > self._busy_interval else 0.0
         if came_up is not None:
             log.info(
                 "{address} is {state}: version {version}, containers {containers}",
@@ -245,17 +300,34 @@ class Poller(Rounds[_Target]):
         failure.trap(NoAnswer, BadReport)
         if not self.running:
             return
-        timed_out = False
-        if isinstance(failure.value, NoAnswer):
-            timed_out = failure.value.timed_out
-            if failure.value.status == 429:
-                wanted = max(failure.value.retry_after or 0.0, 2 * target.pause, 2 * _FIRST_RETRY)
-                target.pause = min(wanted, 2 * self.interval)
-                if self._is_good(target, asked):
-                    return
+        problem, timed_out = failure.value, False
+        if isinstance(problem, NoAnswer):
+            timed_out = problem.timed_out
+            if problem.status == 429:
+                now = self._fleet.now
+                most, good_until = _MOST_PAUSE * self.interval, self._good_until(target)
+                target.pace.refused(problem.limit, now, most, good_until)
+                self._missed_if_stale(target, now)
+                return
         target.failures += 1
-        if self._fleet.missed(target.address, str(failure.value), timed_out=timed_out):
-            log.warn("{address} is down: {reason}", address=target.address, reason=failure.value)
+        self._missed(target, str(problem), timed_out=timed_out)
+
+    def _missed_if_stale(self, target: _Target, now: float) -> None:
+        """Record that a node answers 429, unless its last report is still valid."""
+        if self._is_good(target, now):
+            return
+        if not self._fleet.limited(target.address):
+            self._missed(target, LIMITED)
+        elif not target.is_limited:
+            target.is_limited = True
+            log.warn(
+                "{address} limits the rate of requests (HTTP 429): what it runs is not known yet",
+                address=target.address,
+            )
+
+    def _missed(self, target: _Target, reason: str, *, timed_out: bool = False) -> None:
+        if self._fleet.missed(target.address, reason, timed_out=timed_out):
+            log.warn("{address} is down: {reason}", address=target.address, reason=reason)
 
 
 def _listed(report: NodeReport) -> str:

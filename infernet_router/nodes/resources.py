@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Event, Fleet
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
+from infernet_router.nodes.pace import Paces
 from infernet_router.nodes.rounds import Rounds, Target
 from infernet_router.nodes.utilization import utilization
 
@@ -77,6 +78,7 @@ class Resources(Rounds[_Target]):
     :param interval: seconds from one request to a node to the next, at least.
     :param max_questions: the most nodes that are asked in a second.
     :param at_once: the most nodes that are asked at the same time.
+    :param paces: when nodes that limit the rate of requests may be asked.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class Resources(Rounds[_Target]):
         interval: float = 60.0,
         max_questions: float = 50.0,
         at_once: int = 64,
+        paces: Paces | None = None,
     ) -> None:
         super().__init__(
             fleet, clock, interval=interval, rate=max_questions, at_once=at_once, burst=_BURST
         )
         self._http = http
         self._random = random
+        self._paces = paces or Paces()
 
     def said(self, address: NodeAddress) -> msgspec.Raw | None:
         """The last answer of a node, a JSON object by container; None if there is none."""
@@ -112,7 +116,10 @@ class Resources(Rounds[_Target]):
             self.throttle.put(target, max(now, target.due))
 
     def ask(self, target: _Target, now: float) -> Deferred[Any]:
-        """Ask a node, and schedule it again whether or not it answers."""
+        """Ask a node when it may be asked, and schedule it again whether or not it answers."""
+        if (until := self._paces.others_until(target.address)) > now:
+            target.due = until
+            return succeed(self._schedule(None, target))
         target.due = now + self.interval * (
             1.0 if target.was_asked else 0.5 + self._random.random()
         )
@@ -147,6 +154,9 @@ class Resources(Rounds[_Target]):
         failure.trap(NoAnswer)
         if not self.running:
             return
+        if isinstance(failure.value, NoAnswer) and failure.value.status == 429:
+            now = self._fleet.now
+            self._paces.refused(target.address, failure.value.limit, now)
         if asked - target.answered > _STALE_AFTER * self.interval:
             target.said = None
             self._set_utilization(target, None)

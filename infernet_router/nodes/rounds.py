@@ -16,6 +16,15 @@ from infernet_router.nodes.throttle import Throttle
 TICK = 0.1
 """Seconds from one look for nodes that are due to the next, unless a subclass changes it."""
 
+_FOLLOWING = 0.002
+"""Seconds that a tick may take to follow the fleet, in which 100,000 nodes may change at once."""
+
+_SOON = 0.01
+"""Seconds until the next tick while there are more changes to follow."""
+
+_READ = 100
+"""How many changes of the fleet are read between two looks at the clock."""
+
 log = Logger()
 
 
@@ -38,6 +47,9 @@ class Rounds(Service, Generic[SomeTarget]):
     It follows the fleet, and keeps a target for each node; a subclass schedules the targets with
     `throttle.put`, and asks them. A fleet with more nodes than may be asked in an interval has a
     longer interval.
+
+    When nodes are due is reckoned on the fleet's clock, which goes on while the process is stopped.
+    The reactor's clock, which then stands still, times what they are given time for.
 
     :param interval: seconds from one question to a node to the next, at least.
     :param rate: the most nodes that are asked in a second.
@@ -64,6 +76,7 @@ class Rounds(Service, Generic[SomeTarget]):
         self._targets: dict[NodeAddress, SomeTarget] = {}
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
+        self._interval = TICK
         self._stopped: Deferred[Any] = succeed(None)
 
     @abstractmethod
@@ -77,6 +90,9 @@ class Rounds(Service, Generic[SomeTarget]):
     def added(self, targets: list[SomeTarget], now: float) -> None:
         """Called with the new nodes that are still in the fleet."""
 
+    def removed(self, target: SomeTarget) -> None:
+        """Called with a node that left the fleet."""
+
     def changed(self, target: SomeTarget, event: Event, now: float) -> None:
         """Called when a node came up or went down."""
 
@@ -87,7 +103,11 @@ class Rounds(Service, Generic[SomeTarget]):
         super().startService()
         self._targets = {}
         self.throttle = Throttle(
-            self._clock, self.ask, at_once=self._at_once, rate=self._rate, burst=self._burst
+            lambda: self._fleet.now,
+            self.ask,
+            at_once=self._at_once,
+            rate=self._rate,
+            burst=self._burst,
         )
         self._changes = self._fleet.follow_changes()
         self._stopped = self._loop.start(TICK)
@@ -106,7 +126,7 @@ class Rounds(Service, Generic[SomeTarget]):
 
     def tick_every(self, seconds: float) -> None:
         """Look for nodes that are due at this interval from now on."""
-        self._loop.interval = seconds
+        self._interval = seconds
 
     def is_known(self, target: SomeTarget) -> bool:
         """Whether this is the target of a node in the fleet, not of one that was removed."""
@@ -119,23 +139,32 @@ class Rounds(Service, Generic[SomeTarget]):
     def _tick(self) -> None:
         """Ask the nodes that are due. An error in one tick does not prevent the next."""
         try:
-            now = self._clock.seconds()
-            self._follow(now)
+            now = self._fleet.now
+            has_all = self._follow(now)
             self.ticked(now)
+            self._loop.interval = self._interval if has_all else min(self._interval, _SOON)
             self.throttle.ask_due()
         except Exception:
             log.failure("a tick broke")
 
-    def _follow(self, now: float) -> None:
-        """Keep a target for each node of the fleet, whatever breaks."""
+    def _follow(self, now: float) -> bool:
+        """
+        Keep a target for each node of the fleet, whatever breaks.
+
+        Returns whether all changes were read; otherwise, the next tick goes on.
+        """
         new: dict[NodeAddress, SomeTarget] = {}
-        for change in self._changes.read():
-            try:
-                self._apply(change, new, now)
-            except Exception:
-                log.failure("following {address} broke", address=change.address)
+        while changes := self._changes.read(_READ):
+            for change in changes:
+                try:
+                    self._apply(change, new, now)
+                except Exception:
+                    log.failure("following {address} broke", address=change.address)
+            if self._fleet.now - now > _FOLLOWING:
+                break
         if new:
             self.added(list(new.values()), now)
+        return not changes
 
     def _apply(self, change: Change, new: dict[NodeAddress, SomeTarget], now: float) -> None:
         """Take one change into account; `new` has the targets that were added."""
@@ -143,7 +172,9 @@ class Rounds(Service, Generic[SomeTarget]):
         if change.event is Event.ADDED:
             self._targets[address] = new[address] = self.new_target(address)
         elif change.event is Event.REMOVED:
-            self.throttle.drop(self._targets.pop(address))
+            target = self._targets.pop(address)
+            self.throttle.drop(target)
+            self.removed(target)
             new.pop(address, None)
         elif change.event is Event.RESPELLED:
             self._targets[address].address = address

@@ -5,6 +5,9 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
 
+_MOST_REMOVED = 1000
+"""How many removed items a call passes over: it takes a millisecond."""
+
 Item = TypeVar("Item", bound=Hashable)
 
 
@@ -41,8 +44,14 @@ class Schedule(Generic[Item]):
             del self._items[number]
 
     def first(self, now: float) -> Item | None:
-        """The item that is due first, if one is due by now. It stays scheduled."""
-        while self._entries and self._entries[0][0] <= now:
+        """
+        The item that is due first, if one is due by now. It stays scheduled.
+
+        After many items were removed, it may be found only by a later call.
+        """
+        for _ in range(_MOST_REMOVED):
+            if not self._entries or self._entries[0][0] > now:
+                break
             item = self._items.get(self._entries[0][1])
             if item is not None:
                 return item

@@ -4,12 +4,14 @@ from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from infernet_router.nodes.schedule import Schedule
 
 _UNLIMITED = 1e9
+
+_TURN = 0.01
+"""Seconds in which items are asked in one turn of the reactor; the next call goes on."""
 
 log = Logger()
 
@@ -23,6 +25,7 @@ class Throttle(Generic[Item]):
     When both kinds are due, urgent items and others alternate, so that urgent ones cannot keep the
     others waiting forever.
 
+    :param seconds: the monotonic time, in seconds.
     :param ask: asks an item; its Deferred fires when that has ended, and is cancelled to stop it.
     :param at_once: the most items that are asked at the same time.
     :param rate: the most items that are asked in a second.
@@ -31,20 +34,20 @@ class Throttle(Generic[Item]):
 
     def __init__(
         self,
-        clock: IReactorTime,
+        seconds: Callable[[], float],
         ask: Callable[[Item, float], Deferred[Any]],
         *,
         at_once: int,
         rate: float = _UNLIMITED,
         burst: float = 0.1,
     ) -> None:
-        self._clock = clock
+        self._seconds = seconds
         self._ask = ask
         self._at_once = at_once
         self._rate = rate
         self._most_allowed = max(1.0, rate * burst)
         self._allowance = self._most_allowed
-        self._allowed_at = clock.seconds()
+        self._allowed_at = seconds()
         """When the allowance was last increased."""
         self._waiting = Schedule[Item]()
         self._urgent = Schedule[Item]()
@@ -65,17 +68,24 @@ class Throttle(Generic[Item]):
         """Whether an item waits to be asked."""
         return item in self._waiting or item in self._urgent
 
+    def is_late(self, since: float) -> bool:
+        """Whether an item has been due since then, though more could be asked at the same time."""
+        firsts = self._urgent.first(since), self._waiting.first(since)
+        return firsts != (None, None) and len(self._asked) < self._at_once
+
     def ask_due(self) -> None:
         """Ask as many of the items that are due as the limits allow."""
         if self._is_asking:
             return  # called by _ended() while ask() runs: the loop below asks the next item
         self._is_asking = True
         try:
-            now = self._clock.seconds()
+            now = self._seconds()
             more = (now - self._allowed_at) * self._rate
             self._allowance = min(self._allowance + more, self._most_allowed)
             self._allowed_at = now
             while self._allowance >= 1 and len(self._asked) < self._at_once:
+                if self._seconds() > now + _TURN:
+                    break
                 item = self._next_due(now)
                 if item is None:
                     break

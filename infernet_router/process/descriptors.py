@@ -9,15 +9,16 @@ from twisted.logger import Logger
 _MOST_POLLS = 1000
 """The most concurrent polls. A node that hangs takes one for the whole timeout."""
 
-_MOST_KEPT = 300
-"""The most idle connections to nodes. Each saves a new connection, but costs time in every garbage
-collection: with 1000, fewer requests are answered than with none."""
+_MOST_KEPT = 2500
+"""The most idle connections to nodes: more nodes than that are not polled often enough to keep a
+connection, at 500 polls a second. Each saves half of the cost of a poll, and takes 2 KiB."""
 
 _MOST_CLIENTS = 10_000
 """The most connections of clients; each takes about 10 KiB."""
 
 _RESOURCES = 64
 _SURVEYS = 64
+"""The most of each. When descriptors are few, each gets an eighth of those for connections."""
 
 _LOOKUPS = 200
 """Many, as a dead name server blocks a thread for seconds."""
@@ -27,6 +28,9 @@ _MORE = 2
 
 _OTHERS = _LOOKUPS + 56
 """Descriptors for everything else: host name lookups, DNS queries, files, listening sockets."""
+
+_ENOUGH = 1024
+"""Descriptors from which there is no warning: what most systems allow by default."""
 
 log = Logger()
 
@@ -41,11 +45,11 @@ class Limits:
     """Idle connections kept for the next poll."""
     clients: int
     """Connections of clients."""
-    resources: int = _RESOURCES
+    resources: int
     """Nodes being asked for their resources."""
-    surveys: int = _SURVEYS
+    surveys: int
     """Nodes being asked about a model."""
-    lookups: int = _LOOKUPS
+    lookups: int
     """Host names being looked up."""
 
     @property
@@ -60,13 +64,21 @@ def limits_of(descriptors: int) -> Limits:
 
     When there are few, nodes get half of the descriptors that are for connections.
     """
-    connections = descriptors - min(_OTHERS, descriptors // 4)
-    requests = _RESOURCES + _SURVEYS + _MORE
+    others = min(_OTHERS, descriptors // 4)
+    connections = descriptors - others
+    resources, surveys = (max(min(most, connections // 8), 1) for most in (_RESOURCES, _SURVEYS))
+    requests = resources + surveys + _MORE
     for_polls = max(connections // 2 - requests, 2)
     polls = min(_MOST_POLLS, for_polls // 2)
     kept = min(_MOST_KEPT, for_polls - polls)
-    clients = min(_MOST_CLIENTS, max(connections - polls - kept - requests, 1))
-    return Limits(polls=polls, kept=kept, clients=clients)
+    return Limits(
+        polls=polls,
+        kept=kept,
+        clients=min(_MOST_CLIENTS, max(connections - polls - kept - requests, 1)),
+        resources=resources,
+        surveys=surveys,
+        lookups=max(others - (_OTHERS - _LOOKUPS), 4),
+    )
 
 
 def raise_limit() -> Limits:
@@ -83,4 +95,14 @@ def raise_limit() -> Limits:
         clients=limits.clients,
         nodes=limits.nodes,
     )
+    if raised < _ENOUGH:
+        log.warn(
+            "{raised} descriptors are few: clients have {clients} connections at most, and {polls}"
+            " nodes are polled at the same time; allow {enough} or more (ulimit -n, LimitNOFILE= in"
+            " systemd, --ulimit nofile= in Docker)",
+            raised=raised,
+            clients=limits.clients,
+            polls=limits.polls,
+            enough=_ENOUGH,
+        )
     return limits

@@ -1,7 +1,10 @@
 """Listens on endpoints, and logs their addresses; stops gracefully."""
 
+import re
 from collections.abc import Iterable
+from functools import partial
 from os import fsdecode
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -20,11 +23,19 @@ from twisted.logger import Logger
 from twisted.python.log import callWithContext
 from zope.interface import implementer
 
+from infernet_router.files import check_file, in_time
 from infernet_router.quoting import quoted
 from infernet_router.serving.site import ClosableSite
+from infernet_router.serving.unix_sockets import remove_stale, who_can_connect, with_mode
 
 _SILENT = {"log_format": ""}
 """A logging context in which nothing is logged, as an event without text is not printed."""
+
+_ARGUMENT = re.compile(r":((?:\\.|[^\\:])+)")
+"""An argument in the description of an endpoint."""
+
+_MAX_FILE = 1024 * 1024
+"""The largest key or certificate, in bytes."""
 
 log = Logger()
 
@@ -47,7 +58,8 @@ class Server(MultiService):
         self._endpoints = tuple(endpoints)
         for endpoint in self._endpoints:
             try:
-                listener = service(endpoint, site, reactor)
+                _check_files(endpoint)
+                listener = in_time(partial(service, with_mode(endpoint), site, reactor))
             except Exception as error:  # each kind of endpoint raises exceptions of its own
                 unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
                 why = "systemd passed no such socket" if unknown else error
@@ -63,6 +75,7 @@ class Server(MultiService):
         """
         for endpoint, listener in zip(self._endpoints, self, strict=True):
             try:
+                remove_stale(endpoint)
                 listener.privilegedStartService()
             except Exception as error:  # each kind of endpoint raises exceptions of its own
                 cause = error.socketError if isinstance(error, CannotListenError) else error
@@ -92,8 +105,25 @@ def _log_address(port: IListeningPort) -> IListeningPort:
     return port
 
 
+def _check_files(endpoint: str) -> None:
+    """
+    Refuse an endpoint with a key or certificate that cannot be read to its end.
+
+    :raises BadFile: when it is not a regular file.
+    """
+    if "ssl:" in endpoint:
+        for argument in _ARGUMENT.findall(endpoint):
+            path = Path(argument.rpartition("=")[2])
+            if in_time(path.exists):
+                in_time(partial(check_file, path, _MAX_FILE))
+
+
 def _shown(address: IAddress) -> str:
-    """Host and port, or the path of a Unix socket, with escapes for characters not printable."""
+    """
+    Host and port, or the path of a Unix socket and who can connect.
+
+    Characters that are not printable are escaped.
+    """
     match address:
         case IPv4Address():
             return f"{address.host}:{address.port}"
@@ -101,6 +131,8 @@ def _shown(address: IAddress) -> str:
             return f"[{address.host}]:{address.port}"
         case UNIXAddress(name=bytes(name)):
             path = fsdecode(name)
-            return path if path.isprintable() else quoted(path)
+            who = who_can_connect(Path(path))
+            shown = path if path.isprintable() else quoted(path)
+            return f"{shown} ({who})" if who else shown
         case _:
             return quoted(str(address))

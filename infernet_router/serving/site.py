@@ -7,9 +7,9 @@ from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.web.http import Request
+from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 from infernet_router.serving.channel import Channel, ChannelSite
 
@@ -25,6 +25,10 @@ _MAX_RESERVED = 100
 _ROOM = 0.9
 """Share of the limit to fall back to before a full site is logged again."""
 
+_SPARED = 0.02
+"""Seconds for which an idle connection is not closed to make room: a client that sends one request
+after another would often lose one."""
+
 log = Logger()
 
 
@@ -37,29 +41,61 @@ class _Closed(Protocol):
         self.transport.abortConnection()
 
 
+class _Request(Request):
+    """A request whose query, form and cookies are not parsed: routes read the query themselves."""
+
+    def parseCookies(self) -> None:
+        """Do nothing."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Split the path off its query, and render the resource."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, self.args = path.partition(b"?")[0], {}
+        self.process()
+
+
 class ClosableSite(Site, ChannelSite):
     """
     A site with a limit of connections, which can be closed gracefully.
 
-    One connection in ten, but at most 100, is reserved for answering 503 when the rest are in use.
-    When all are in use, new connections are aborted.
+    One connection in ten, but at most 100, is reserved. When the rest are in use, a new connection
+    replaces the one that has been idle longest. When none is idle, the reserved ones are used, for
+    answering 503. When all are in use, new connections are aborted.
 
     :param clock: times the connections and the shutdown.
-    :param most_connections: the limit, with those reserved for answering 503.
+    :param most_connections: the limit, with those reserved.
+    :param idle_timeout: seconds from the end of a response to the first byte of the next request.
+        By default, it is more than the 60 after which load balancers close their connections: they
+        must be first, since a request that meets the router's close is an error for their client.
     """
 
     protocol = Channel  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, resource: Resource, clock: IReactorTime, most_connections: int) -> None:
-        super().__init__(resource, reactor=clock)
+    def __init__(
+        self,
+        resource: Resource,
+        clock: IReactorTime,
+        most_connections: int,
+        idle_timeout: float = 75.0,
+    ) -> None:
+        super().__init__(resource, requestFactory=_Request, reactor=clock)
         self.timeOut = None  # channels have timeouts of their own
         self.closing = False
+        self.idle_timeout = idle_timeout
+        self.idle: dict[Channel, float] = {}
         self._most = most_connections
         self._most_served = most_connections - min(most_connections // 10, _MAX_RESERVED)
-        self._full = False
+        self._tight = self._full = False
         self._channels: set[Channel] = set()
+        self._replaced: set[Channel] = set()
+        """Those of the channels that are being closed to make room."""
         self._emptied: Deferred[None] = Deferred()
+
+    @property
+    def _used(self) -> int:
+        """The connections that count for the limit: those that make room end at once."""
+        return len(self._channels) - len(self._replaced)
 
     def acceptableProtocols(self) -> list[bytes]:
         """Offer only HTTP/1.1 to TLS clients: channels do not speak HTTP/2."""
@@ -67,26 +103,51 @@ class ClosableSite(Site, ChannelSite):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or a protocol that aborts a connection for which there is no room."""
-        return _Closed() if len(self._channels) >= self._most else super().buildProtocol(addr)
+        is_full = self._used >= self._most and self._replaceable() is None
+        return _Closed() if is_full else super().buildProtocol(addr)
 
-    def log(self, request: Request) -> None:
+    def log(self, request: http.Request) -> None:
         """Write no access log, which would take a tenth of the time of a request."""
 
     def opened(self, channel: Channel) -> bool:
         """A client connected; returns whether it is over the limit, to be answered 503."""
         self._channels.add(channel)
-        if len(self._channels) <= self._most_served:
+        if self._used <= self._most_served or self._make_room():
             return False
         if not self._full:
             self._full = True
             log.warn("{most} clients are connected: others are refused", most=self._most_served)
         return True
 
+    def _replaceable(self) -> Channel | None:
+        """The connection that has been idle longest, if it may be closed to make room."""
+        oldest, since = next(iter(self.idle.items()), (None, 0.0))
+        # Those that make room take descriptors until the reactor's next turn.
+        has_descriptors = len(self._replaced) < self._most_served // 2
+        is_idle = self.reactor.seconds() - since >= _SPARED
+        return oldest if has_descriptors and is_idle else None
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest; returns whether there was one."""
+        oldest = self._replaceable()
+        if oldest is None:
+            return False
+        if not self._tight:
+            self._tight = True
+            log.warn(
+                "{most} clients are connected: idle connections are closed to make room",
+                most=self._most_served,
+            )
+        self._replaced.add(oldest)
+        oldest.close_idle()
+        return True
+
     def lost(self, channel: Channel) -> None:
         """The connection of a client ended."""
         self._channels.discard(channel)
-        if self._full and len(self._channels) <= self._most_served * _ROOM:
-            self._full = False
+        self._replaced.discard(channel)
+        if (self._full or self._tight) and self._used <= self._most_served * _ROOM:
+            self._full = self._tight = False
             log.info("fewer clients are connected: all are served")
         if self.closing and not self._channels:
             self._emptied.callback(None)

@@ -2,8 +2,9 @@
 
 from infernet_router.sources.address_file import AddressFile
 from infernet_router.sources.asked import AskedSource
-from infernet_router.sources.dns_records import DnsWatcher, dns_resolver
+from infernet_router.sources.dns_records import DnsWatcher
 from infernet_router.sources.joining import BadSource, Sources
+from infernet_router.sources.name_servers import NameServers, system_servers
 from infernet_router.sources.node_explorer import ask_explorer
 
 __all__ = [
@@ -11,7 +12,8 @@ __all__ = [
     "AskedSource",
     "BadSource",
     "DnsWatcher",
+    "NameServers",
     "Sources",
     "ask_explorer",
-    "dns_resolver",
+    "system_servers",
 ]

@@ -1,29 +1,36 @@
 """The address file, such as ips.txt: read at the start, and again whenever it changes."""
 
-from collections.abc import Callable, Iterable
-from errno import EACCES
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from errno import ENOENT
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from stat import S_ISCHR, S_ISFIFO
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from infernet_router.addresses import BadAddressList, DnsSource, NodeAddress, parse_address_list
+from infernet_router.addresses import DnsSource, NodeAddress
+from infernet_router.files import (
+    BadFile,
+    IsDirectory,
+    NoSuchFile,
+    OffLoop,
+    TooSlow,
+    in_time,
+)
+from infernet_router.process import Slices
 from infernet_router.quoting import quoted
+from infernet_router.sources.address_list import AddressList, BadAddressList
 from infernet_router.sources.joining import BadSource, Sources
+from infernet_router.sources.reading import Drafts, Reading, read_draft, read_now, stamp_of
 
 _EXAMPLE = "copy ips.txt.example to ips.txt and put your nodes in it, one address a line"
 
 _CHECK_INTERVAL = 0.5
 """Seconds between two checks of the file. A change is read at the second check that sees it."""
-
-_MAX_FILE = 8 * 1024 * 1024
-"""The largest file that is read, in bytes. A hundred thousand nodes need 3 MiB, and the router
-answers nobody while it reads."""
 
 log = Logger()
 
@@ -32,54 +39,16 @@ class NoFile(BadSource):
     """There is no file at this path."""
 
 
-def read_address_file(path: Path) -> tuple[NodeAddress | DnsSource, ...]:
-    """
-    The addresses and DNS names in an address file.
-
-    :raises NoFile: when there is no such file.
-    :raises BadSource: when the file cannot be read, holds no address, or has bad lines; the message
-        then lists every bad line.
-    """
-    try:
-        status = path.stat()
-        if S_ISFIFO(status.st_mode) or S_ISCHR(status.st_mode):  # reading might never end
-            raise BadSource(f"{path} is a pipe or a device, not a file of addresses")
-        if status.st_size > _MAX_FILE:
-            raise BadSource(f"{path} is larger than {_MAX_FILE // 2**20} MiB")
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        raise NoFile(f"there is no {path}: {_EXAMPLE}") from None
-    except IsADirectoryError:
-        raise BadSource(
-            f"{path} is a directory, not a file of addresses. If docker made it in place of a"
-            f" missing file to mount, remove it and {_EXAMPLE}"
-        ) from None
-    except OSError as error:
-        advice = "; make it readable" if error.errno == EACCES else ""
-        raise BadSource(f"cannot read {path}: {error.strerror}{advice}") from None
-    try:
-        entries = parse_address_list(text)
-    except BadAddressList as error:
-        raise BadSource(
-            "\n".join(
-                f"{path}, line {line.number}: {quoted(line.text)}: {line.reason}"
-                for line in error.lines
-            )
-        ) from None
-    if not entries:
-        raise BadSource(f"{path} holds no address: {_EXAMPLE}")
-    return entries
-
-
 class AddressFile(Service):
     """
     Keeps the addresses of an address file up to date.
 
     The file is read when this is created. A later change is read once two checks in a row see the
-    same file, so that a file is not read while it is being written. While the file is bad or
-    missing, its last addresses stay.
+    same file, so that a file is not read while it is being written. A file that keeps changing is
+    read as a draft. While the file is bad or missing, its last addresses stay.
 
     :param watch_dns: called with the DNS names in the file.
+    :param off_loop: runs what may hang.
     :param may_be_missing: whether the file may be created later.
     :raises BadSource: when the file is bad, or is missing and must not be.
     """
@@ -90,66 +59,207 @@ class AddressFile(Service):
         sources: Sources,
         watch_dns: Callable[[Iterable[DnsSource]], None],
         clock: IReactorTime,
+        slices: Slices,
+        off_loop: OffLoop[Any],
         *,
         may_be_missing: bool = False,
     ) -> None:
         self._path = path.absolute()  # twistd may change the working directory later
         self._sources = sources
         self._watch_dns = watch_dns
-        self._loop = LoopingCall(self._check)
-        self._loop.clock = clock
-        self._stopped: Deferred[Any] = succeed(None)
-        self._entries: tuple[NodeAddress | DnsSource, ...] = ()
-        self._seen = self._read = _stamp(self._path)
+        self._clock = clock
+        self._slices = slices
+        self._off_loop = off_loop
+        self._following: Deferred[Any] = succeed(None)
+        self._pausing: tuple[IDelayedCall, Deferred[None]] | None = None
+        self._is_told = False
+        """Whether to read the file even if it seems unchanged."""
+        self._drafts = Drafts()
+        self._list = AddressList()
+        """What the file was found to hold last."""
+        self._seen: object = None
+        """The file as of the last check."""
+        self._read: object = None
+        """The file as it was read; None to read it again in any case."""
         try:
-            self._entries = read_address_file(path)
-        except NoFile:
+            reading = in_time(partial(read_now, path))
+            self._seen = reading.stamp
+            self._read = reading.stamp if reading.is_quiet else None
+            for _ in _parsing(path, reading.content, self._list):
+                pass
+        except NoSuchFile:
+            self._seen = self._read = ENOENT
             if not may_be_missing:
-                raise
+                raise NoFile(f"there is no {path}: {_EXAMPLE}") from None
+        except (BadFile, TooSlow) as error:
+            raise BadSource(_reason(path, error)) from None
 
     def startService(self) -> None:
         super().startService()
-        self._announce()
-        self._stopped = self._loop.start(_CHECK_INTERVAL)
+        self._following = Deferred.fromCoroutine(self._follow())
 
     def stopService(self) -> Deferred[Any]:
         """Stop checking the file."""
         super().stopService()
-        self._loop.stop()
-        return self._stopped
+        self._following.cancel()
+        return self._following
 
     def read_again(self) -> None:
         """Read the file now, even if it seems unchanged."""
-        self._read = _stamp(self._path)
-        try:
-            self._entries = read_address_file(self._path)
-        except BadSource as error:
-            self._sources.failed(self._path, str(error))
-        else:
-            self._announce()
+        self._is_told = True
+        if self._pausing is not None:
+            call, paused = self._pausing
+            call.cancel()
+            paused.callback(None)
 
-    def _check(self) -> None:
-        """Read the file if it has changed and is no longer being written."""
-        try:
-            stamp = _stamp(self._path)
-            settled, self._seen = stamp == self._seen, stamp
-            if settled and stamp != self._read:
-                self.read_again()
-        except Exception:  # the loop must go on
-            log.failure("checking {path} failed", path=self._path)
+    async def _follow(self) -> None:
+        """Pass on what is in the file, and check it from time to time."""
+        check = self._announce
+        while self.running:
+            try:
+                await check()
+            except BadSource as error:
+                self._sources.failed(self._path, str(error))
+            except Exception:
+                if self.running:
+                    log.failure("checking {path} failed", path=self._path)
+            check = self._check
+            if self.running and not self._is_told:
+                await self._pause()
 
-    def _announce(self) -> None:
+    async def _pause(self) -> None:
+        """Wait until the next check is due, or read_again is called, or this is stopped."""
+        paused: Deferred[None] = Deferred()
+        self._pausing = self._clock.callLater(_CHECK_INTERVAL, paused.callback, None), paused
+        try:
+            await paused
+        except CancelledError:
+            self._pausing[0].cancel()
+        finally:
+            self._pausing = None
+
+    async def _check(self) -> None:
+        """
+        Read the file if it has changed and is no longer being written, or for too long.
+
+        :raises BadSource: when that fails.
+        """
+        is_told, self._is_told = self._is_told, False
+        try:
+            stamp = await self._run(stamp_of)
+            has_settled, self._seen = stamp == self._seen, stamp
+            if is_told:
+                await self._take(await self._run(read_now))
+            elif stamp == self._read:
+                self._drafts.forget()
+            elif has_settled:
+                reading = await self._run(read_now)
+                if reading.is_quiet:
+                    await self._take(reading)
+            elif self._drafts.changed():
+                await self._take_draft(await self._run(read_draft))
+        except (BadFile, TooSlow) as error:
+            self._read = None  # it is read when that has ended, even if it looks unchanged then
+            raise BadSource(_reason(self._path, error)) from None
+
+    def _run(self, call: Callable[[Path], Any]) -> Deferred[Any]:
+        return self._off_loop.run(partial(call, self._path))
+
+    async def _take(self, reading: Reading) -> None:
+        """Replace the addresses by those in the file."""
+        self._drafts.forget()
+        self._read = reading.stamp if reading.is_quiet else None
+        self._list = await self._parse(reading.content)
+        await self._announce()
+
+    async def _take_draft(self, reading: Reading) -> None:
+        """Add the addresses in a draft; forget others only if it is known to be complete."""
+        found = self._drafts.add(reading.content, is_quiet=reading.is_quiet)
+        if found is None:
+            return
+        now = self._list if found.whole is None else await self._parse(found.whole)
+        try:
+            more = await self._parse(found.lines)
+        except BadSource:  # that may be for its being unfinished
+            more = AddressList()
+        joined = AddressList()
+        await self._slices.take(_joining(now, more, joined))
+        self._list = joined
+        await self._announce()
+
+    async def _parse(self, content: bytes) -> AddressList:
+        """
+        What is in a file with this content.
+
+        :raises BadSource: when it holds no address, or has bad lines.
+        """
+        known: dict[str, NodeAddress] = {}
+        await self._slices.take(_knowing(self._list, known))
+        read = AddressList()
+        await self._slices.take(_parsing(self._path, content, read, known))
+        return read
+
+    async def _announce(self) -> None:
         """Pass on the addresses and DNS names in the file."""
-        names = [entry for entry in self._entries if isinstance(entry, DnsSource)]
-        addresses = [entry for entry in self._entries if isinstance(entry, NodeAddress)]
-        self._sources.named(self._path, addresses)
-        self._watch_dns(names)
+        await self._sources.named(self._path, self._list.addresses)
+        self._watch_dns(self._list.names)
 
 
-def _stamp(path: Path) -> object:
-    """A value that changes when the file at a path is written, replaced or made readable."""
+def _parsing(
+    path: Path, content: bytes, into: AddressList, known: Mapping[str, NodeAddress] | None = None
+) -> Iterator[None]:
+    """
+    Parse the content of an address file in steps.
+
+    :raises BadSource: when it holds no address, or has bad lines; the message then lists the first
+        bad lines.
+    """
+    yield from into.read((_decoded(line) for line in BytesIO(content)), known)
     try:
-        status = path.stat()
-    except OSError as error:
-        return error.errno
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+        into.check()
+    except BadAddressList as error:
+        reasons = [
+            f"{path}, line {line.number}: {quoted(line.text)}: {line.reason}"
+            for line in error.lines
+        ]
+        if error.more:
+            reasons.append(f"{path} has {error.more} more bad lines")
+        raise BadSource("\n".join(reasons)) from None
+    if not into.addresses and not into.names:
+        raise BadSource(f"{path} holds no address: {_EXAMPLE}")
+
+
+def _decoded(line: bytes) -> str:
+    return line.decode("utf-8", "surrogateescape")
+
+
+def _knowing(list: AddressList, known: dict[str, NodeAddress]) -> Iterator[None]:
+    """Collect the addresses of a list by their text, in steps."""
+    for address in list.addresses:
+        known[address.text] = address
+        yield
+
+
+def _joining(first: AddressList, second: AddressList, into: AddressList) -> Iterator[None]:
+    """Join two lists in steps."""
+    for list in (first, second):
+        into.names.update(list.names)
+        for address in list.addresses:
+            into.addresses.setdefault(address)
+            yield
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, and what to do about it."""
+    match error:
+        case NoSuchFile():
+            return f"there is no {path}: {_EXAMPLE}"
+        case IsDirectory():
+            return (
+                f"{error} of addresses. If docker made it in place of a missing file to mount,"
+                f" remove it and {_EXAMPLE}"
+            )
+        case TooSlow():
+            return f"cannot read {path}: {error}"
+        case _:
+            return str(error)

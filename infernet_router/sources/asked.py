@@ -73,7 +73,7 @@ class AskedSource(Service):
                 answer = await self._ask()
                 if not self.running:
                     break
-                self._sources.named(self._source, answer.addresses, answer.flaw)
+                await self._sources.named(self._source, answer.addresses, answer.flaw)
             except Exception as error:
                 if not self.running:
                     break

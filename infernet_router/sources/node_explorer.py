@@ -1,5 +1,6 @@
 """The Node Explorer as a source: the nodes it saw within the last hour."""
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.nodes.asking import Asker, NoAnswer, ask
+from infernet_router.process import Slices
 from infernet_router.quoting import quoted
 from infernet_router.sources.asked import Answer
 from infernet_router.sources.joining import BadSource
@@ -49,7 +51,9 @@ _MALFORMED = (msgspec.DecodeError, ValueError, RecursionError)
 """Raised by msgspec and the parsers of addresses."""
 
 
-async def ask_explorer(http: Asker, explorer: NodeAddress, clock: IReactorTime) -> Answer:
+async def ask_explorer(
+    http: Asker, explorer: NodeAddress, clock: IReactorTime, slices: Slices
+) -> Answer:
     """
     The nodes that a Node Explorer saw within the last hour.
 
@@ -60,10 +64,10 @@ async def ask_explorer(http: Asker, explorer: NodeAddress, clock: IReactorTime) 
         body = await ask(http, url, clock, _TIMEOUT, _MAX_BYTES)
     except NoAnswer as error:
         raise BadSource(str(error)) from None
-    return decode_nodes(body)
+    return await decode_nodes(body, slices)
 
 
-def decode_nodes(body: bytes) -> Answer:
+async def decode_nodes(body: bytes, slices: Slices) -> Answer:
     """
     Decode `{"data": [{"ip": …, "port"?: …}]}`; the port defaults to 4000.
 
@@ -76,18 +80,28 @@ def decode_nodes(body: bytes) -> Answer:
     except _MALFORMED as error:
         raise BadSource(f"its list of nodes is malformed: {error}") from None
     addresses: list[NodeAddress] = []
+    flaws: list[str] = []
+    await slices.take(_decoding(entries, addresses, flaws))
     flaw = ""
+    if flaws:
+        bad = len(entries) - len(addresses)
+        flaw = f"{bad} of {len(entries)} entries are malformed, such as {flaws[0]}"
+    if not addresses:
+        raise BadSource(flaw or "it lists no nodes")
+    return Answer(tuple(addresses), _INTERVAL, flaw)
+
+
+def _decoding(
+    entries: list[msgspec.Raw], addresses: list[NodeAddress], flaws: list[str]
+) -> Iterator[None]:
+    """Decode entries in steps, and say what is wrong with the first bad one."""
     for raw in entries:
         try:
             addresses.append(_address(_entry.decode(raw)))
         except _MALFORMED as error:
-            flaw = flaw or f"{quoted(bytes(raw).decode('utf-8', 'replace'))}: {error}"
-    if flaw:
-        bad = len(entries) - len(addresses)
-        flaw = f"{bad} of {len(entries)} entries are malformed, such as {flaw}"
-    if not addresses:
-        raise BadSource(flaw or "it lists no nodes")
-    return Answer(tuple(addresses), _INTERVAL, flaw)
+            if not flaws:
+                flaws.append(f"{quoted(bytes(raw).decode('utf-8', 'replace'))}: {error}")
+        yield
 
 
 def _address(entry: _Entry) -> NodeAddress:

@@ -19,7 +19,7 @@ from infernet_router.api.answers import (
     answer_failure,
 )
 from infernet_router.api.query import BadRequest
-from infernet_router.fleet import NoNode
+from infernet_router.fleet import NoNode, finish
 from infernet_router.nodes.model_support import CannotSurvey
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 from tests.doubles import ask
@@ -62,7 +62,8 @@ class AnswerTests(SynchronousTestCase):
 
     def test_short_chunks(self) -> None:
         """A body in chunks that is short is answered whole, with its length."""
-        self.assert_answered(partial(answer_chunks, chunks=[b"[1", b",2]"]), 200, [1, 2])
+        whole = partial(answer_chunks, chunks=[b"[1", b"", b",2]"], run=finish)
+        self.assert_answered(whole, 200, [1, 2])
 
     def test_error(self) -> None:
         """An error has its status, its message and its headers."""

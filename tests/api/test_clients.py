@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from infernet_router.api.clients import Clients, parse_proxy
-from tests.doubles import ask
+from tests.doubles import ask, logged
 
 IP = "/api/v1/ip"
 REFUSED = {"error": "too many requests: the limit is 2 a minute for a path"}
@@ -48,9 +48,12 @@ class ParseProxyTests(SynchronousTestCase):
 
 
 class ClientsTests(SynchronousTestCase):
-    def assert_client(self, client: str, peer: str, forwarded: str | None, *proxies: str) -> None:
-        """`client` is found when `peer` sends this X-Forwarded-For."""
-        headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    def assert_client(
+        self, client: str, peer: str, forwarded: str | None, *proxies: str, also: str | None = None
+    ) -> None:
+        """`client` is found when `peer` sends this X-Forwarded-For, and `also` as Forwarded."""
+        fields = {"X-Forwarded-For": forwarded, "Forwarded": also}
+        headers = {name: value for name, value in fields.items() if value is not None}
         echo = Echo(Clients([parse_proxy(proxy) for proxy in proxies]))
         self.assertEqual(ask(echo, peer=peer, headers=headers).body.decode(), client)
 
@@ -84,13 +87,129 @@ class ClientsTests(SynchronousTestCase):
             self.assert_client("198.51.100.1", "10.0.0.1", forwarded, *proxies)
         self.assert_client("10.0.0.3", "10.0.0.1", "10.0.0.3, 10.0.0.2", *proxies)
 
+    def test_forms(self) -> None:
+        """An entry may have a port, brackets or quotes; empty entries are ignored."""
+        for entry, client in (
+            ("198.51.100.1:4000", "198.51.100.1"),
+            ("198.51.100.1:_x-1", "198.51.100.1"),
+            ('"198.51.100.1:4000"', "198.51.100.1"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4000", "2001:db8::1"),
+            ('"[2001:db8::1]:4000"', "2001:db8::1"),
+            ("2001:db8:1:2:3:4:5:6:4000", "2001:db8:1:2:3:4:5:6"),
+            ("::ffff:198.51.100.1", "198.51.100.1"),
+            ("::ffff:198.51.100.1:4000", "198.51.100.1"),
+            ("[::ffff:c633:6401]:4000", "198.51.100.1"),
+            (" \t198.51.100.1\t , ,,", "198.51.100.1"),
+            ("198.51.100.1|", "198.51.100.1"),
+            (",", "10.0.0.1"),
+            ("", "10.0.0.1"),
+        ):
+            self.assert_client(client, "10.0.0.1", entry, "10.0.0.0/8")
+
+    def test_forwarded(self) -> None:
+        """Forwarded is read in the same way."""
+        for element, client in (
+            ("for=198.51.100.1", "198.51.100.1"),
+            ("For=198.51.100.1;proto=http;by=203.0.113.43", "198.51.100.1"),
+            ('proto=https ; for="198.51.100.1:4000" ; host="a\\"b;for=c"', "198.51.100.1"),
+            ('by=_x;FOR="[2001:db8::1]:4711"', "2001:db8::1"),
+            ("for=[2001:db8::1]:4711;", "2001:db8::1"),
+            ("for=203.0.113.9,for=198.51.100.1", "198.51.100.1"),
+            ("for=203.0.113.9|for=198.51.100.1, for=10.0.0.2", "198.51.100.1"),
+            ('for="203.0.113.9, for=198.51.100.1', "198.51.100.1"),
+            ('by=";for=203.0.113.9, for="[2001:db8::1]"', "2001:db8::1"),
+            ('for="\\198.51.100.1"', "198.51.100.1"),
+        ):
+            self.assert_client(client, "10.0.0.1", None, "10.0.0.0/8", also=element)
+            self.assert_client("192.0.2.1", "192.0.2.1", None, "10.0.0.0/8", also=element)
+
     def test_malformed(self) -> None:
-        """Reading stops at a malformed entry; the address read before it is the client."""
-        for entry in ("", "unknown", "198.51.100.1:4000", "[2001:db8::1]", "010.0.0.1", "\xff"):
+        """Reading stops at an entry without an address: its clients count as the proxy."""
+        for entry in (
+            "unknown",
+            "_hidden",
+            '"_hidden:80"',
+            "unix:",
+            "010.0.0.1",
+            "\xff",
+            "198.51.100.1:",
+            "198.51.100.1:x",
+            "198.51.100.1:123456",
+            "198.51.100.1]",
+            "[198.51.100.1",
+            "[2001:db8::1]x",
+            "[]",
+            '"',
+            "198.51.100.1 198.51.100.2",
+        ):
             self.assert_client("10.0.0.1", "10.0.0.1", f"198.51.100.1, {entry}", "10.0.0.0/8")
             self.assert_client(
                 "10.0.0.2", "10.0.0.1", f"198.51.100.1, {entry}, 10.0.0.2", "10.0.0.0/8"
             )
+
+    def test_malformed_forwarded(self) -> None:
+        """So it does at an element of Forwarded."""
+        for element in (
+            "for=unknown",
+            'for="_hidden:80"',
+            "for=",
+            "for",
+            "by=198.51.100.1",
+            "198.51.100.1",
+            "for=198.51.100.1;for=198.51.100.2",
+            'for="198.51.100.1',
+            'host="a,for=198.51.100.1"',
+            'host="a,for=198.51.100.1;x="',
+            "for = 198.51.100.1",
+            ";" * 1000 + " " * 1000 + "=",
+        ):
+            claimed = f"for=198.51.100.1, {element}"
+            self.assert_client("10.0.0.1", "10.0.0.1", None, "10.0.0.0/8", also=claimed)
+
+    def test_both(self) -> None:
+        """When both fields are there, they have to agree: one of them may be made up."""
+        for x_forwarded_for, forwarded, client in (
+            ("198.51.100.1:80", "for=198.51.100.1", "198.51.100.1"),
+            ("198.51.100.1, 10.0.0.2", "for=203.0.113.9, for=198.51.100.1", "198.51.100.1"),
+            ("198.51.100.1", "for=203.0.113.9", "10.0.0.1"),
+            ("203.0.113.9, 10.0.0.2", "for=198.51.100.1", "10.0.0.1"),
+            ("198.51.100.1", "for=unknown", "10.0.0.1"),
+            ("unknown", "for=198.51.100.1", "10.0.0.1"),
+            ("", "for=198.51.100.1", "198.51.100.1"),
+            ("198.51.100.1", " , ", "198.51.100.1"),
+        ):
+            self.assert_client(client, "10.0.0.1", x_forwarded_for, "10.0.0.0/8", also=forwarded)
+
+    def test_logged(self) -> None:
+        """A proxy without a readable entry is logged once, and a hundred of them at most."""
+        lines = logged(self, "infernet_router.api.clients")
+        echo = Echo(Clients([parse_proxy("10.0.0.0/8"), parse_proxy("unix")]))
+        for peer, headers in (
+            ("10.0.0.1", {"X-Forwarded-For": "198.51.100.1, unknown"}),
+            ("10.0.0.1", {"X-Forwarded-For": "x\x1b"}),
+            ("10.0.0.2", {"Forwarded": "by=me" + "e" * 999}),
+            ("unix", {"X-Forwarded-For": "198.51.100.1", "Forwarded": "for=198.51.100.2"}),
+            ("10.0.0.3", {"X-Forwarded-For": "nonsense, 198.51.100.1"}),
+            ("192.0.2.1", {"X-Forwarded-For": "nonsense"}),
+            ("10.0.0.3", {}),
+        ):
+            ask(echo, peer=peer, headers=headers)
+        self.assertEqual(
+            lines,
+            [
+                "warn: the trusted proxy 10.0.0.1 writes 'unknown' into X-Forwarded-For, without an"
+                " address: its clients count as one",
+                f"warn: the trusted proxy 10.0.0.2 writes 'by=me{'e' * 95}' into Forwarded, without"
+                " an address: its clients count as one",
+                "warn: the trusted proxy on the Unix socket passes on X-Forwarded-For and"
+                " Forwarded, which do not agree: its clients count as one",
+            ],
+        )
+        for number in range(200):
+            ask(echo, peer=f"10.0.1.{number}", headers={"Forwarded": "nonsense"})
+        self.assertEqual(len(lines), 100)
 
     def test_mapped(self) -> None:
         """An IPv4-mapped IPv6 address, as a dual-stack socket reports it, counts as IPv4."""
@@ -127,3 +246,5 @@ class ClientsTests(SynchronousTestCase):
         """Whatever precedes it in the header, the address that the proxy appended is the client."""
         claimed = ",".join(entries).translate({ord(c): None for c in "\r\n\0|"})
         self.assert_client("198.51.100.1", "10.0.0.1", f"{claimed},198.51.100.1", "10.0.0.0/8")
+        element = f"{claimed},for=198.51.100.1"
+        self.assert_client("198.51.100.1", "10.0.0.1", None, "10.0.0.0/8", also=element)

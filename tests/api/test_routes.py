@@ -1,6 +1,8 @@
 """Tests of infernet_router.api.routes."""
 
 import json
+from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -13,7 +15,7 @@ from infernet_router import __version__
 from infernet_router.addresses import NodeAddress
 from infernet_router.api.decisions import VALID
 from infernet_router.api.outcomes import PAUSE
-from infernet_router.fleet import Fleet
+from infernet_router.fleet import Fleet, Steps
 from infernet_router.serving import ClosableSite
 from tests.doubles import NODE, OTHER, ApiTestCase, BrokenFleet, report
 
@@ -26,6 +28,10 @@ class CountingFleet(Fleet):
     def pick(self, *arguments: Any, **options: Any) -> NodeAddress:
         self.picks += 1
         return super().pick(*arguments, **options)
+
+    def picking(self, *arguments: Any, **options: Any) -> Steps[NodeAddress]:
+        self.picks += 1
+        return super().picking(*arguments, **options)
 
 
 class IpTests(ApiTestCase):
@@ -406,7 +412,7 @@ class ContainersTests(ApiTestCase):
         as_before = len(set(ids[::2]) & set(listed))
         self.assertIn(as_before, range(100, 900))
         rest = ids[2 * as_before + 1 :: 2]
-        self.assertEqual(listed, ["", *ids[: 2 * as_before], *rest, "last"])
+        self.assertEqual(listed, ["", *ids[: 2 * as_before], *rest])
 
         description = "\1" * 10_000
         self.fleet.observed(NODE, report(*ids[:50], description=description))
@@ -547,16 +553,109 @@ class ModelTests(ApiTestCase):
                 self.assert_error(f"/api/v1/{path}?container=llm&{query}", 400, reason)
 
     def test_too_many(self) -> None:
-        """A 503 says that nodes are asked about too many models."""
-        for number in range(50):
+        """A 429 or 503 says which limit of models was met, and when to come again."""
+        for number in range(26):
             self.ask(f"/api/v1/resources?model_id={number}")
-        for path in ("ip", "ips", "resources"):
-            response = self.assert_error(
-                f"/api/v1/{path}?container=llm&model_id=50",
-                503,
-                "nodes are asked about too many models",
-            )
-            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
+        paths = [f"/api/v1/{path}?container=llm&model_id=x" for path in ("ip", "ips", "resources")]
+        for path in paths:
+            response = self.ask(path)
+            self.assertEqual(response.code, 429)
+            self.assertIn("this client asks about too many models", response.decoded["error"])
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["2"])
+        for number in range(100, 124):
+            self.successResultOf(self.surveyor.survey(str(number), number))
+        for path in paths:
+            response = self.ask(path)
+            self.assertEqual(response.code, 503)
+            self.assertIn("nodes are asked about too many models", response.decoded["error"])
+            self.assertEqual(response.headers.getRawHeaders("retry-after"), ["30"])
+
+
+class LongWorkTests(ApiTestCase):
+    def test_later(self) -> None:
+        """An answer that takes long to make comes later, and is the same."""
+        self.nodes[NODE].models = {"llm": ["m"]}
+        paths = (
+            "/api/v1/ip?container=llm&model_id=m",
+            "/api/v1/ips?container=llm",
+            "/api/v1/ips?container=llm&container=model/7b:q4?&model_id=m",
+            "/api/v1/containers",
+            "/api/v1/resources",
+        )
+        at_once = [self.ask(path).decoded for path in paths]
+        self.work_seconds = partial(next, count(10.0))
+        for path, expected in zip(paths, at_once, strict=True):
+            asked: Deferred[Any] = self.http.get(f"http://r.invalid{path}")
+            self.assertNoResult(asked)
+            self.clock.advance(1.0)
+            self.http.flush()
+            response: Any = self.successResultOf(asked)
+            self.assertEqual(json.loads(self.successResultOf(response.content())), expected)
+
+
+class FirstPollTests(ApiTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.fleet.replace([OTHER])
+        self.first_polls.startService()
+
+    def begin(self, path: str, method: str = "GET") -> Deferred[Any]:
+        """A request that has no answer yet."""
+        asked: Deferred[Any] = self.http.request(method, f"http://r.invalid{path}")
+        self.assertNoResult(asked)
+        return asked
+
+    def end(self, asked: Deferred[Any]) -> tuple[int, Any]:
+        """The answer, which is there now."""
+        self.http.flush()
+        response: Any = self.successResultOf(asked)
+        body = self.successResultOf(response.content())
+        return response.code, json.loads(body) if body else None
+
+    def test_up(self) -> None:
+        """A request is answered as soon as the first poll of a node for it is back."""
+        address, ip = "192.0.2.1:4000", {"ip": "192.0.2.1:4000"}
+        asked = [
+            (self.begin("/api/v1/ip?container=llm"), ip),
+            (self.begin("/api/v1/ip?container=llm", "HEAD"), None),
+            (self.begin("/api/v1/ip?container=%6Clm&jobs=2"), ip),
+            (self.begin("/api/v1/ips?container=llm"), [address]),
+        ]
+        self.clock.advance(0.5)
+        self.fleet.observed(OTHER, report("llm"))
+        self.clock.advance(0.01)
+        for each, body in asked:
+            self.assertEqual(self.end(each), (200, body))
+        self.assertEqual(self.jobs(OTHER), 4.0)
+
+    def test_second(self) -> None:
+        """After a second, a request is answered as any other."""
+        why = {"error": "the first polls are not back yet"}
+        asked, listed = self.begin("/api/v1/ip?container=x"), self.begin("/api/v1/ips?container=x")
+        self.clock.pump([0.01] * 98)
+        self.assertNoResult(asked)
+        self.clock.pump([0.01] * 3)
+        self.assertEqual(self.end(asked), (503, why))
+        self.assertEqual(self.end(listed), (200, []))
+
+    def test_back(self) -> None:
+        """Once all first polls are back, no request waits, nor is any held longer."""
+        asked = self.begin("/api/v1/ip?container=x")
+        self.fleet.observed(OTHER, report("llm"))
+        self.clock.advance(0.01)
+        self.assertEqual(self.end(asked), (503, {"error": "no up node runs 'x'"}))
+        self.assert_error("/api/v1/ip?container=x", 503, "no up node runs 'x'")
+        self.assertEqual(self.ask("/api/v1/ips?container=x").decoded, [])
+
+    def test_page(self) -> None:
+        """A page after the last of a list does not wait."""
+        self.fleet.replace([NODE, OTHER])
+        self.fleet.observed(OTHER, report("llm"))
+        self.assertEqual(self.ask("/api/v1/ips?container=llm&offset=7").decoded, [])
+
+    def test_bad(self) -> None:
+        """An invalid request does not wait."""
+        self.assert_error("/api/v1/ips", 400, "No containers specified")
 
 
 class HealthTests(ApiTestCase):
@@ -580,6 +679,14 @@ class HealthTests(ApiTestCase):
         self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
         self.fleet.missed(OTHER, "HTTP 500")
         self.assert_error("/health", 503, "no node is up; 192.0.2.1:4000 is down: HTTP 500")
+        self.fleet.replace([])
+        self.assert_error("/health", 503, "no node is known")
+
+    def test_silent(self) -> None:
+        """It is unhealthy when no polls go out, and says for how long."""
+        self.silence = 12.3
+        why = "no node has been polled for 12 seconds, although polls are due"
+        self.assert_error("/health", 503, why)
         self.fleet.replace([])
         self.assert_error("/health", 503, "no node is known")
 

@@ -1,14 +1,16 @@
 """Tests of infernet_router.fleet.candidates."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import combinations
 from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.fleet.candidates import Candidate, Candidates, Tier
+from infernet_router.fleet.candidates import Candidates
+from infernet_router.fleet.groups import Candidate, Tier
+from infernet_router.fleet.steps import finish
 
 
 class CandidatesTests(SynchronousTestCase):
@@ -26,7 +28,7 @@ class CandidatesTests(SynchronousTestCase):
 
     def serving(self, *asked: str) -> list[set[int]]:
         """The candidates that get jobs, by tier."""
-        return [set(tier) for tier in self.candidates.serving(asked) if tier]
+        return [set(tier) for tier in self.candidates.classes(asked) if tier]
 
     def sample(self, *asked: str) -> set[int]:
         """All nodes that appear in many samples."""
@@ -75,6 +77,16 @@ class CandidatesTests(SynchronousTestCase):
         for pair in combinations(names, 2):
             self.assertEqual(self.serving(*pair), [{1}])
 
+    def test_cached(self) -> None:
+        """A combination is searched for once; a single container never is."""
+        self.add(llm=True, prover=True)
+        asked = ["llm", "prover"]
+        self.assertFalse(self.candidates.is_cached(asked))
+        self.candidates.of(("llm", "prover"))
+        self.assertTrue(self.candidates.is_cached(asked))
+        self.assertFalse(self.candidates.is_cached(asked[::-1]))
+        self.assertTrue(self.candidates.is_cached(["painter"]))
+
     def test_tiers(self) -> None:
         """Candidates are sampled from the best tier that has any; drained ones never are."""
         self.add(llm=True)
@@ -93,7 +105,8 @@ class CandidatesTests(SynchronousTestCase):
         """Every node that runs a container is counted, whatever its tier."""
         self.add(llm=True, prover=False)
         self.add(tier=Tier.DRAINED, llm=False)
-        self.assertEqual(self.candidates.counts(), Counter(llm=2, prover=1))
+        running = {id: self.candidates.count(id) for id in self.candidates.running}
+        self.assertEqual(running, {"llm": 2, "prover": 1})
 
     def test_why_none(self) -> None:
         """Without a candidate, the reason names what is missing."""
@@ -121,11 +134,11 @@ class CandidatesTests(SynchronousTestCase):
         self.assertGreater(min(seen.values()), 5000)
         self.assertLess(max(seen.values()), 6000)
 
-    def sample_of(self, indices: Iterable[int]) -> set[int]:
+    def sample_of(self, indices: Iterable[int], excluded: Collection[int] = ()) -> set[int]:
         """All nodes that appear in many samples of these nodes."""
+        some, find = tuple(indices), self.nodes.__getitem__
         found = (
-            self.candidates.sample_of(("llm",), tuple(indices), self.nodes.__getitem__)
-            for _ in range(200)
+            finish(self.candidates.sample_among(("llm",), some, find, excluded)) for _ in range(200)
         )
         return {index for sample in found for index in sample}
 
@@ -139,10 +152,54 @@ class CandidatesTests(SynchronousTestCase):
         self.assertEqual(self.sample_of([1015]), set())
         self.assertEqual(self.sample_of(range(900, 1010)), set(range(1000, 1010)))
         self.assertTrue(self.sample_of(range(1000)) <= set(range(1000)))
-        self.assertEqual(
-            self.candidates.serving(("llm",), [self.nodes[1001], None, self.nodes[3]]),
-            [[1001], [3]],
-        )
+        self.assertEqual(self.sample_of([3, 1001, 1015], excluded=[1001]), {3})
+        nodes = [self.nodes[1001], None, self.nodes[3]]
+        among = self.candidates.classes_among(("llm",), range(3), nodes.__getitem__)
+        self.assertEqual([found for found in finish(among) if found], [[1001], [3]])
+
+    def test_excluded(self) -> None:
+        """Without some nodes, the sample is of the best class that has others."""
+        self.add(3, llm=True)
+        self.add(1000, tier=Tier.FULL, llm=True)
+        sample = self.candidates.sample_without
+        self.assertEqual(list(sample({0, 2}, ("llm",))), [1])
+        self.assertEqual(len(sample({0, 1, 2, 3, 4}, ("llm",))), 32)
+        self.assertEqual(list(sample(set(range(1002)), ("llm",))), [1002])
+        self.assertEqual(list(sample(set(range(1003)), ("llm",))), [])
+
+    def test_large(self) -> None:
+        """Combinations of containers that many nodes run have exactly the nodes that run all."""
+        random = Random(5)
+        names = ("a", "b", "c")
+        for _ in range(3000):
+            chosen = {name: random.random() < 0.5 for name in names if random.random() < 0.7}
+            self.add(tier=random.choice(list(Tier)), **chosen)
+        for change in range(3):
+            for asked in (("a", "b"), ("b", "a"), ("c", "a", "b")):
+                every = [node for node in self.nodes if node.takes(asked)]
+                first = [node for node in every if node.containers[asked[0]]]
+                rest = [node for node in every if not node.containers[asked[0]]]
+                expected = [
+                    {node.index for node in part if node.tier is tier}
+                    for part in (first, rest)
+                    for tier in list(Tier)[:-1]
+                ]
+                self.assertEqual([set(found) for found in self.candidates.classes(asked)], expected)
+                group = self.candidates.of(asked)
+                self.assertEqual(set(group or ()), {node.index for node in first})
+            for node in random.sample(self.nodes, 2600 if change else 100):
+                self.candidates.set_containers(node, {"a": True, "b": True} if change else {})
+
+    def test_few_kept(self) -> None:
+        """Combinations with many nodes are not all kept, but each has its nodes."""
+        names = [chr(ord("a") + number) for number in range(8)]
+        everything: dict[str, Any] = dict.fromkeys(names, True)
+        self.add(20_000, **everything)
+        for pair in combinations(names, 2):
+            self.assertEqual(len(self.candidates.of(pair) or ()), 20_000)
+        self.candidates.set_containers(self.nodes[0], {})
+        for pair in combinations(names, 2):
+            self.assertEqual(len(self.candidates.of(pair) or ()), 19_999)
 
     def test_rare(self) -> None:
         """A single candidate among many nodes is found."""

@@ -4,6 +4,7 @@ from collections import Counter
 from math import ceil, inf
 from random import Random
 
+from attrs import astuple
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import candidates as candidates_module
-from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
 from infernet_router.fleet.events import CameUp, Change, Event, Outcome
 from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.node import State
 from infernet_router.reports import Container, NodeReport
@@ -129,6 +130,35 @@ class FleetTests(SynchronousTestCase):
         self.fleet.missed(A, "connection refused")
         self.assert_none("the first polls are not back yet", "llm")
 
+    def test_limited(self) -> None:
+        """A node that limits requests before its first report stays unknown, for this reason."""
+        limited = "it limits the rate of requests (HTTP 429)"
+        self.assertTrue(self.fleet.limited(A))
+        self.assert_none("the first polls are not back yet", "llm")
+        self.fleet.missed(B, "connection refused")
+        self.assertFalse(self.fleet.limited(B))
+        self.assertTrue(self.fleet.limited(A))
+        self.assertTrue(self.fleet.limited(C))
+        some = f"no node is up; what {A} runs is not known yet: {limited}"
+        self.assert_none(f"{some}; 1 more; 1 down", "llm")
+        self.fleet.replace([A])
+        self.assert_none(some, "llm")
+        view = self.fleet.view(A)
+        assert view is not None
+        self.assertEqual((view.state, view.reason), (State.UNKNOWN, limited))
+        self.assertFalse(self.fleet.limited(B), "it is gone")
+        self.fleet.replace([A, B, C])
+        self.fleet.observed(B, report("prover"))
+        self.assert_none(
+            "no up node runs 'llm'; the first polls of 1 more are not back;"
+            " 1 more limit the rate of requests: what they run is not known yet",
+            "llm",
+        )
+        self.fleet.missed(A, "connection refused")
+        self.fleet.missed(B, "connection refused")
+        self.fleet.missed(C, "connection refused")
+        self.assert_none(f"no node is up; {A} is down: connection refused; 2 more", "llm")
+
     def test_none_up(self) -> None:
         """When all nodes are down, the reason says so, with an example."""
         for address in (A, B, C):
@@ -194,6 +224,35 @@ class FleetTests(SynchronousTestCase):
         self.fleet.observed(A, report("prover"))
         self.assertEqual(self.picks(1, "prover"), {A: 1})
         self.assertRaises(NoNode, self.fleet.pick, ["llm"])
+
+    def test_replace_in_steps(self) -> None:
+        """In the middle of a replacement, every node that is or was in the fleet can be used."""
+        for node in (A, B):
+            self.fleet.observed(node, report("llm"))
+        new = parse_address("192.0.2.9")
+        steps = self.fleet.replacing([B, new])
+        for _ in range(2):
+            next(steps)
+        self.assertEqual(set(self.fleet.addresses), {A, B, C, new})
+        self.fleet.observed(new, report("llm"))
+        self.assertEqual(set(self.picks(100, "llm")), {A, B, new})
+        for _ in steps:
+            self.assertEqual(len(self.fleet.addresses), sum(astuple(self.fleet.states)))
+        self.assertEqual(self.fleet.addresses, (B, new))
+        self.assertEqual(set(self.picks(100, "llm")), {B, new})
+
+    def test_given_up(self) -> None:
+        """A replacement that is given up in the middle leaves both lists, until the next."""
+        next(self.fleet.replacing([parse_address("192.0.2.9")]))
+        self.assertEqual(len(self.fleet.addresses), 4)
+        self.fleet.replace([B])
+        self.assertEqual(self.fleet.addresses, (B,))
+
+    def test_twice(self) -> None:
+        """An address that occurs twice has the first spelling."""
+        spelled = parse_address("http://192.0.2.1:4000")
+        self.fleet.replace([spelled, A])
+        self.assertEqual(list(map(str, self.fleet.addresses)), ["http://192.0.2.1:4000"])
 
     def test_replace(self) -> None:
         """A node that stays keeps its state; one that is removed is not picked any more."""
@@ -698,14 +757,30 @@ class RunningTests(SynchronousTestCase):
         self.fleet.replace([B, C])
         self.assertEqual(self.fleet.running, ())
 
-    def test_same(self) -> None:
-        """The list is the same tuple until something changes."""
-        self.fleet.observed(A, report("llm", description="a model"))
-        before = self.fleet.running
-        self.fleet.observed(A, report("llm", description="a model", pending=7))
-        self.assertIs(self.fleet.running, before)
-        self.fleet.observed(B, report("llm", description="a model"))
-        self.assertIsNot(self.fleet.running, before)
+    def test_among_some(self) -> None:
+        """Of given nodes, those that are not meant are left out."""
+        self.fleet.replace([A, B, C])
+        for address in (A, B, C):
+            self.fleet.observed(address, report("llm"))
+        among = Among((A, B, C), "none", lambda address: address != B)
+        self.assertEqual(set(self.fleet.rank(["llm"], 9, 0, among)), {A, C})
+        self.assertEqual({self.fleet.pick(["llm"], among) for _ in range(20)}, {A, C})
+
+    def test_index_used_again(self) -> None:
+        """A node that takes the place of one that was suspect is not suspect."""
+        many = tuple(parse_address(f"10.0.{n // 250}.{n % 250}") for n in range(600))
+        self.fleet.replace(many)
+        for address in many:
+            self.fleet.observed(address, report("llm", "x"))
+        for address in many[:300]:
+            self.fleet.missed(address, "timeout", timed_out=True)
+        self.fleet.replace([*many[300:], A])
+        self.fleet.observed(A, report("llm", "x"))
+        ranked = self.fleet.rank(["llm", "x"], 1000)
+        self.assertEqual(set(ranked), {*many[300:], A})
+        for address in many[300:]:
+            self.fleet.missed(address, "timeout", timed_out=True)
+        self.assertEqual(self.fleet.rank(["llm", "x"], 1), [A])
 
     def test_described(self) -> None:
         """A container has its most frequent description; of several, the alphabetically first."""

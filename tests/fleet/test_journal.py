@@ -19,6 +19,12 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(cursor.read(), ["a", "b"])
         self.assertEqual(cursor.read(), [])
 
+    def test_at_most(self) -> None:
+        """A consumer may read a part, and the rest later."""
+        cursor = self.journal.follow(["x", "y", "z"])
+        self.assertEqual(cursor.read(2), ["x", "y"])
+        self.assertEqual(cursor.read(2), ["z"])
+
     def test_consumers(self) -> None:
         """Each consumer reads all entries, whatever the others read."""
         early = self.journal.follow()

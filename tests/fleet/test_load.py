@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.fleet.load import Loads, Weights
+from infernet_router.fleet.steps import finish
 
 
 class SteadyNode:
@@ -357,6 +358,10 @@ class CheapestTests(LoadsTestCase):
 
 
 class CheapestFirstTests(LoadsTestCase):
+    def first(self, nodes: list[int], count: int, order: int = 0) -> list[int]:
+        """The best of these nodes."""
+        return finish(self.loads.cheapest_first(nodes, self.now, 1.0, count, order))
+
     def test_order(self) -> None:
         """The nodes are in the order in which `cheapest` would choose them."""
         random = Random(2)
@@ -364,25 +369,41 @@ class CheapestFirstTests(LoadsTestCase):
         for index in nodes:
             self.live(index, SteadyNode(random.uniform(0.5, 4.0)), polls=20, each=4)
             self.assign(index, random.randrange(5))
-        ranked = self.loads.cheapest_first(nodes, self.now, 1.0, 40, order=0)
+        ranked = self.first(nodes, 40)
         self.assertEqual(sorted(ranked), sorted(nodes))
         for number, index in enumerate(ranked):
             rest = ranked[number:]
             self.assertEqual(self.loads.cheapest(rest, self.now, 1.0, random), index)
-        self.assertEqual(self.loads.cheapest_first(nodes, self.now, 1.0, 5, order=0), ranked[:5])
-        self.assertEqual(self.loads.cheapest_first(nodes, self.now, 1.0, 99, order=0), ranked)
+        for count in (1, 5, 99):
+            self.assertEqual(self.first(nodes, count), ranked[:count])
 
     def test_ties(self) -> None:
         """The order of equal nodes depends on `order` only."""
         nodes = [self.loads.add() for _ in range(8)]
-        orders = {
-            order: tuple(self.loads.cheapest_first(nodes, self.now, 1.0, 8, order))
-            for order in (0, 1, 2, 4)
-        }
+        orders = {order: tuple(self.first(nodes, 8, order)) for order in (0, 1, 2, 4)}
         self.assertEqual(len(set(orders.values())), 4)
         self.assertEqual(orders[0], tuple(nodes))
-        first = self.loads.cheapest_first(nodes, self.now, 1.0, 3, order=4)
-        self.assertEqual(tuple(first), orders[4][:3])
+        self.assertEqual(tuple(self.first(nodes, 3, 4)), orders[4][:3])
+
+    def test_many(self) -> None:
+        """With many nodes, and many ties, each is in its place, however many are wanted."""
+        nodes = [self.loads.add() for _ in range(10_000)]
+        for index in nodes:
+            self.assign(index, index % 3)
+        ranked = self.first(nodes, 10_000, order=9)
+        self.assertEqual(
+            ranked, sorted(nodes, key=lambda index: (self.loads.jobs(index, self.now), index ^ 9))
+        )
+        for count in (3, 300, 3000, 7000):
+            self.assertEqual(self.first(nodes, count, order=9), ranked[:count])
+
+    def test_steps(self) -> None:
+        """Many nodes are compared in steps; nodes may come and go meanwhile."""
+        nodes = [self.loads.add() for _ in range(10_000)]
+        steps = self.loads.cheapest_first(nodes, self.now, 1.0, 10_000, order=0)
+        next(steps)
+        nodes.clear()
+        self.assertEqual(len(finish(steps)), 10_000)
 
 
 class WeightsTests(LoadsTestCase):

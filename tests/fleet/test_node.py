@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
-from infernet_router.fleet.candidates import Tier
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.node import Node, State
 
 

@@ -6,8 +6,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.fleet import Fleet
+from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.node import State
 from infernet_router.fleet.view import NodeView
 from tests.doubles import addresses, report

@@ -317,7 +317,6 @@ BAD = {
     "no content": Node(says(b"HTTP/1.1 204 No\r\n\r\n"), "HTTP 204"),
     "401": Node(says(status(401, b"www-authenticate: Basic realm=x\r\n")), "HTTP 401"),
     "404": Node(says(status(404)), "HTTP 404"),
-    "429": Node(says(status(429, b"retry-after: -1e999, \xff\r\n")), "HTTP 429"),
     "500": Node(says(status(500)), "HTTP 500"),
     "503": Node(says(status(503, b"retry-after: 99999999999\r\n")), "HTTP 503"),
     "status 9999": Node(says(b"HTTP/1.1 9999 OK\r\n\r\n"), NOT_HTTP),
@@ -339,7 +338,8 @@ BAD = {
     ),
     "certificate of an unknown authority": Node(
         GOOD,
-        "the certificate is not trusted: unable to get local issuer certificate",
+        "the certificate is not trusted: an intermediate certificate is missing, or the authority"
+        " that issued it is not known (unable to get local issuer certificate)",
         lambda _: _trusted(trustme.CA()),
     ),
     "self-signed certificate": Node(
@@ -359,9 +359,15 @@ ODD = {
 }
 """By name, the nodes that should be up, because what they do is harmless."""
 
+LIMITED = {
+    "429": Node(says(status(429, b"retry-after: -1e999, \xff\r\n"))),
+    "429 for a day": Node(says(status(429, b"retry-after: 86400\r\nratelimit: r=0;t=99\r\n"))),
+}
+"""By name, the nodes that should stay unknown."""
+
 FLAPPING = "flapping"
 
-NODES = BAD | ODD | {FLAPPING: Node(flaps())}
+NODES = BAD | ODD | LIMITED | {FLAPPING: Node(flaps())}
 
 
 def listen(node: Node, authority: trustme.CA) -> tuple[str, socket.socket, ssl.SSLContext | None]:

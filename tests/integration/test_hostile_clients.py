@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import socket
 import ssl
@@ -24,6 +25,7 @@ HOST = b"Host: r.invalid\r\n"
 LAST = HOST + b"Connection: close\r\n\r\n"
 RESOURCES = b"GET /api/v1/resources HTTP/1.1\r\n"
 DESCRIPTION = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
+CHUNKED = b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
 TRAIL = b"\r\n\r\nGET /forged HTTP/1.1\r\n" + HOST + b"\r\n"
 """Sent after an invalid request, and must not be interpreted."""
 
@@ -36,7 +38,7 @@ REFUSED = (
     (400, b"GET /api/v1/ip\x1b[2J HTTP/1.1\r\n" + LAST),
     (400, b"GET /a HTTP/1.1\rforged\r\n" + LAST),
     (400, b"GET / HTTP/1.1\nHost: r.invalid\n\n"),
-    (400, b"GET http://forged.invalid/ HTTP/1.1\r\n" + LAST),
+    (400, b"GET http://forged@r.invalid/ HTTP/1.1\r\n" + LAST),
     (400, b"<script>forged</script> / HTTP/1.1\r\n" + LAST),
     (400, "FÖRGED / HTTP/1.1\r\n".encode() + LAST),
     (400, b"GET / HTTP/1.1\r\n\r\n"),
@@ -49,15 +51,22 @@ REFUSED = (
     (400, b"GET / HTTP/1.1\r\nforged\r\n" + LAST),
     (400, b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + LAST),
     (400, b"POST / HTTP/1.1\r\nContent-Length: forged\r\n" + LAST),
-    (413, b"POST / HTTP/1.1\r\nContent-Length: 1\r\n" + LAST + b"a"),
+    (400, CHUNKED + b"Content-Length: 0\r\n" + LAST + b"0\r\n\r\n"),
+    (400, CHUNKED.replace(b"1.1", b"1.0") + LAST + b"0\r\n\r\n"),
+    (400, CHUNKED + LAST + b"forged\r\n"),
+    (400, CHUNKED + LAST + b"1\r\naforged\r\n"),
+    (400, CHUNKED + LAST + b"0\r\nforged\r\n"),
+    (400, CHUNKED + LAST + b"0;" + b"forged" * 1000),
+    (413, CHUNKED + LAST + b"10001\r\n" + b"a" * 65_537),
+    (413, CHUNKED + LAST + b"0\r\n" + b"Forged: a\r\n" * 60_000),
+    (413, b"POST / HTTP/1.1\r\nContent-Length: 65537\r\n" + LAST + b"a"),
     (413, b"POST / HTTP/1.1\r\nContent-Length: 1073741824\r\n" + LAST + b"a" * 300_000),
-    (413, b"PUT / HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n" + LAST),
-    (413, b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + LAST + b"1\r\na\r\n0\r\n\r\n"),
-    (413, b"GET / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n" + LAST),
+    (413, b"PUT / HTTP/1.1\r\nContent-Length: 65537\r\nExpect: 100-continue\r\n" + LAST),
     (414, b"GET /" + b"a" * 65_536 + b" HTTP/1.1\r\n" + LAST),
     (414, b"GET /" + b"a" * 65_536),
     (431, b"GET / HTTP/1.1\r\nX-Forged: " + b"a" * 65_536),
     (431, b"GET / HTTP/1.1\r\n" + b"X-Forged: a\r\n" * 101 + LAST),
+    (501, b"GET / HTTP/1.1\r\nTransfer-Encoding: forged, chunked\r\n" + LAST),
     (501, b"FORGED" * 10_000 + b" / HTTP/1.1\r\n" + LAST),
     (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"),
     (505, b"GET / HTTP/9.9\r\n" + LAST),
@@ -67,7 +76,10 @@ REFUSED = (
 ANSWERED = (
     (200, b"GET /openapi.json HTTP/1.0\r\n\r\n"),
     (200, b"GET /openapi.json HTTP/1.1\r\nExpect: 100-continue\r\n" + LAST),
-    (200, b"GET /openapi.json HTTP/1.1\r\nConnection: close\r\nHost:\r\n\r\n"),
+    (200, b"GET /openapi.json HTTP/1.1\r\nConnection: TE, Close\r\nHost:\r\n\r\n"),
+    (200, b"GET http://r.invalid:4000/openapi.json HTTP/1.1\r\n" + LAST),
+    (200, b"GET /openapi.json HTTP/1.1\r\nContent-Length: 2\r\n" + LAST + b"{}"),
+    (404, CHUNKED + LAST + b"2;forged\r\n{}\r\n0\r\nForged: a\r\n\r\n"),
     (400, b"GET /api/v1/ip?container=%ff HTTP/1.1\r\n" + LAST),
     (400, b"GET /api/v1/ip?" + b"container=a&" * 1000 + b" HTTP/1.1\r\n" + LAST),
     (400, b"GET /%ff HTTP/1.1\r\n" + LAST),
@@ -170,6 +182,36 @@ class HostileClientTests(SynchronousTestCase):
         self.assertNotRegex(router.output(), r"(?i)forged|Traceback|Error|failure")
         self.assertEqual(list(spool.iterdir()), [])
 
+    def test_half_closed(self) -> None:
+        """A client that closes its writing half gets all answers, and then the end."""
+        router, (tcp, unix, _) = self.serve()
+        body = HOST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        slow = b"GET /api/v1/ip?container=llm&model_id=a HTTP/1.1\r\n" + body
+        for connect in (tcp, unix):
+            with connect() as client:
+                client.sendall(slow + b"{}" + DESCRIPTION * 2)
+                client.shutdown(socket.SHUT_WR)
+                received = self.rest(client)
+            self.assertEqual(re.findall(rb"HTTP/1\.1 (\d+)", received), [b"503", b"200", b"200"])
+            self.assertTrue(received.endswith(b"}\n"))
+            with connect() as client:
+                client.sendall(slow)
+                self.assertEqual(client.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
+                client.sendall(b"{}" + DESCRIPTION[:-2] + b"Connection: close\r\n\r\n")
+                received = self.rest(client)
+            self.assertEqual(re.findall(rb"HTTP/1\.1 (\d+)", received), [b"503", b"200"])
+        proxied = Router(self, self.folder, "--listen", "haproxy:tcp:0:interface=127.0.0.1")
+        with self.connect(
+            proxied, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + DESCRIPTION
+        ) as client:
+            client.shutdown(socket.SHUT_WR)
+            self.assertTrue(self.rest(client).startswith(b"HTTP/1.1 200 OK\r\n"))
+        idle = router.descriptors()
+        for _ in range(100):
+            with contextlib.suppress(ConnectionError):
+                self.connect(router).shutdown(socket.SHUT_WR)
+        until(lambda: router.descriptors() <= idle, "the end of half-closed connections")
+
     def test_half_open(self) -> None:
         """A thousand incomplete heads take little memory, and end with a timeout."""
         router = self.router()
@@ -250,26 +292,39 @@ class HostileClientTests(SynchronousTestCase):
         self.assertLess(router.memory()["VmHWM"] - before, 80e6)
 
     def test_crowd(self) -> None:
-        """Clients over the descriptor limit get a 503, or are disconnected."""
+        """Clients over the descriptor limit get a 503, or are disconnected, while all are busy."""
         router = Router(self, self.folder, twistd=limited_twistd(self.folder, 400))
         until(lambda: f"{self.node.address} is up" in router.output(), "up")
         served = [self.connect(router, DESCRIPTION) for _ in range(135)]
         for client in served:
             self.assertEqual(client.recv(16), b"HTTP/1.1 200 OK\r")
+            client.sendall(DESCRIPTION[:4])
         for _ in range(30):
             client = self.connect(router, DESCRIPTION + bytes(200_000))
             headers = self.assert_answer(503, self.rest(client), DESCRIPTION)
             self.assertEqual(headers["Retry-After"], "1")
             client.close()
+        served[0].sendall(DESCRIPTION[4:] + DESCRIPTION[:4])
+        until(lambda: b"HTTP/1.1 200 OK\r\n" in served[0].recv(65_536), "another answer")
         silent = []
         for _ in range(40):
             with contextlib.suppress(ConnectionError):
                 silent.append(self.connect(router))
         for client in silent:
             self.assertEqual(self.rest(client), b"")
-        served[0].sendall(DESCRIPTION)
-        until(lambda: b"HTTP/1.1 200 OK\r\n" in served[0].recv(65_536), "another answer")
         served.pop().close()
         until(lambda: router.pick("llm"), "room")
         self.assertEqual(router.output().count("clients are connected: others are refused"), 1)
+        self.assertNotIn("Traceback", router.output())
+
+    def test_idle_crowd(self) -> None:
+        """Clients that are idle make room for others."""
+        router = Router(self, self.folder, twistd=limited_twistd(self.folder, 400))
+        until(lambda: f"{self.node.address} is up" in router.output(), "up")
+        for _ in range(200):
+            with contextlib.suppress(ConnectionError):
+                self.connect(router, DESCRIPTION).recv(1)
+        for _ in range(200):
+            until(lambda: router.pick("llm"), "room")
+        self.assertEqual(router.output().count("idle connections are closed to make room"), 1)
         self.assertNotIn("Traceback", router.output())

@@ -14,6 +14,7 @@ from tests.integration.hostile_nodes import (
     BAD,
     FLAPPING,
     FORGED,
+    LIMITED,
     NODES,
     ODD,
     TIMEOUT,
@@ -58,6 +59,7 @@ class HostileNodesTests(SynchronousTestCase):
         self.assertLess(router.memory()["VmHWM"] - settled, SPREAD)
         self.assertLess(router.descriptors(), len(NODES) + len(good) + DESCRIPTORS)
         self.assertEqual(picks, addresses)
+        self.assertEqual(router.get("/health")[1]["unknown"], len(LIMITED))
         self.assert_not_forged(router, hostile)
         router.signal(signal.SIGTERM)
         router.ended()
@@ -95,6 +97,11 @@ class HostileNodesTests(SynchronousTestCase):
             {name: said[name] for name in BAD},
             {name: [f"is down: {node.reason}"] for name, node in BAD.items()},
         )
+        for name in LIMITED:
+            self.assertEqual(
+                said[name],
+                ["limits the rate of requests (HTTP 429): what it runs is not known yet"],
+            )
         for name in (*ODD, *good):
             self.assertIn("is up: ", said[name][0])
             self.assertNotIn(" down: ", "".join(said[name]))

@@ -1,5 +1,7 @@
 """Tests of polls over real sockets: TLS, persistent connections, and invalid answers."""
 
+import contextlib
+import gc
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -30,7 +32,7 @@ from twisted.web.server import Site
 from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import NodeConnections, Poller, http_client
-from infernet_router.nodes.asking import NoAnswer, ask
+from infernet_router.nodes.asking import KEEP_ALIVE, NoAnswer, ask
 from infernet_router.testing import SimulatedNode
 from tests.integration.programs import IPV6
 
@@ -231,7 +233,8 @@ class TLSTests(SocketTestCase):
         """When a node does not speak TLS on an https address, the reason says so."""
         address = self.serve(RawFactory(self.reactor, b"HTTP/1.1 400 \r\n\r\n"))
         self.assertEqual(
-            await self.why(f"https://{address}/info"), "TLS failed: wrong version number"
+            await self.why(f"https://{address}/info"),
+            "TLS failed: there is no TLS at this port (wrong version number)",
         )
 
     async def test_no_end(self) -> None:
@@ -281,7 +284,10 @@ class AnswerTests(SocketTestCase):
                 "the answer is not HTTP (_MalformedChunkedDataError)",
             ),
             (ok + b"x: " + b"y" * 2_000_000, "its headers are longer than 8 KiB"),
-            (b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n", "HTTP 429"),
+            (
+                b"HTTP/1.1 429 \r\nretry-after: 9, 9\r\ncontent-length: 0\r\n\r\n",
+                "HTTP 429 (it limits the rate of requests)",
+            ),
             (
                 b"HTTP/1.1 301 \r\nlocation: http://127.0.0.1/\r\n\r\n",
                 "HTTP 301 (redirects are not followed)",
@@ -337,6 +343,62 @@ class AnswerTests(SocketTestCase):
             await ask(self.http, f"http://{address}/info", self.reactor, 5.0).addErrback(
                 lambda failure: failure.trap(NoAnswer)
             )
+
+
+class Once(Raw):
+    """A node that answers only the first request on a connection."""
+
+    def answer(self) -> None:
+        super().answer()
+        self.answer = lambda: None  # type: ignore[method-assign]
+
+
+class KeptTests(SocketTestCase):
+    """Connections that are kept, by a router that waits for little."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool = NodeConnections(self.reactor, most_kept=300, patience=0.1)
+        self.http = http_client(self.reactor, self.pool)
+        self.addCleanup(self.pool.closeCachedConnections)
+
+    async def test_silent(self) -> None:
+        """When a kept connection has gone silent, the request is answered on a new one."""
+        node = RawFactory(self.reactor, b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}")
+        node.protocol = Once
+        url = f"http://{self.serve(node)}/info"
+        for _ in range(2):
+            self.assertEqual(await ask(self.http, url, self.reactor, 30.0, keep=True), b"{}")
+        self.assertEqual(node.connections, 2)
+        await self.closed(node)
+
+    async def test_serial(self) -> None:
+        """A node that handles one connection at a time is not locked by a kept one."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+
+        def answer() -> None:
+            while True:
+                with contextlib.suppress(OSError), listening.accept()[0] as connection:
+                    while connection.recv(1024):
+                        connection.sendall(b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}")
+
+        Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/info"
+        patience = KEEP_ALIVE - 0.5  # the kept connection would be closed after that
+        self.assertEqual(await ask(self.http, url, self.reactor, patience, keep=True), b"{}")
+        self.assertEqual(await ask(self.http, url, self.reactor, patience), b"{}")
+
+    async def test_no_garbage(self) -> None:
+        """Requests leave nothing that only garbage collection could free."""
+        url = f"http://{self.serve(CountingSite(self.node))}/info"
+        for keep in (True, False):
+            await ask(self.http, url, self.reactor, 30.0, keep=keep)
+            gc.collect()
+            for _ in range(100):
+                await ask(self.http, url, self.reactor, 30.0, keep=keep)
+            await self.wait(lambda: self.pool.open <= 1)
+            self.assertLess(gc.collect(), 100)
 
 
 class PollerTests(SocketTestCase):

@@ -196,7 +196,7 @@ class RouterTests(SynchronousTestCase):
             *("--listen", "unix:router.sock"),
             *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"),
         )
-        pattern = r"listening on (?:\[::1\]:|127\.0\.0\.1:)?(\S+)\n"
+        pattern = r"listening on (?:\[::1\]:|127\.0\.0\.1:)?(\S+)(?: \(.*\))?\n"
         until(lambda: len(re.findall(pattern, router.output())) == 3, "listening")
         six, unix, tls = re.findall(pattern, router.output())
         context = create_default_context()

@@ -1,27 +1,19 @@
 """Tests of a router started by twistd whose sources change: a file, a Node Explorer, DNS."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from time import sleep
 
-from twisted.internet import reactor as installed_reactor
-from twisted.internet.task import deferLater
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.names.dns import DNSDatagramProtocol
-from twisted.names.server import DNSServerFactory
-from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import provider
+from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.sources import dns_resolver
-from tests.integration.name_server import Zone
 from tests.integration.programs import ROOT, TROUBLE, Node, Program, Router, until
-
-reactor: Any = installed_reactor
 
 
 class Explorer(ThreadingHTTPServer):
@@ -123,6 +115,26 @@ class SourcesTests(SynchronousTestCase):
             self.assertEqual(router.output().count(line), 1, line)
         self.assert_clean(router)
 
+    def test_rewritten_file(self) -> None:
+        """A file that is rewritten again and again is read; so is one that was a pipe meanwhile."""
+        self.ips.write_text(f"{self.first}\n")
+        router = self.router()
+        self.assert_picks(router, self.first)
+        numbers = count()
+
+        def is_replaced() -> bool:
+            self.ips.write_text(f"# {next(numbers)}\n{self.second}\n")
+            sleep(0.2)
+            return {router.pick("llm") for _ in range(20)} == {self.second}
+
+        until(is_replaced, "handing out the second")
+        self.ips.unlink()
+        os.mkfifo(self.ips)
+        until(lambda: "is a pipe" in router.output(), "a line about the pipe")
+        self.replace(self.ips, f"{self.first}\n")
+        self.assert_picks(router, self.first)
+        self.assert_clean(router)
+
     def test_hangup(self) -> None:
         """SIGHUP makes the router read the file; SIGTERM still ends the router."""
         self.ips.write_text(f"{self.first}\n")
@@ -207,25 +219,14 @@ class SourcesTests(SynchronousTestCase):
         self.assertNotRegex(router.output(), "DNSDatagramProtocol|UDP Port")
         self.assert_clean(router)
 
-
-class ResolverTests(TestCase):
-    async def test_quiet(self) -> None:
-        """DNS queries leave nothing in the log, as there may be one every few seconds."""
-        zone = Path(self.mktemp())
-        zone.write_text(json.dumps({"A": {"nodes.invalid": [["192.0.2.1"]]}}))
-        server = DNSDatagramProtocol(DNSServerFactory(clients=[Zone(zone)]))
-        listening = reactor.listenUDP(0, server, interface="127.0.0.1")
-        self.addCleanup(listening.stopListening)
-        lines: list[str] = []
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            lines.append(formatEvent(event))
-
-        resolver = dns_resolver(reactor, ("127.0.0.1", listening.getHost().port))
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
-        answers, _, _ = await resolver.lookupAddress("nodes.invalid", (10,))
-        await deferLater(reactor, 0)  # by then, the port of the query is closed
-        self.assertEqual(answers[0].payload.dottedQuad(), "192.0.2.1")
-        self.assertEqual([line for line in lines if line], [])
+    def test_dns_targets(self) -> None:
+        """SRV targets that only the given name server knows are handed out as IP addresses."""
+        service = "llm.service.invalid"
+        records: list[list[object]] = [[0, 0, node.port, "n.node.invalid"] for node in self.nodes]
+        self.write_zone(A={"n.node.invalid": [["127.0.0.1"], ["0.0.0.0"]]}, SRV={service: records})
+        _, port = self.name_server()
+        self.ips.write_text(f"dns+srv://{service}\n")
+        router = self.router("--resolver", f"127.0.0.1:{port}")
+        self.assert_picks(router, self.first, self.second)
+        self.assertIn("0.0.0.0 is not the address of a node", router.output())
+        self.assert_clean(router)

@@ -1,6 +1,7 @@
 """Tests of infernet_router.nodes.asking."""
 
 import errno
+from collections.abc import Mapping
 from typing import Any
 
 from OpenSSL import SSL
@@ -16,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.nodes.asking import NoAnswer, ask
+from infernet_router.nodes.rate_fields import RateLimit
 from infernet_router.reports import MAX_BYTES
 
 
@@ -24,8 +26,16 @@ class Fixed(Resource):
 
     isLeaf = True
 
-    def __init__(self, status: int, body: bytes, *, ends: bool = True) -> None:
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        ends: bool = True,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
+        self._headers = headers or {}
         self._status = status
         self._body = body
         self._ends = ends
@@ -35,6 +45,8 @@ class Fixed(Resource):
     def render(self, request: Request) -> bytes | int:
         request.notifyFinish().addErrback(self.lost.append)
         request.setResponseCode(self._status)
+        for name, value in self._headers.items():
+            request.setHeader(name, value)
         if self._ends:
             return self._body
         request.write(self._body)
@@ -99,13 +111,28 @@ class AskTests(SynchronousTestCase):
 
     def test_status(self) -> None:
         """Any other status fails at once, without waiting for the body."""
-        for status in (201, 204, 404, 429, 500, 503):
+        for status in (201, 204, 404, 500, 503):
             self.assert_none(StubTreq(Fixed(status, b"x")), f"HTTP {status}", status)
+        self.assert_none(
+            StubTreq(Fixed(429, b"x")), "HTTP 429 (it limits the rate of requests)", 429
+        )
         endless = Fixed(503, b"x", ends=False)
         http: Any = StubTreq(endless)
         self.assert_none(http, "HTTP 503", 503)
         http.flush()
         self.assertEqual(len(endless.lost), 1)
+
+    def test_rate_limit(self) -> None:
+        """What an answer says about the rate limit is passed on, of a 429 with the failure."""
+        fields = {"retry-after": "7", "ratelimit-remaining": "2", "ratelimit-reset": "8"}
+        expected = RateLimit(retry_after=7.0, pace=4.0)
+        heard: list[RateLimit] = []
+        http: Any = StubTreq(Fixed(200, b"{}", headers=fields))
+        self.successResultOf(ask(http, "http://192.0.2.1/", self.clock, 3.0, hear=heard.append))
+        self.successResultOf(ask(http, "http://192.0.2.1/", self.clock, 3.0))
+        self.assertEqual(heard, [expected])
+        http = StubTreq(Fixed(429, b"", headers=fields))
+        self.assertEqual(self.failureResultOf(self.ask(http), NoAnswer).value.limit, expected)
 
     def test_redirect(self) -> None:
         """A redirect is not followed, and the reason says so."""
@@ -151,7 +178,7 @@ class AskTests(SynchronousTestCase):
             (ResponseFailed([Failure(NoAnswer("too much"))]), "too much"),
             (
                 SSL.Error([("SSL routines", "", "wrong version number")]),
-                "TLS failed: wrong version number",
+                "TLS failed: there is no TLS at this port (wrong version number)",
             ),
             (
                 ResponseNeverReceived([Failure(ParseError("no", b"<b>"))]),

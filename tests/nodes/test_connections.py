@@ -3,38 +3,18 @@
 import gzip
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
 
 from infernet_router.nodes.asking import KEEP_ALIVE, NoAnswer, ask
-from infernet_router.nodes.connections import NodeConnections, http_client
+from infernet_router.nodes.connections import NodeAgent, NodeConnections, http_client
+from infernet_router.nodes.tls import make_trust
+from tests.doubles import ANSWER, Asking
 
 
-class Socket(StringTransport):
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Do nothing."""
-
-
-class HTTPClientTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
-        self.pool = NodeConnections(self.reactor, most_kept=300)
-        self.http = http_client(self.reactor, self.pool)
-
-    def ask(self, url: str = "http://192.0.2.1:4000/info") -> Deferred[bytes]:
-        return ask(self.http, url, self.reactor, 3.0, keep=True)
-
-    def connected(self, number: int = -1) -> tuple[Any, Any]:
-        """The protocol and transport of one connection, by default the last."""
-        _, _, factory, *_ = self.reactor.tcpClients[number]
-        protocol, transport = factory.buildProtocol(None), Socket()
-        protocol.makeConnection(transport)
-        return protocol, transport
-
+class HTTPClientTests(Asking):
     def assert_refused(self, reason: str, *sent: bytes) -> None:
         """An answer of these bytes is refused for this reason, and its connection closed."""
         answered = self.ask()
@@ -53,6 +33,7 @@ class HTTPClientTests(SynchronousTestCase):
             ("http://192.0.2.1/info", ("192.0.2.1", 80)),
             ("https://192.0.2.1/info", ("192.0.2.1", 443)),
             ("http://[2001:db8::1]:4000/info", ("2001:db8::1", 4000)),
+            ("https://[2001:db8::1]/info", ("2001:db8::1", 443)),
         ):
             self.ask(url)
             self.assertEqual(self.reactor.tcpClients[-1][:2], where)
@@ -296,3 +277,81 @@ class HTTPClientTests(SynchronousTestCase):
         transport.clear()
         self.ask()
         self.assertNotIn(b"cookie", transport.value().lower())
+
+    def test_request(self) -> None:
+        """A request has the path, the host as in the URL, and no port when that has none."""
+        for url, start in (
+            ("http://192.0.2.1/", b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n"),
+            ("http://192.0.2.1", b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n"),
+            ("http://192.0.2.1:80/a/b?c=d%20e", b"GET /a/b?c=d%20e HTTP/1.1\r\nHost: 192.0.2.1:80"),
+            ("http://[2001:db8::1]:4000/info", b"GET /info HTTP/1.1\r\nHost: [2001:db8::1]:4000"),
+        ):
+            self.ask(url)
+            sent = self.connected()[1].value()
+            self.assertEqual(sent[: len(start)], start)
+            self.assertTrue(sent.endswith(b"\r\n\r\n"))
+
+    def test_malformed_url(self) -> None:
+        """A URL that would break a request is refused, and nothing is sent."""
+        for url in (
+            "ftp://192.0.2.1/",
+            "http:///info",
+            "http://user@192.0.2.1/",
+            "http://192.0.2.1/a b",
+            "http://192.0.2.1/\r\nx: y",
+            "http://192.0.2.1:port/",
+        ):
+            self.assertEqual(
+                str(self.failureResultOf(self.ask(url), NoAnswer).value),
+                "request failed (ValueError)",
+            )
+        self.assertEqual(self.attempts, 0)
+
+    def test_only_get(self) -> None:
+        """The agent sends GET requests without a body, with or without headers."""
+        agent = NodeAgent(self.reactor, self.pool, make_trust(None))
+        self.assertRaises(ValueError, agent.request, b"POST", b"http://192.0.2.1/")
+        agent.request(b"GET", b"http://192.0.2.1/")
+        self.assertIn(b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n", self.connected()[1].value())
+
+    def test_headers(self) -> None:
+        """A request has the headers that it is given, none of which can add a line."""
+        agent = NodeAgent(self.reactor, self.pool, make_trust(None))
+        agent.request(b"GET", b"http://192.0.2.1/", Headers({b"x": [b"y\r\nz: 1", b"2"]}))
+        self.assertIn(b"\r\nX: y z: 1\r\nX: 2\r\n", self.connected()[1].value())
+
+    def test_closed_for_good(self) -> None:
+        """When all idle connections have been closed, the Deferred fires and no timer is left."""
+        protocol, transport = self.kept()
+        self.assertEqual(self.pool.open, 1)
+        closed = self.pool.closeCachedConnections()
+        self.assertTrue(transport.disconnecting)
+        self.assertNoResult(closed)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(closed)
+        self.assertEqual(self.pool.open, 0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.successResultOf(self.pool.closeCachedConnections())
+
+    def test_own_connection(self) -> None:
+        """A request whose connection is not kept leaves the kept one alone."""
+        _, transport = self.kept()
+        self.ask(keep=False)
+        self.assertEqual(self.attempts, 2)
+        answered = self.ask()
+        self.assertEqual(self.attempts, 2)
+        self.assertNoResult(answered)
+        self.assertEqual(transport.value().count(b"GET "), 2)
+
+    def test_too_many_later(self) -> None:
+        """A connection that is one too many when its response is complete is closed."""
+        self.http = http_client(self.reactor, NodeConnections(self.reactor, most_kept=1))
+        self.ask("http://192.0.2.1/info")
+        self.ask("http://192.0.2.2/info")
+        first, _ = self.connected(0)
+        second, transport = self.connected(1)
+        second.dataReceived(ANSWER)
+        self.assertTrue(transport.disconnecting)
+        second.connectionLost(Failure(ConnectionDone()))
+        first.dataReceived(ANSWER)
+        self.assertFalse(first.transport.disconnecting)

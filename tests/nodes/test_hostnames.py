@@ -1,17 +1,18 @@
 """Tests of infernet_router.nodes.hostnames."""
 
-from socket import EAI_NONAME, gaierror
+from socket import AF_INET, AF_INET6, EAI_NONAME, SOCK_STREAM, gaierror
 from threading import Thread
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IResolutionReceiver
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from infernet_router.nodes import hostnames as names
-from infernet_router.nodes.hostnames import HostnameResolver
+from infernet_router.nodes.hostnames import HostnameResolver, NodeEndpoint
 
 
 @implementer(IResolutionReceiver)
@@ -67,6 +68,19 @@ class HostnameResolverTests(TestCase):
             _, done = self.look_up("node.invalid", 80)
             self.assertEqual(await done, [])
 
+    async def test_no_node(self) -> None:
+        """IP addresses that no node can have, as some name servers give them, are left out."""
+
+        def getaddrinfo(*_: object, **__: object) -> Any:
+            ips = ("0.0.0.0", "192.0.2.1", "224.0.0.1")
+            found = [(AF_INET, SOCK_STREAM, 0, "", (ip, 0)) for ip in ips]
+            others = ("::", "fe80::1%lo", "::ffff:0.0.0.0")
+            return found + [(AF_INET6, SOCK_STREAM, 0, "", (ip, 0, 0, 0)) for ip in others]
+
+        self.patch(names, "getaddrinfo", getaddrinfo)
+        _, done = self.look_up("node.invalid", 80)
+        self.assertEqual([address.host for address in await done], ["192.0.2.1", "fe80::1%lo"])
+
     async def test_no_thread(self) -> None:
         """When no thread can be started, the lookup gives no addresses, and a later one works."""
 
@@ -87,3 +101,29 @@ class HostnameResolverTests(TestCase):
         await other
         self.assertFalse(done.called)
         self.assertEqual(cancelled.addresses, [])
+
+
+class NodeEndpointTests(TestCase):
+    async def test_any_name(self) -> None:
+        """A connection is made to a name that IDNA forbids, when the resolver knows it."""
+        from twisted.internet import reactor as installed_reactor
+
+        reactor: Any = installed_reactor
+        asked: list[object] = []
+
+        def getaddrinfo(name: object, *_: object, **__: object) -> Any:
+            asked.append(name)
+            return [(AF_INET, SOCK_STREAM, 0, "", ("127.0.0.1", 0))]
+
+        self.patch(names, "getaddrinfo", getaddrinfo)
+        factory = Factory.forProtocol(Protocol)
+        factory.noisy = False
+        listening = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        before = reactor.installNameResolver(HostnameResolver(reactor, threads=1))
+        self.addCleanup(reactor.installNameResolver, before)
+        for name in ("my_node_1", "-a-.ab--cd.invalid", "xn--zzzzzz9999"):
+            endpoint = NodeEndpoint(reactor, name, listening.getHost().port)
+            protocol = await endpoint.connect(factory)
+            protocol.transport.loseConnection()  # type: ignore[attr-defined]
+        self.assertEqual(asked, ["my_node_1", "-a-.ab--cd.invalid", "xn--zzzzzz9999"])

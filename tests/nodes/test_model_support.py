@@ -15,6 +15,8 @@ from infernet_router.fleet import Fleet
 from infernet_router.nodes import model_support as models
 from infernet_router.nodes.asking import NoAnswer
 from infernet_router.nodes.model_support import CannotSurvey, Survey, Surveyor
+from infernet_router.nodes.pace import Paces
+from infernet_router.nodes.rate_fields import NO_LIMIT
 from tests.doubles import report
 
 A, B, C = (parse_address(f"192.0.2.{number}:4000") for number in (1, 2, 3))
@@ -63,7 +65,8 @@ class SurveyTests(SynchronousTestCase):
         for name, body in answers.items():
             survey.add({"a": A, "b": B, "c": C}[name], body)
         among = survey.among(containers)
-        return list(among.addresses), among.otherwise
+        includes = among.includes or (lambda _: True)
+        return list(filter(includes, among.addresses)), among.otherwise
 
     def test_among(self) -> None:
         """A node supports the model if it says so for one of the requested containers."""
@@ -73,6 +76,8 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual(self.among("tiny", **answers)[0], [A])
         self.assertEqual(self.among("llm", "tiny", "prover", **answers)[0], [A, B])
         self.assertEqual(self.among("prover", **answers)[0], [])
+        other = b'{"prover":{"supported":true}}'
+        self.assertEqual(self.among("llm", "tiny", a=both, b=other)[0], [A])
 
     def test_otherwise(self) -> None:
         """When no node does, the reason names the model and counts the nodes without an answer."""
@@ -118,7 +123,8 @@ class SurveyorTests(SynchronousTestCase):
         self.http = cast(Any, StubTreq(self.nodes))
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.come_up(A, B)
-        self.surveyor = Surveyor(self.fleet, self.http, self.clock)
+        self.paces = Paces()
+        self.surveyor = Surveyor(self.fleet, self.http, self.clock, paces=self.paces)
         self.surveyor.startService()
         self.addCleanup(lambda: self.surveyor.running and self.surveyor.stopService())
 
@@ -128,8 +134,8 @@ class SurveyorTests(SynchronousTestCase):
         for address in addresses:
             self.fleet.observed(address, report("llm"))
 
-    def survey(self, model: str = "m") -> Deferred[Survey]:
-        return self.surveyor.survey(model)
+    def survey(self, model: str = "m", client: str = "") -> Deferred[Survey]:
+        return self.surveyor.survey(model, client)
 
     def answer(self, address: NodeAddress, body: bytes = YES) -> None:
         self.nodes.answer(address, body)
@@ -149,6 +155,20 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(survey), [B])
         self.assertEqual(len(self.nodes.asked), 2)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_limited(self) -> None:
+        """A node that limits the rate of requests is left out until it allows one."""
+        for address in (A, B):
+            self.paces.add(address)
+        self.nodes.answers = {"192.0.2.1": 429, "192.0.2.2": YES}
+        self.assertEqual(self.supporting(self.survey("a")), [B])
+        self.assertEqual(self.supporting(self.survey("b")), [B])
+        self.assertEqual(sorted(self.nodes.asked), ["a", "a", "b"])
+        self.paces.refused(B, NO_LIMIT, 0.0)
+        self.assertEqual(self.supporting(self.survey("c")), [])
+        self.clock.advance(2)
+        self.nodes.answers["192.0.2.1"] = YES
+        self.assertEqual(self.supporting(self.survey("d")), [A, B])
 
     def test_model(self) -> None:
         """The model id is sent unchanged, whatever characters it has."""
@@ -184,10 +204,32 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(survey), [])
 
     def test_no_answer(self) -> None:
-        """A survey without any answers is not kept."""
-        self.answer_none()
+        """A survey without any answers is used for 15 seconds."""
+        self.nodes.answers = {"192.0.2.1": 500, "192.0.2.2": 500}
+        self.assertEqual(self.supporting(self.survey()), [])
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": 500}
+        self.clock.advance(15)
+        self.assertEqual(self.supporting(self.survey()), [])
+        self.clock.advance(0.1)
         self.assertEqual(self.supporting(self.survey()), [A])
+        self.assertEqual(len(self.nodes.asked), 4)
+
+    def test_late_answer(self) -> None:
+        """It is used for as long as any other once a node has answered after all."""
+        self.answer_none()
+        self.answer(A)
+        self.assertEqual(self.supporting(self.survey()), [A])
+        self.clock.advance(50)
+        self.assertEqual(self.supporting(self.survey()), [A])
+        self.assertEqual(len(self.nodes.asked), 2)
+
+    def test_failing(self) -> None:
+        """A model about which no node answers leaves the allowance to others."""
+        self.nodes.answers = {"192.0.2.1": 500, "192.0.2.2": 500}
+        for number in range(1000):
+            self.assertEqual(self.supporting(self.survey(client=str(number))), [])
+            self.clock.advance(0.1)
+        self.assertEqual(len(self.nodes.asked), 2 * 7)
 
     def test_long_answer(self) -> None:
         """An answer of more than 16 KiB is refused."""
@@ -196,9 +238,14 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(self.supporting(self.survey()), [B])
 
     def test_nobody_up(self) -> None:
-        """Without an up node, a survey is settled immediately."""
+        """Without an up node, a survey is settled immediately, and neither counted nor kept."""
         self.fleet.replace([])
-        self.assertEqual(self.successResultOf(self.survey()).answers, {})
+        for _ in range(1000):
+            self.assertEqual(self.successResultOf(self.survey()).answers, {})
+        self.come_up(A)
+        survey = self.survey()
+        self.answer(A)
+        self.assertEqual(self.supporting(survey), [A])
 
     def test_in_flight(self) -> None:
         """Clients that need the same model share one survey."""
@@ -245,7 +292,7 @@ class SurveyorTests(SynchronousTestCase):
 
     def test_bounded_memory(self) -> None:
         """When surveys take too much memory, the least recently used are dropped."""
-        self.patch(models, "_MAX_KEPT", 3000)
+        self.patch(models, "_MAX_KEPT", 9000)
         self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
         for model in ("1", "2", "3", "1", "4"):
             self.survey(model)
@@ -289,21 +336,43 @@ class SurveyorTests(SynchronousTestCase):
         self.assertEqual(len(self.nodes.asked), 7 * 64)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_too_many(self) -> None:
-        """At most 50 surveys begin in a minute; others are refused unless there is one already."""
-        self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
-        self.survey("0")
-        self.clock.advance(30)
-        for number in range(1, 50):
-            self.survey(str(number))
+    def assert_refused(self, model: str, client: str, is_share: bool, wait: int) -> str:
         with self.assertRaises(CannotSurvey) as caught:
-            self.survey("50")
-        self.assertEqual(str(caught.exception), "nodes are asked about too many models")
-        self.clock.advance(30)
-        self.assertEqual(self.supporting(self.survey("50")), [A, B])
-        self.assertRaises(CannotSurvey, self.survey, "51")
-        self.clock.advance(1)
-        self.assertEqual(self.supporting(self.survey("0")), [A, B])
+            self.survey(model, client)
+        self.assertEqual((caught.exception.is_share, caught.exception.wait), (is_share, wait))
+        return str(caught.exception)
+
+    def test_share(self) -> None:
+        """A client that asks about too many models leaves some to others, and what is known."""
+        self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
+        for number in range(26):
+            self.survey(str(number), "greedy")
+        self.assertEqual(
+            self.assert_refused("26", "greedy", True, 2),
+            "this client asks about too many models: 25 new ones within a minute, while nodes can"
+            " be asked about 24 more",
+        )
+        self.assertEqual(self.supporting(self.survey("0", "greedy")), [A, B])
+        self.assertEqual(self.supporting(self.survey("26", "other")), [A, B])
+        self.assertEqual(self.supporting(self.survey("26", "greedy")), [A, B])
+
+    def test_all(self) -> None:
+        """All clients together may ask about 50 models at once; refreshing is given up first."""
+        self.nodes.answers = {"192.0.2.1": YES, "192.0.2.2": YES}
+        self.survey("0", "early")
+        self.clock.advance(61)
+        for number in range(1, 51):
+            self.survey(str(number), str(number))
+        self.assertEqual(
+            self.assert_refused("51", "51", False, 2),
+            "nodes are asked about too many models: all clients together may name 50 new ones a"
+            " minute",
+        )
+        asked = len(self.nodes.asked)
+        self.assertEqual(self.supporting(self.survey("0", "52")), [A, B])
+        self.assertEqual(len(self.nodes.asked), asked)
+        self.clock.advance(1.25)
+        self.assertEqual(self.supporting(self.survey("51", "51")), [A, B])
 
     def test_stop(self) -> None:
         """Stopping settles the surveys with the answers so far, and no more nodes are asked."""

@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
+from math import inf
 from random import Random
 from typing import Any
 
@@ -22,6 +23,8 @@ from zope.interface import implementer
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet, NoNode, Outcome
+from infernet_router.nodes.asking import LIMITED
+from infernet_router.nodes.pace import Paces
 from infernet_router.nodes.polling import Poller
 from infernet_router.reports import Container, NodeReport
 from infernet_router.testing import SimulatedContainer, SimulatedNode
@@ -47,6 +50,8 @@ class Nodes(Resource):
         self._clock = clock
         self.nodes: dict[str, SimulatedNode] = {}
         self.asked: list[tuple[float, str]] = []
+        self.headers: dict[str, str] = {}
+        """Of each response, in addition."""
 
     def __getitem__(self, address: NodeAddress) -> SimulatedNode:
         host = str(address).partition(":")[0]
@@ -55,6 +60,8 @@ class Nodes(Resource):
     def render(self, request: Request) -> bytes | int:
         host = request.getRequestHostname().decode()
         self.asked.append((self._clock.seconds(), host))
+        for name, value in self.headers.items():
+            request.setHeader(name, value)
         return self.nodes[host].render(request)
 
 
@@ -115,6 +122,7 @@ class PollerTests(SynchronousTestCase):
         timeout: float = 3.0,
         max_polls: int = 1000,
         at_once: int = 1000,
+        paces: Paces | None = None,
     ) -> Poller:
         """A running poller of these nodes, after its first polls."""
         addresses = tuple(addresses)
@@ -131,6 +139,7 @@ class PollerTests(SynchronousTestCase):
             timeout=timeout,
             max_polls=max_polls,
             at_once=at_once,
+            paces=paces,
         )
         poller.startService()
         self.addCleanup(lambda: poller.running and poller.stopService())
@@ -163,6 +172,57 @@ class PollerTests(SynchronousTestCase):
         poller.startService()
         self.pass_time(0.1)
         self.assertEqual(self.nodes[A].polls, 2)
+
+    def test_stall(self) -> None:
+        """After a stall that the reactor's clock leaves out, all nodes that are due are polled."""
+        now = Clock()
+        self.fleet = Fleet(now.seconds, Random(1))
+        self.start(MANY[:12])
+        for _ in range(20):
+            now.advance(0.1)
+            self.clock.advance(0.1)
+        for node in self.nodes.nodes.values():
+            node.silent = True
+        before = len(self.nodes.asked)
+        now.advance(60.0)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.nodes.asked) - before, 12)
+        self.clock.pump([0.1] * 29)
+        self.assertEqual((self.fleet.states.up, self.fleet.states.suspect), (12, 0))
+        self.clock.pump([0.1] * 2)
+        self.assertEqual(self.fleet.states.suspect, 12)
+
+    def test_silence(self) -> None:
+        """Polls that do not go out for several intervals, although they are due, are noticed."""
+
+        def broken(now: float) -> None:
+            raise ZeroDivisionError
+
+        for interval, first, second in ((0.5, 4.0, 9.0), (3.0, 8.0, 12.0), (3600.0, 3610.0, 30.0)):
+            poller = self.start([A], interval=interval)
+            self.assertIsNone(poller.silence)
+            ticked, poller.ticked = poller.ticked, broken  # type: ignore[method-assign]
+            self.clock.advance(first)
+            self.assertIsNone(poller.silence)
+            self.clock.advance(second)
+            silence = poller.silence
+            assert silence is not None
+            self.assertAlmostEqual(silence, first + second)
+            self.flushLoggedErrors(ZeroDivisionError)
+            poller.ticked = ticked  # type: ignore[method-assign]
+            self.clock.advance(1.0)
+            self.assertIsNone(poller.silence)
+            self.successResultOf(poller.stopService())
+            self.assertIsNone(poller.silence)
+
+    def test_no_silence(self) -> None:
+        """While the limits keep polls from going out, all is well."""
+        poller = self.start(MANY[:3], interval=0.5, timeout=60.0, at_once=2)
+        for node in self.nodes.nodes.values():
+            node.silent = True
+        for _ in range(100):
+            self.clock.advance(1.0)
+            self.assertIsNone(poller.silence)
 
     def test_paced(self) -> None:
         """The nodes' turns are spread evenly over the interval."""
@@ -510,20 +570,113 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.fleet.pick(["llm"]), A)
         self.pass_time(4)
         self.assertIn("HTTP 429", self.why_none())
-        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: HTTP 429"])
+        self.assertEqual(self.lines[1:], [f"warn: 192.0.2.1:4000 is down: {LIMITED}"])
 
-    def test_asked_too_often_without_report(self) -> None:
-        """A node that answers 429 stays down if it is down, and goes down if it has no report."""
+    def test_limited_at_first(self) -> None:
+        """A node whose first polls are answered 429 is not down but unknown; it is said once."""
         self.nodes[A].status = 429
         self.start([A])
+        self.pass_time(20)
+        self.assertEqual(self.fleet.states.unknown, 1)
+        self.assertIn("it limits the rate of requests (HTTP 429)", self.why_none())
+        self.nodes[A].status = 200
+        self.pass_time(6.1)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.assertEqual(
+            self.lines,
+            [
+                "warn: 192.0.2.1:4000 limits the rate of requests (HTTP 429):"
+                " what it runs is not known yet",
+                "info: 192.0.2.1:4000 is up: version '1.4.0', containers 'llm'",
+            ],
+        )
+
+    def test_limited_while_down(self) -> None:
+        """A node that is down stays down while it answers 429, for this reason."""
+        self.start([A])
+        self.nodes[A].status = 500
+        self.pass_time(4)
+        self.nodes[A].status = 429
+        self.pass_time(3)
+        self.assertEqual(self.fleet.states.down, 1)
+        self.assertIn("HTTP 429", self.why_none())
+        self.assertEqual(self.lines[1:], ["warn: 192.0.2.1:4000 is down: HTTP 500"])
+
+    def test_limited_while_suspect(self) -> None:
+        """A suspect that answers 429 stays a suspect: its last report is still valid."""
+        self.start([A], timeout=0.5)
+        self.nodes[A].silent = True
+        self.pass_time(3.6)
+        self.assertEqual(self.fleet.states.suspect, 1)
+        self.nodes[A].silent = False
+        self.nodes[A].status = 429
+        self.pass_time(4)
+        self.assertEqual(self.fleet.states.suspect, 1)
+        self.pass_time(2)
+        self.assertEqual(self.fleet.states.down, 1)
+
+    def test_retry_after(self) -> None:
+        """A node is not polled until its Retry-After has passed, whatever its last report says."""
+        self.start([A])
+        self.nodes[A].status = 429
+        self.nodes.headers = {"retry-after": "30"}
+        self.pass_time(3.1)
+        self.nodes.asked.clear()
+        self.pass_time(5.5)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.pass_time(1)
         self.assertIn("HTTP 429", self.why_none())
         self.nodes[A].status = 200
-        self.pass_time(1.1)
-        self.nodes[A].status = 500
-        self.pass_time(3)
+        self.pass_time(23)
+        self.assertEqual(self.nodes.asked, [])
+        self.pass_time(2)
+        self.assertEqual(self.fleet.pick(["llm"]), A)
+        self.nodes.headers = {}
+        self.pass_time(60)
+        self.nodes.asked.clear()
+        self.pass_time(30)
+        self.assertGreaterEqual(len(self.nodes.asked), 9)
+
+    def test_absurd_retry_after(self) -> None:
+        """A node that says a day is down once its report is old, and polled after five minutes."""
+        self.start([A])
         self.nodes[A].status = 429
-        self.pass_time(1)
-        self.assertIn("HTTP 500", self.why_none())
+        self.nodes.headers = {"retry-after": "86400"}
+        self.pass_time(10)
+        self.assertEqual(self.fleet.states.down, 1)
+        self.nodes[A].status = 200
+        self.pass_time(300)
+        self.assertEqual(self.fleet.states.up, 1)
+
+    def test_nearly_used_up(self) -> None:
+        """A node is polled less often while few requests remain, and as usual when many do."""
+        self.nodes[A].speed = 0.001
+        self.nodes[A].submit(["llm"])
+        self.start([A])
+        self.pass_time(5)
+        for fields, polls in (
+            ({"ratelimit-remaining": "5", "ratelimit-reset": "20"}, 6),
+            ({"ratelimit": '"default";r=0;t=999999'}, 4),
+            ({"ratelimit": '"default";r=50;t=10'}, 21),
+        ):
+            self.nodes.headers = fields
+            self.pass_time(6.5)
+            self.nodes.asked.clear()
+            self.pass_time(24)
+            self.assertApproximates(len(self.nodes.asked), polls, 1)
+        self.assertEqual(len(self.lines), 1)
+
+    def test_shared(self) -> None:
+        """Other questions wait, too, while a node refuses polls; removed nodes are forgotten."""
+        paces = Paces()
+        self.start([A], paces=paces)
+        self.nodes[A].status = 429
+        self.nodes.headers = {"retry-after": "30"}
+        self.pass_time(3.1)
+        self.assertApproximates(paces.others_until(A), 33.0, 0.2)
+        self.fleet.replace([])
+        self.pass_time(0.2)
+        self.assertEqual(paces.others_until(A), -inf)
 
     def test_pause(self) -> None:
         """A busy node that answers 429 is polled less often, and more often again by and by."""
@@ -540,6 +693,20 @@ class PollerTests(SynchronousTestCase):
         self.assertGreater(gaps[0], 1.6)
         self.assertApproximates(gaps[-1], 1.1, 0.12)
         self.assertEqual(len(self.lines), 1)
+
+    def test_paced_looks(self) -> None:
+        """A node whose limit is nearly used up is polled no sooner after a job or a failure."""
+        self.start([A])
+        self.nodes.headers = {"ratelimit": '"default";r=1;t=6'}
+        self.pass_time(7)
+        self.nodes.asked.clear()
+        self.fleet.pick(["llm"])
+        self.pass_time(3)
+        self.nodes[A].status = 500
+        self.pass_time(20)
+        gaps = [after - before for before, after in pairwise(self.times(A))]
+        self.assertGreater(len(gaps), 2)
+        self.assertGreaterEqual(min(gaps), 5.9)
 
     def test_replaced(self) -> None:
         """New nodes are polled immediately, others in turn; removed ones are not polled."""

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from math import inf
 from random import Random
 from typing import Any
 
@@ -15,6 +16,8 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import Fleet, Tier
+from infernet_router.nodes.pace import Paces
+from infernet_router.nodes.rate_fields import NO_LIMIT, RateLimit
 from infernet_router.nodes.resources import Resources
 from tests.doubles import logged, report
 
@@ -57,13 +60,21 @@ class ResourcesTests(SynchronousTestCase):
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.lines = logged(self, "infernet_router.nodes.resources")
 
-    def start(self, addresses: Iterable[NodeAddress], *, up: bool = True) -> Resources:
+    def start(
+        self,
+        addresses: Iterable[NodeAddress],
+        *,
+        up: bool = True,
+        paces: Paces | None = None,
+    ) -> Resources:
         """A running Resources for these nodes."""
         addresses = tuple(addresses)
         self.fleet.replace(addresses)
         if up:
             self.come_up(*addresses)
-        resources = Resources(self.fleet, self.http, self.clock, Random(1), interval=60.0)
+        resources = Resources(
+            self.fleet, self.http, self.clock, Random(1), interval=60.0, paces=paces
+        )
         resources.startService()
         self.addCleanup(lambda: resources.running and resources.stopService())
         return resources
@@ -76,6 +87,28 @@ class ResourcesTests(SynchronousTestCase):
         """Advance the clock in steps of one tick."""
         self.clock.pump([0.1] * round(seconds / 0.1))
         self.http.flush()
+
+    def test_limited(self) -> None:
+        """A node that limits the rate of requests is asked once it allows that."""
+        paces = Paces()
+        paces.add(A).refused(RateLimit(retry_after=200.0), 0.0, 6.0)
+        self.start([A], paces=paces)
+        self.pass_time(199)
+        self.assertEqual(self.nodes.asked, [])
+        self.pass_time(2)
+        self.assertEqual(len(self.nodes.asked), 1)
+
+    def test_refused(self) -> None:
+        """A 429 makes other questions to this node wait, and polls not."""
+        paces = Paces()
+        pace = paces.add(A)
+        self.nodes.answers = {"192.0.2.1": 429}
+        self.start([A], paces=paces)
+        self.pass_time(0.1)
+        self.assertEqual((pace.until, pace.pause), (-inf, 0.0))
+        self.assertApproximates(paces.others_until(A), 2.0, 0.2)
+        paces.refused(A, NO_LIMIT, 100.0)
+        self.assertEqual(paces.others_until(A), 102.0)
 
     def is_full(self, address: NodeAddress) -> bool:
         view = self.fleet.view(address)

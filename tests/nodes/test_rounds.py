@@ -73,6 +73,24 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(self.log(), [])
         self.assertIsNone(self.questions.target_of(B))
 
+    def test_many(self) -> None:
+        """Changes of many nodes are followed in several ticks, which come sooner then."""
+        self.log()
+        new_target = self.questions.new_target
+
+        def slow(address: NodeAddress) -> Target:
+            self.clock.rightNow += 0.0001
+            return new_target(address)
+
+        self.questions.new_target = slow  # type: ignore
+        nodes = [parse_address(f"192.0.{n >> 8}.{n & 255}") for n in range(1000)]
+        self.fleet.replace(nodes)
+        self.clock.advance(0.1)
+        followed = sum(self.questions.target_of(node) is not None for node in nodes)
+        self.assertLess(followed, 200)
+        self.clock.pump([0.01] * 20)
+        self.assertTrue(all(map(self.questions.target_of, nodes)))
+
     def test_respelled(self) -> None:
         """A node has the spelling of the newest list."""
         self.log()

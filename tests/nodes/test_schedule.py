@@ -43,6 +43,15 @@ class ScheduleTests(SynchronousTestCase):
         """Dropping an item that is not scheduled does nothing."""
         Schedule[str]().drop("a")
 
+    def test_many_removed(self) -> None:
+        """After many items were removed, another is found, though perhaps only by a later call."""
+        schedule = Schedule[int]()
+        for item in range(2500):
+            schedule.put(item, 1.0)
+        for item in range(2499):
+            schedule.drop(item)
+        self.assertEqual([schedule.first(1.0) for _ in range(4)], [None, None, 2499, 2499])
+
     @given(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 9))))
     def test_model(self, steps: list[tuple[int, int]]) -> None:
         """It agrees with a dict that is searched; a negative time drops the item."""

@@ -23,7 +23,7 @@ class ThrottleTests(SynchronousTestCase):
             self.in_flight.append(Deferred())
             return self.in_flight[-1]
 
-        return Throttle(self.clock, ask, **limits)
+        return Throttle(self.clock.seconds, ask, **limits)
 
     def end(self) -> None:
         """End the oldest request in flight."""
@@ -43,6 +43,20 @@ class ThrottleTests(SynchronousTestCase):
         self.clock.advance(1.0)
         throttle.ask_due()
         self.assertEqual(self.asked, ["b", "c"])
+
+    def test_late(self) -> None:
+        """An item is late once it has been due for long, unless the limit of concurrency is met."""
+        throttle = self.throttle(at_once=1)
+        throttle.put("a", 2.0)
+        throttle.put("b", 5.0, urgent=True)
+        self.assertEqual(
+            [throttle.is_late(since) for since in (1.9, 2.0, 7.0)], [False, True, True]
+        )
+        self.clock.advance(3.0)
+        throttle.ask_due()
+        self.assertFalse(throttle.is_late(7.0))
+        self.end()
+        self.assertEqual([throttle.is_late(since) for since in (4.9, 5.0)], [False, True])
 
     def test_at_once(self) -> None:
         """At the limit of concurrent requests, the next is sent as soon as one has ended."""
@@ -101,7 +115,7 @@ class ThrottleTests(SynchronousTestCase):
             asked.append(item)
             return succeed(None)
 
-        throttle = Throttle(self.clock, ask, at_once=1)
+        throttle = Throttle(self.clock.seconds, ask, at_once=1)
         for number in range(5000):
             throttle.put(number, 0.0)
         throttle.ask_due()

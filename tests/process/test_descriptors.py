@@ -31,9 +31,16 @@ class LimitsTests(SynchronousTestCase):
 
     @given(st.integers(0, 600))
     def test_few(self, descriptors: int) -> None:
-        """With few descriptors, polls, kept connections and clients still get one each."""
+        """With few descriptors, each purpose still gets some."""
         limits = limits_of(descriptors)
-        self.assertGreaterEqual(min(limits.polls, limits.kept, limits.clients), 1)
+        least = min(limits.polls, limits.kept, limits.clients, limits.resources, limits.surveys)
+        self.assertGreaterEqual(min(least, limits.lookups), 1)
+
+    def test_very_few(self) -> None:
+        """256 descriptors, as on some systems, are enough for a small fleet."""
+        limits = limits_of(256)
+        self.assertEqual((limits.polls, limits.nodes, limits.clients), (23, 96, 96))
+        self.assertLess(limits.nodes + limits.clients + limits.lookups, 256)
 
     def test_usual(self) -> None:
         """1024 descriptors, as in a login shell, are divided in half."""
@@ -43,7 +50,7 @@ class LimitsTests(SynchronousTestCase):
     def test_many(self) -> None:
         """A million descriptors, as in a container, are not all used."""
         limits = limits_of(1024 * 1024)
-        self.assertEqual((limits.polls, limits.nodes, limits.clients), (1000, 1430, 10_000))
+        self.assertEqual((limits.polls, limits.nodes, limits.clients), (1000, 3630, 10_000))
 
 
 class RaiseLimitTests(SynchronousTestCase):
@@ -60,6 +67,16 @@ class RaiseLimitTests(SynchronousTestCase):
             printed,
         )
         self.assertTrue(printed.endswith("(1024, 1024)\n"), printed)
+
+    def test_warned(self) -> None:
+        """With less than 1024, a warning says what that means, and what to do."""
+        self.assertIn(
+            "256 descriptors are few: clients have 96 connections at most, and 23 nodes are polled"
+            " at the same time; allow 1024 or more (ulimit -n, LimitNOFILE= in systemd, --ulimit"
+            " nofile= in Docker)",
+            self.raised(256, 256),
+        )
+        self.assertNotIn("few", self.raised(256, 1024))
 
     def test_as_it_was(self) -> None:
         """A soft limit that equals the hard limit is not logged as raised."""

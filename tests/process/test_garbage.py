@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
+from infernet_router.process import garbage
 from infernet_router.process.garbage import Freezer
 
 MANY, MORE = (
@@ -25,9 +26,12 @@ class FreezerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.frozen_before = gc.get_freeze_count()  # 0 up to Python 3.11
         self.fleet = Fleet(lambda: 0.0, Random(1))
+        self.start()
+        self.addCleanup(lambda: self.stop())
+
+    def start(self) -> None:
         self.freezer = Freezer(self.fleet)
         self.freezer.startService()
-        self.addCleanup(self.stop)
 
     def stop(self) -> None:
         if self.freezer.running:
@@ -65,7 +69,10 @@ class FreezerTests(SynchronousTestCase):
         self.assertEqual(gc.get_freeze_count(), before)
 
     def test_other_nodes(self) -> None:
-        """For many new nodes, all objects are frozen again; garbage among them is freed before."""
+        """Now and then, garbage among the frozen objects is freed before more are frozen."""
+        self.stop()
+        self.patch(garbage, "_FREEZES", 1)
+        self.start()
         self.fleet.replace(MANY)
         gone = [Cycle()]
         gc.collect()
@@ -79,6 +86,32 @@ class FreezerTests(SynchronousTestCase):
         self.assertGreater(gc.get_freeze_count(), 10_000)
         gc.unfreeze()
         self.assertFalse(any(isinstance(found, Cycle) for found in gc.get_objects()))
+
+    def test_long_work(self) -> None:
+        """During long work there is no full collection; then the many new objects are frozen."""
+        gc.collect()
+        thresholds = gc.get_threshold()
+        with self.freezer.freezing_later(), self.freezer.freezing_later():
+            self.assertGreater(gc.get_threshold()[2], 10**6)
+            mine = [Cycle() for _ in range(100_000)]
+        self.assertEqual(gc.get_threshold(), thresholds)
+        self.assertFalse(any(found is mine for found in gc.get_objects()))
+
+    def test_little_work(self) -> None:
+        """After work that made few objects, nothing is frozen."""
+        gc.collect()
+        with self.freezer.freezing_later():
+            mine = [Cycle()]
+        self.assertTrue(any(found is mine for found in gc.get_objects()))
+
+    def test_work_after_stop(self) -> None:
+        """Work that ends after the service leaves nothing frozen."""
+        thresholds = gc.get_threshold()
+        with self.freezer.freezing_later():
+            self.stop()
+            mine = [Cycle() for _ in range(100_000)]
+        self.assertEqual(gc.get_threshold(), thresholds)
+        self.assertTrue(any(found is mine for found in gc.get_objects()))
 
     def test_stop(self) -> None:
         """Stopping unfreezes everything."""

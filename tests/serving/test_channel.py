@@ -2,18 +2,21 @@
 
 import gc
 import json
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import directlyProvides
 
+from infernet_router.fleet import finish
 from infernet_router.serving.site import ClosableSite
 from infernet_router.serving.streaming import BUFFER_SIZE, send
 from tests.doubles import Socket
@@ -22,6 +25,14 @@ GET = b"GET / HTTP/1.1\r\nHost: r.invalid\r\n\r\n"
 SLOW = GET.replace(b"/", b"/slow", 1)
 LONG = GET.replace(b"/", b"/long", 1)
 LONG_CHUNK = b"x" * (BUFFER_SIZE + 1)
+SIZED = b"Content-Length: 2"
+CHUNKED = b"Transfer-Encoding: chunked"
+EXPECT = b"Expect: 100-continue"
+
+
+def with_fields(*fields: bytes, request: bytes = GET) -> bytes:
+    """The head of a request with more header fields."""
+    return b"\r\n".join((request[:-4], *fields, b"", b""))
 
 
 class Answering(Resource):
@@ -39,10 +50,13 @@ class Answering(Resource):
         if request.path == b"/slow":
             self.waiting.append(request)
             return NOT_DONE_YET
-        if request.path == b"/long":
-            sent = send(request, [LONG_CHUNK] * 3)
+        if request.path == b"/long" and request.method != b"HEAD":
+            sent = send(request, LONG_CHUNK, iter([LONG_CHUNK] * 2), finish)
             sent.addCallback(lambda _: request.finish())
             return NOT_DONE_YET
+        if request.path == b"/nothing":
+            request.setResponseCode(204)
+            return b""
         return b"answer"
 
     def answer(self) -> None:
@@ -144,7 +158,11 @@ class RequestTests(ChannelTestCase):
         """The last response says Connection: close, and nothing more is interpreted."""
         for last in (
             b"GET / HTTP/1.0\r\n\r\n",
-            GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+            b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+            with_fields(b"Connection: close"),
+            with_fields(b"Connection: close, TE"),
+            with_fields(b"Connection: TE,\tCLOSE "),
+            with_fields(b"Connection: TE", b"Connection: Close"),
         ):
             self.setUp()
             self.send(last + GET, GET)
@@ -152,6 +170,46 @@ class RequestTests(ChannelTestCase):
             self.assertEqual(self.resource.asked, [b"/"])
             self.assertIn(b"\r\nConnection: close\r\n", self.socket.value())
             self.assert_gone()
+
+    def test_kept(self) -> None:
+        """HTTP/1.1 connections are kept unless told otherwise, HTTP/1.0 ones when asked for."""
+        for first, told in (
+            (with_fields(b"Connection: TE, closed"), False),
+            (with_fields(b"Connection:"), False),
+            (b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", True),
+            (b"HEAD / HTTP/1.0\r\nConnection: TE, keep-alive\r\n\r\n", True),
+            (b"HEAD /long HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+            (b"GET /nothing HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+        ):
+            self.setUp()
+            self.send(first)
+            self.assertEqual(b"\r\nConnection: keep-alive\r\n" in self.socket.value(), told)
+            self.send(GET)
+            self.assertTrue(self.socket.value().endswith(b"answer"))
+            self.assertEqual(len(self.resource.asked), 2)
+
+    def test_endless(self) -> None:
+        """HTTP/1.0 ends the connection after a response whose length is not known before."""
+        self.send(b"GET /long HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        self.assertIn(b"\r\nConnection: close\r\n", self.socket.value())
+        for _ in range(3):
+            self.channel.resumeProducing()
+        self.assert_gone()
+
+    def test_server(self) -> None:
+        """Every response names the server, and no version."""
+        for sent in (GET, b"OPTIONS *" + GET[5:], b"\0", b"PUT *" + GET[5:], SLOW[:-4] + b"\0\n"):
+            self.setUp()
+            self.send(sent)
+            head = self.socket.value().partition(b"\r\n\r\n")[0]
+            servers = [line for line in head.split(b"\r\n") if line.startswith(b"Server:")]
+            self.assertEqual(servers, [b"Server: infernet-router"])
+
+    def test_url(self) -> None:
+        """A request whose target is a URL is one for its path."""
+        self.send(b"GET http://r.invalid/a?b HTTP/1.1\r\nHost: other\r\n\r\n" + GET)
+        self.reactor.advance(0)
+        self.assertEqual(self.resource.asked, [b"/a?b", b"/"])
 
     def test_never_read(self) -> None:
         """A client that does not read its last response in time is cut off."""
@@ -162,6 +220,171 @@ class RequestTests(ChannelTestCase):
         self.wait(0.25)
         self.assertTrue(self.socket.aborted)
         self.assert_gone()
+
+
+class BodyTests(ChannelTestCase):
+    def test_skipped(self) -> None:
+        """A small body is skipped, with any method, and the next request is answered."""
+        for method in (b"GET", b"HEAD", b"POST", b"OPTIONS"):
+            for field, body in (
+                (SIZED, b"{}"),
+                (CHUNKED, b"0\r\n\r\n"),
+                (CHUNKED, b"2\r\n{}\r\n0\r\n\r\n"),
+                (b"Content-Length: 65536", (GET * 2000)[:65536]),
+            ):
+                self.setUp()
+                self.send(method + with_fields(field)[3:] + body + GET)
+                self.reactor.advance(0)
+                self.assertEqual(self.resource.asked, [b"/"] * 2, (method, field))
+                self.assertTrue(self.socket.value().endswith(b"answer"))
+                self.assertFalse(self.socket.disconnecting)
+
+    def test_slow(self) -> None:
+        """A request is answered once its body has arrived, which has 15 seconds."""
+        for field, body in ((SIZED, b"{}"), (CHUNKED, b"2\r\n{}\r\n0\r\n\r\n")):
+            self.setUp()
+            self.wait(14)
+            self.send(with_fields(field))
+            for byte in body:
+                self.assertEqual(self.socket.value(), b"")
+                self.wait(1)
+                self.send(bytes([byte]))
+            self.assertTrue(self.socket.value().endswith(b"answer"))
+            self.send(GET)
+            self.assertEqual(len(self.resource.asked), 2)
+
+    def test_too_slow(self) -> None:
+        """A body that takes longer is refused."""
+        for method, answer in ((b"GET", True), (b"HEAD", False)):
+            self.setUp()
+            self.send(method + with_fields(b"Content-Length: 100")[3:])
+            for _ in range(14):
+                self.wait(1)
+                self.send(b"x")
+            self.assertEqual(self.socket.value(), b"")
+            self.wait(1)
+            if answer:
+                self.assertIn("body took longer", self.assert_refused(408))
+            self.assertEqual(self.socket.value().endswith(b"}\n"), answer)
+            self.assertEqual(self.resource.asked, [])
+
+    def test_continue(self) -> None:
+        """A client that expects 100 Continue gets it once, unless the body has arrived anyway."""
+        for sent, count in (
+            ((with_fields(SIZED, EXPECT), b"{", b"}"), 1),
+            ((with_fields(CHUNKED, EXPECT), b"0\r\n", b"\r\n"), 1),
+            ((with_fields(SIZED, EXPECT) + b"{", b"}"), 0),
+            ((with_fields(SIZED), b"{", b"}"), 0),
+            ((with_fields(SIZED, EXPECT).replace(b"1.1", b"1.0"), b"{}"), 0),
+        ):
+            self.setUp()
+            self.send(*sent)
+            self.assertEqual(self.socket.value().count(b"HTTP/1.1 100 Continue\r\n\r\n"), count)
+            self.assertTrue(self.socket.value().endswith(b"answer"))
+
+    def test_refused(self) -> None:
+        """A large or malformed body is refused, and nothing after it is interpreted."""
+        for status, sent in (
+            (413, with_fields(b"Content-Length: 65537", EXPECT)),
+            (413, with_fields(CHUNKED) + b"10001\r\n"),
+            (400, with_fields(CHUNKED) + b"\r\n"),
+            (400, with_fields(CHUNKED) + b"1\r\n" + GET),
+            (400, with_fields(CHUNKED, SIZED) + b"0\r\n\r\n"),
+            (501, with_fields(b"Transfer-Encoding: x")),
+        ):
+            self.setUp()
+            self.send(sent + GET)
+            self.assert_refused(status)
+            self.assertEqual(self.socket.value().count(b"HTTP/1.1 "), 1)
+            self.send(GET)
+            self.assertEqual(self.resource.asked, [])
+
+    def test_in_flight(self) -> None:
+        """While a request is in flight, the body of the next one waits."""
+        self.send(SLOW, with_fields(b"Content-Length: 65536") + bytes(65535))
+        self.assertEqual(self.socket.producerState, "paused")
+        self.resource.answer()
+        self.reactor.advance(0)
+        self.assertEqual(self.socket.producerState, "producing")
+        self.send(b"!" + SLOW + with_fields(SIZED) + b"{}" + GET)
+        self.reactor.advance(0)
+        self.resource.answer()
+        self.reactor.pump([0, 0])
+        self.assertEqual(self.resource.asked, [b"/slow", b"/", b"/slow", b"/", b"/"])
+
+
+class HalfClosedTests(ChannelTestCase):
+    def half_close(self) -> None:
+        self.channel.readConnectionLost()
+        self.channel.writeConnectionLost()
+
+    def test_answered(self) -> None:
+        """All requests are answered, and then the connection ends."""
+        for pieces in ((GET,), (GET * 3,), (SLOW,), (GET, SLOW + GET + b"\r\n")):
+            self.setUp()
+            self.send(*pieces)
+            self.half_close()
+            for _ in range(3):
+                self.reactor.advance(0)
+                if self.resource.waiting:
+                    self.half_close()
+                    self.assertFalse(self.socket.disconnecting)
+                    self.resource.answer()
+            sent = b"".join(pieces)
+            self.assertEqual(self.socket.value().count(b"answer"), sent.count(b"GET"))
+            self.assertNotIn(b"400", self.socket.value())
+            self.assert_gone()
+
+    def test_idle(self) -> None:
+        """An idle connection ends at once."""
+        for sent in (b"", GET):
+            self.setUp()
+            self.send(sent)
+            self.half_close()
+            self.reactor.advance(0)
+            self.assertEqual(self.site.idle, {})
+            self.assert_gone()
+
+    def test_incomplete(self) -> None:
+        """An incomplete request is refused."""
+        for sent in (GET[:-2], with_fields(SIZED) + b"{"):
+            self.setUp()
+            self.send(GET + sent)
+            self.half_close()
+            self.reactor.advance(0)
+            self.assertEqual(self.assert_refused(400), "the connection ended within the request")
+            self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 2)
+            self.assert_gone()
+
+    def test_unread(self) -> None:
+        """The client has its time to read the answers."""
+        self.send(LONG)
+        self.half_close()
+        for _ in range(3):
+            self.assertFalse(self.socket.disconnecting)
+            self.channel.resumeProducing()
+        self.reactor.advance(0)
+        self.assert_gone()
+
+    def test_refused(self) -> None:
+        """A refused client ends the connection by closing its writing half."""
+        self.send(b"\0")
+        self.assertTrue(self.socket.half_closed)
+        self.assertFalse(self.socket.disconnecting)
+        self.half_close()
+        self.assert_gone()
+
+    def test_wrapped(self) -> None:
+        """A haproxy: endpoint wraps the connection; TLS, which does too, has no half-close."""
+        for socket, half_closes in ((Socket(), True), (Socket(), False)):
+            if not half_closes:
+                directlyProvides(socket, ISSLTransport)
+            wrapper: Any = WrappingFactory(self.site).buildProtocol(cast(Any, None))
+            wrapper.makeConnection(socket)
+            found = IHalfCloseableProtocol(wrapper, None)
+            self.assertIs(found, wrapper.wrappedProtocol if half_closes else None)
+        other = ProtocolWrapper(WrappingFactory(self.site), Protocol())
+        self.assertIsNone(IHalfCloseableProtocol(other, None))
 
 
 class BackPressureTests(ChannelTestCase):
@@ -192,7 +415,7 @@ class BackPressureTests(ChannelTestCase):
             self.assertTrue(self.socket.disconnecting)
             self.wait(2)
             self.assertTrue(self.socket.aborted)
-            self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
+            self.assertEqual(self.socket.value().count(b"HTTP/1.1 "), 1)
             self.assert_gone()
 
     def test_long(self) -> None:
@@ -264,7 +487,7 @@ class RefusalTests(ChannelTestCase):
         """A malformed request is refused, and nothing after it is interpreted."""
         self.send(b"\x16\x03\x01" + GET, GET)
         self.assertEqual(self.assert_refused(400), "malformed method")
-        self.assertEqual(self.socket.value().count(b"HTTP/1.1"), 1)
+        self.assertEqual(self.socket.value().count(b"HTTP/1.1 "), 1)
         self.assertEqual(self.resource.asked, [])
 
     def test_after_another(self) -> None:
@@ -292,7 +515,7 @@ class RefusalTests(ChannelTestCase):
 
     def test_drained(self) -> None:
         """After an error, what the client sends is discarded, up to 1 MiB and for 2 seconds."""
-        self.send(GET[:-2] + b"Content-Length: 1000000000\r\n\r\n")
+        self.send(with_fields(b"Content-Length: 1000000000"))
         self.assert_refused(413)
         self.assertTrue(self.socket.half_closed)
         self.assertFalse(self.socket.disconnecting)
@@ -336,13 +559,37 @@ class TimeTests(ChannelTestCase):
         self.assert_gone()
 
     def test_idle_after_answer(self) -> None:
-        """A client has 60 seconds to begin its next request."""
+        """A client has 75 seconds to begin its next request."""
         self.send(GET)
         answer = self.socket.value()
-        self.wait(59.75)
+        self.wait(74.75)
         self.assertFalse(self.socket.disconnecting)
         self.wait(0.25)
         self.assertEqual(self.socket.value(), answer)
+        self.assert_gone()
+
+    def test_idle_timeout(self) -> None:
+        """The time that a connection may be idle can be chosen; it begins with the last answer."""
+        for seconds in (1, 20, 3600):
+            self.setUp()
+            self.site.idle_timeout = seconds
+            for _ in range(2):
+                self.send(GET)
+                self.wait(seconds - 0.25)
+                self.assertFalse(self.socket.disconnecting)
+            self.wait(0.25)
+            self.assert_gone()
+
+    def test_idle_after_reading(self) -> None:
+        """A client that has read an answer late has the same time for its next request."""
+        self.send(SLOW)
+        self.channel.pauseProducing()
+        self.resource.answer()
+        self.wait(50)
+        self.channel.resumeProducing()
+        self.wait(74.75)
+        self.assertFalse(self.socket.disconnecting)
+        self.wait(0.25)
         self.assert_gone()
 
     def test_trickle(self) -> None:

@@ -1,6 +1,7 @@
 """Tests of infernet_router.serving.listening."""
 
-from socket import EAI_NONAME, gaierror
+from pathlib import Path
+from socket import AF_UNIX, EAI_NONAME, gaierror, socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -61,6 +62,16 @@ class LoggedEndpointTests(SynchronousTestCase):
             lines = [line for event in events if (line := formatEvent(event))]
             self.assertEqual(lines, [f"listening on {shown}"])
 
+    def test_who(self) -> None:
+        """The line of a Unix socket says who can connect."""
+        path = self.mktemp()
+        with socket(AF_UNIX) as bound:
+            bound.bind(path)
+        Path(path).chmod(0o666)
+        with capturedLogs() as events:
+            LoggedEndpoint(Endpoint(Port(UNIXAddress(path)))).listen(Factory())
+        self.assertEqual(formatEvent(events[-1]), f"listening on {path} (everyone can connect)")
+
     def test_failure(self) -> None:
         """An endpoint that cannot listen raises, and logs nothing."""
         with capturedLogs() as events, self.assertRaises(CannotListenError):
@@ -94,6 +105,21 @@ class ServerTests(SynchronousTestCase):
             with self.assertRaises(CannotServe) as caught:
                 Server(self.site, [f"systemd:domain=INET:{which}"], self.reactor)
             self.assertIn("systemd passed no such socket", str(caught.exception))
+
+    def test_endless_key(self) -> None:
+        """A key or certificate that is no regular file is refused, and not read."""
+        for endpoint in (
+            "ssl:0:privateKey=/dev/zero",
+            "ssl:0:/dev/zero:/dev/zero",
+            "haproxy:ssl:0:certKey=/dev/zero",
+        ):
+            with self.assertRaises(CannotServe) as caught:
+                Server(self.site, [endpoint], self.reactor)
+            self.assertEqual(
+                str(caught.exception),
+                f"cannot listen on {endpoint!r}: /dev/zero is a pipe, a socket or a device, not a"
+                " file",
+            )
 
     def assert_deaf(self, reactor: Any, endpoint: str, why: str) -> None:
         """A server cannot listen on this endpoint, for this reason."""

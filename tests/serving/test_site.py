@@ -126,7 +126,8 @@ class LimitTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.slow = Slow()
-        self.site = ClosableSite(self.slow, MemoryReactorClock(), 20)
+        self.reactor: Any = MemoryReactorClock()
+        self.site = ClosableSite(self.slow, self.reactor, 20)
         self.connections = [self.connect() for _ in range(18)]
 
     def connect(self) -> tuple[Any, Socket]:
@@ -158,6 +159,66 @@ class LimitTests(SynchronousTestCase):
             self.assertFalse(self.connect()[1].aborted)
         for _ in range(2):
             self.assertTrue(self.connect()[1].aborted)
+
+    def idle_for(self, seconds: float) -> None:
+        """One client is served, one has sent a part of a request, and the others are idle."""
+        self.connections[0][0].dataReceived(GET)
+        self.connections[1][0].dataReceived(GET[:9])
+        self.connections[3][0].dataReceived(GET)
+        self.slow.answer()
+        self.reactor.advance(seconds)
+
+    def closed(self) -> list[int]:
+        """Which of the first connections were closed, by their number."""
+        return [n for n, (_, socket) in enumerate(self.connections) if socket.disconnecting]
+
+    def test_replaced(self) -> None:
+        """When all connections are in use, those that have been idle longest make room."""
+        self.idle_for(0.1)
+        with capturedLogs() as logged:
+            for count in range(1, 10):
+                new, socket = self.connect()
+                new.dataReceived(GET)
+                self.assertEqual(socket.value(), b"")
+                self.assertEqual(self.closed(), [2, *range(4, 12)][:count])
+        self.assertEqual(len(self.slow.requests), 10)
+        self.assertEqual(
+            [formatEvent(event) for event in logged],
+            ["18 clients are connected: idle connections are closed to make room"],
+        )
+
+    def test_replaced_at_once(self) -> None:
+        """No more than half are replaced until they are gone."""
+        self.idle_for(0.1)
+        for _ in range(9):
+            self.connect()
+        refused, told = self.connect()
+        refused.dataReceived(GET)
+        self.assertIn(b"503 Service", told.value())
+        refused.connectionLost(None)
+        self.connections[2][0].connectionLost(None)
+        self.connect()[0].dataReceived(GET)
+        self.assertEqual(len(self.slow.requests), 2)
+        self.assertEqual(self.closed(), [2, *range(4, 13)])
+
+    def test_reserved_in_use(self) -> None:
+        """Idle connections make room even if the reserved ones are in use."""
+        refused = [self.connect() for _ in range(2)]
+        self.idle_for(0.1)
+        self.assertEqual(len(refused), 2)
+        new, socket = self.connect()
+        new.dataReceived(GET)
+        self.assertFalse(socket.aborted)
+        self.assertEqual(len(self.slow.requests), 2)
+        self.assertEqual(self.closed(), [2])
+
+    def test_not_idle(self) -> None:
+        """Connections in use, and those that were in use just now, are not replaced."""
+        self.idle_for(0.01)
+        refused, told = self.connect()
+        refused.dataReceived(GET)
+        self.assertIn(b"503 Service", told.value())
+        self.assertEqual(self.closed(), [])
 
     def leave(self, clients: int) -> None:
         for _ in range(clients):

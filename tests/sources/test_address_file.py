@@ -1,44 +1,95 @@
 """Tests of infernet_router.sources.address_file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import EACCES
-from pathlib import Path, PosixPath
+from pathlib import Path
+from threading import Event
+from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred, maybeDeferred
 
-from infernet_router.addresses import DnsSource, NodeAddress, parse_address
-from infernet_router.sources.address_file import AddressFile, NoFile, read_address_file
+from infernet_router import files
+from infernet_router.addresses import DnsSource, NodeAddress
+from infernet_router.files import OffLoop
+from infernet_router.process import Slices
+from infernet_router.sources import address_file, reading
+from infernet_router.sources.address_file import AddressFile, NoFile
 from infernet_router.sources.joining import BadSource
 from tests.doubles import SourceTestCase, addresses
 
-
-class Forbidden(PosixPath):
-    """A file that cannot be read for lack of permission, not even by root."""
-
-    def read_bytes(self) -> bytes:
-        raise PermissionError(EACCES, "Permission denied")
+EXAMPLE = "copy ips.txt.example to ips.txt and put your nodes in it, one address a line"
 
 
-class ReadAddressFileTests(SynchronousTestCase):
+class Threads:
+    """Runs calls at once, or keeps them for later while the file system hangs."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.kept: list[tuple[Callable[[], object], Deferred[Any]]] = []
+
+    def __call__(self, call: Callable[[], object]) -> Deferred[Any]:
+        if not self.hangs:
+            return maybeDeferred(call)
+        self.kept.append((call, Deferred()))
+        return self.kept[-1][1]
+
+    def go_on(self) -> None:
+        """The file system answers again."""
+        self.hangs = False
+        while self.kept:
+            call, deferred = self.kept.pop()
+            maybeDeferred(call).chainDeferred(deferred)
+
+
+class FileTestCase(SourceTestCase):
+    """Base class: has an address file."""
+
     def setUp(self) -> None:
-        self.path = Path(self.mktemp()).absolute()
+        super().setUp()
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.path = self.folder / "ips.txt"
+        self.threads = Threads()
+        self.patch(reading, "_QUIET", 0.001)
 
+    def watch_dns(self, names: Iterable[DnsSource]) -> None:
+        """Called with the DNS names in the file."""
+
+    def file(self, *, may_be_missing: bool = False) -> AddressFile:
+        """What reads the file."""
+        off_loop = OffLoop[Any](self.threads, self.clock)
+        slices = Slices(self.clock, seconds=self.clock.seconds)
+        return AddressFile(
+            self.path,
+            self.sources,
+            self.watch_dns,
+            self.clock,
+            slices,
+            off_loop,
+            may_be_missing=may_be_missing,
+        )
+
+
+class BadFileTests(FileTestCase):
     def assert_bad(self, message: str) -> None:
         with self.assertRaises(BadSource) as caught:
-            read_address_file(self.path)
+            self.file()
         self.assertEqual(str(caught.exception), message)
+
+    def assert_good(self, *texts: str) -> None:
+        file = self.file()
+        file.startService()
+        self.successResultOf(file.stopService())
+        self.assert_fleet(*texts)
 
     def test_good(self) -> None:
         """The addresses in the file are returned."""
         self.path.write_bytes(b"\xef\xbb\xbf192.0.2.1:4000\r\n\r\n192.0.2.2:4000 # b\xc3\xa4r")
-        self.assertEqual(
-            [str(address) for address in read_address_file(self.path)],
-            ["192.0.2.1:4000", "192.0.2.2:4000"],
-        )
+        self.assert_good("192.0.2.1:4000", "192.0.2.2:4000")
 
     def test_bad_lines(self) -> None:
-        """The message lists every bad line with file, number, text and reason."""
+        """The message lists bad lines with file, number, text and reason."""
         self.path.write_bytes(
             b"192.0.2.1\nftp://x\n# \xff is fine here\nn\xf6de.invalid\ndns://nodes.invalid"
         )
@@ -49,43 +100,61 @@ class ReadAddressFileTests(SynchronousTestCase):
             " dns://nodes.example.org:4000"
         )
 
+    def test_many_bad_lines(self) -> None:
+        """Twenty bad lines are named, cut if they are long; the others are counted."""
+        self.path.write_text("".join(f"a {'b' * 1000}{number}\n" for number in range(1020)))
+        with self.assertRaises(BadSource) as caught:
+            self.file()
+        lines = str(caught.exception).splitlines()
+        self.assertEqual(len(lines), 21)
+        self.assertTrue(lines[19].startswith(f"{self.path}, line 20: 'a bbb"), lines[19])
+        self.assertLess(len(lines[19]), 1000)
+        self.assertEqual(lines[20], f"{self.path} has 1000 more bad lines")
+
     def test_missing(self) -> None:
         """When the file is missing, the message says what to do."""
-        self.assert_bad(
-            f"there is no {self.path}: copy ips.txt.example to ips.txt and put your nodes in it,"
-            " one address a line"
-        )
+        self.assert_bad(f"there is no {self.path}: {EXAMPLE}")
 
     def test_empty(self) -> None:
         """When the file has no address, the message says what to do."""
         self.path.write_text("# nothing yet\n")
-        self.assert_bad(
-            f"{self.path} holds no address: copy ips.txt.example to ips.txt and put your nodes"
-            " in it, one address a line"
-        )
+        self.assert_bad(f"{self.path} holds no address: {EXAMPLE}")
 
     def test_directory(self) -> None:
         """A directory is refused; only one that docker made is to be removed."""
         self.path.mkdir()
         self.assert_bad(
             f"{self.path} is a directory, not a file of addresses. If docker made it in place of a"
-            " missing file to mount, remove it and copy ips.txt.example to ips.txt and put your"
-            " nodes in it, one address a line"
+            f" missing file to mount, remove it and {EXAMPLE}"
         )
 
     def test_unreadable(self) -> None:
         """When permission is missing, the message says what to do."""
         self.path.touch()
-        self.path = Forbidden(self.path)
+
+        def refuse(*_: object) -> int:
+            raise PermissionError(EACCES, "Permission denied")
+
+        self.patch(os, "open", refuse)
         self.assert_bad(f"cannot read {self.path}: Permission denied; make it readable")
 
     def test_endless(self) -> None:
         """A pipe or a device, from which reading may never end, is refused."""
         os.mkfifo(self.path)
-        reason = "is a pipe or a device, not a file of addresses"
+        reason = "is a pipe, a socket or a device, not a file"
         self.assert_bad(f"{self.path} {reason}")
         self.path = Path("/dev/zero")
         self.assert_bad(f"/dev/zero {reason}")
+
+    def test_hanging(self) -> None:
+        """A file that cannot be read in time is refused."""
+        answers = Event()
+        self.addCleanup(answers.set)
+        self.patch(files, "PATIENCE", 0.01)
+        self.patch(address_file, "read_now", lambda _: answers.wait())
+        self.assert_bad(
+            f"cannot read {self.path}: the file system did not answer within 0.01 seconds"
+        )
 
     def test_large(self) -> None:
         """A file of 8 MiB is read, a larger one is refused."""
@@ -96,7 +165,7 @@ class ReadAddressFileTests(SynchronousTestCase):
             if size > 8 * 2**20:
                 self.assert_bad(f"{self.path} is larger than 8 MiB")
             else:
-                self.assertEqual(read_address_file(self.path), (parse_address("192.0.2.1"),))
+                self.assert_good("192.0.2.1")
 
     def test_no_file(self) -> None:
         """When the path does not lead to a file, the message says why."""
@@ -108,12 +177,9 @@ class ReadAddressFileTests(SynchronousTestCase):
         self.assert_bad(f"cannot read {self.path}: Not a directory")
 
 
-class AddressFileTests(SourceTestCase):
+class AddressFileTests(FileTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
-        self.path = self.folder / "ips.txt"
         self.names: list[DnsSource] = []
         self.known: tuple[NodeAddress, ...] = ()
         """The nodes in the fleet when DNS names were last passed on."""
@@ -126,9 +192,7 @@ class AddressFileTests(SourceTestCase):
             raise self.trouble
 
     def start(self, *, may_be_missing: bool = False) -> AddressFile:
-        file = AddressFile(
-            self.path, self.sources, self.watch_dns, self.clock, may_be_missing=may_be_missing
-        )
+        file = self.file(may_be_missing=may_be_missing)
         file.startService()
         self.addCleanup(lambda: file.running and file.stopService())
         self.lines.clear()
@@ -200,17 +264,109 @@ class AddressFileTests(SourceTestCase):
         self.assert_fleet("192.0.2.2")
 
     def test_half_written(self) -> None:
-        """A file is not read while it is being written."""
+        """A file that is written in several steps is not taken for whole in between."""
         self.start()
         with self.path.open("w") as file:
-            for _ in range(10):
-                self.pass_time(0.4)
-                file.write("192.0.2.3\n")
-                file.flush()
+            self.pass_time(0.6)
             self.assert_fleet("192.0.2.1", "192.0.2.2")
+            file.write("192.0.2.3\n")
+            file.flush()
+            self.pass_time(0.5)
+            self.assert_fleet("192.0.2.1", "192.0.2.2", "192.0.2.3")
         self.pass_time()
         self.assert_fleet("192.0.2.3")
-        self.assert_logged(f"info: {self.path}: 1 added, 2 removed, 1 in all")
+        self.assert_logged(
+            f"info: {self.path}: 1 added, 0 removed, 3 in all",
+            f"info: {self.path}: 0 added, 2 removed, 1 in all",
+        )
+
+    def test_written_slowly(self) -> None:
+        """While a file is being written, its lines are added once they are complete."""
+        self.start()
+        texts = [f"192.0.2.{number}" for number in range(30, 40)]
+        with self.path.open("w") as file:
+            for text in texts:
+                file.write(text[:-1])
+                file.flush()
+                self.pass_time(0.4)
+                file.write(text[-1:] + "\n")
+            fleet = set(map(str, self.fleet.addresses))
+            self.assertLessEqual({"192.0.2.1", "192.0.2.2", *texts[:7]}, fleet)
+            self.assertNotIn("192.0.2.3", fleet)
+        self.pass_time()
+        self.assert_fleet(*texts)
+
+    def rewrite(self, *texts: str) -> None:
+        """Write the file anew every 0.25 seconds, 2 seconds long, each time with another text."""
+        for number in range(8):
+            self.path.write_text(f"# {number}\n" + "".join(f"{text}\n" for text in texts))
+            self.pass_time(0.2)
+            self.clock.advance(0.05)
+
+    def test_rewritten(self) -> None:
+        """A file that is rewritten all the time is read within 2 seconds, whole."""
+        self.start()
+        self.rewrite("192.0.2.1", "192.0.2.3")
+        self.assert_fleet("192.0.2.1", "192.0.2.3")
+        self.rewrite("192.0.2.3")
+        self.assert_fleet("192.0.2.3")
+        self.lines.clear()
+        self.rewrite("192.0.2.3", "a b")
+        self.assertIn("'a b': there is a blank inside", self.lines[0])
+        self.assertEqual(len([line for line in self.lines if "warn" in line]), 1)
+
+    def test_never_quiet(self) -> None:
+        """A file that is written to at every moment loses no node, as it is never seen whole."""
+        self.start()
+        read_file = files.read_file
+
+        def read(path: Path, most: int) -> bytes:
+            content = read_file(path, most)
+            with path.open("a") as file:
+                file.write("# more\n")
+            return content
+
+        self.patch(reading, "read_file", read)
+        self.path.write_text("192.0.2.3\n")
+        self.pass_time()
+        self.assert_fleet("192.0.2.1", "192.0.2.2", "192.0.2.3")
+
+    def test_hanging(self) -> None:
+        """While the file system hangs, the nodes stay and it is said; then reading goes on."""
+        self.start()
+        self.threads.hangs = True
+        self.path.write_text("192.0.2.3\n")
+        self.pass_time(70)
+        self.assert_logged(
+            f"warn: cannot update the addresses of {self.path}, keeping 2: cannot read {self.path}:"
+            " the file system did not answer within 5 seconds"
+        )
+        self.assertEqual(len(self.threads.kept), 2)
+        self.threads.go_on()
+        self.pass_time()
+        self.assert_fleet("192.0.2.3")
+        self.assert_logged(
+            f"info: {self.path} works again", f"info: {self.path}: 1 added, 2 removed, 1 in all"
+        )
+
+    def test_stopped_while_hanging(self) -> None:
+        """It can be stopped while the file system hangs."""
+        file = self.start()
+        self.threads.hangs = True
+        self.pass_time(1)
+        self.successResultOf(file.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.threads.go_on()
+
+    def test_told_while_reading(self) -> None:
+        """What read_again is told while the file is being read is done afterwards."""
+        file = self.start()
+        self.threads.hangs = True
+        self.pass_time(1)
+        self.path.write_text("192.0.2.3\n")
+        file.read_again()
+        self.threads.go_on()
+        self.assert_fleet("192.0.2.3")
 
     def assert_kept(self, reason: str) -> None:
         """The nodes stay, the reason is logged once, and so is the recovery."""

@@ -1,121 +1,182 @@
-"""Tests of infernet_router.sources.dns_records."""
+"""Tests of infernet_router.sources.dns_records and dns_hosts."""
 
 from collections import defaultdict
-from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
-from twisted.internet.testing import MemoryReactorClock
-from twisted.names import dns
-from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerError
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred
 
 from infernet_router.addresses import parse_dns_source
-from infernet_router.sources.dns_records import DnsWatcher, dns_resolver
+from infernet_router.sources.dns_messages import AAAA, SRV, A, Record
+from infernet_router.sources.dns_records import DnsWatcher
+from infernet_router.sources.name_servers import Found, LookupFailed
 from tests.doubles import SourceTestCase
 
 HOST = parse_dns_source("dns://nodes.invalid:4000")
+BOTH = parse_dns_source("dns://nodes.invalid:4000?family=both")
 SERVICE = parse_dns_source("dns+srv://_infernet._tcp.invalid")
+RESOLVED = parse_dns_source("dns+srv://_infernet._tcp.invalid?as=address")
 
 
-class FakeResolver:
-    """An IResolver that returns given records, or fails."""
+class FakeServers:
+    """Name servers that give chosen records, or fail."""
 
     def __init__(self) -> None:
-        self.records: defaultdict[int, list[Any]] = defaultdict(list)
-        """By record type, the records of every name."""
-        self.failures: dict[int, Exception] = {}
-        """By record type, how a lookup fails."""
+        self.records: defaultdict[int, list[Record]] = defaultdict(list)
+        """By record type, the records of every name that is not in `hosts`."""
+        self.hosts: dict[str, tuple[str, ...]] = {}
+        """The IP addresses of some names."""
+        self.additional: dict[str, list[Record]] = {}
+        self.failures: dict[int | str, LookupFailed] = {}
+        """By record type or by name, how a lookup fails."""
+        self.exists = True
+        self.flaw = ""
         self.ttl = 60
         self.asked: list[tuple[int, str]] = []
+        self.silent = False
 
-    def _look_up(self, kind: int, name: str) -> Deferred[Any]:
-        self.asked.append((kind, name))
-        if kind in self.failures:
-            return fail(self.failures[kind])
-        answers = [
-            dns.RRHeader(name, record.TYPE, ttl=self.ttl, payload=record)
-            for record in self.records[kind]
-        ]
-        return succeed((answers, [], []))
-
-    def lookupAddress(self, name: str, timeout: object) -> Deferred[Any]:
-        return self._look_up(dns.A, name)
-
-    def lookupIPV6Address(self, name: str, timeout: object) -> Deferred[Any]:
-        return self._look_up(dns.AAAA, name)
-
-    def lookupService(self, name: str, timeout: object) -> Deferred[Any]:
-        return self._look_up(dns.SRV, name)
+    async def ask(self, name: str, rrtype: int) -> Found:
+        self.asked.append((rrtype, name))
+        if self.silent:
+            await Deferred()
+        for key in (rrtype, name):
+            if key in self.failures:
+                raise self.failures[key]
+        if name in self.hosts or (rrtype != SRV and self.records[SRV]):
+            found = addresses(rrtype, self.hosts.get(name, ()), self.ttl)
+            return Found(found, {}, name in self.hosts)
+        records = [Record(r.type, self.ttl, r.host, r.port) for r in self.records[rrtype]]
+        return Found(records, self.additional, self.exists, self.flaw)
 
 
-class DnsWatcherTests(SourceTestCase):
+def addresses(rrtype: int, ips: tuple[str, ...], ttl: int = 60) -> list[Record]:
+    """The records of a type, A or AAAA, with those of some IP addresses that fit it."""
+    return [Record(rrtype, ttl, ip) for ip in ips if (":" in ip) == (rrtype == AAAA)]
+
+
+def failed(reason: str = "no name server replied", rrtype: int = A, **how: bool) -> LookupFailed:
+    return LookupFailed(reason, rrtype, "192.0.2.53:53", **how)
+
+
+class DnsTestCase(SourceTestCase):
+    """Base class: watches names that fake name servers know."""
+
+    targets = "name"
+
     def setUp(self) -> None:
         super().setUp()
-        self.resolver = FakeResolver()
-        self.watcher = DnsWatcher(self.sources, lambda: self.resolver, self.clock)
+        self.servers = FakeServers()
+        self.watcher = DnsWatcher(self.sources, self.servers.ask, self.clock, targets=self.targets)
         self.watcher.startService()
         self.addCleanup(lambda: self.watcher.running and self.watcher.stopService())
 
     def know(self, *ips: str) -> None:
         """Make every host have these IP addresses."""
-        self.resolver.records[dns.A] = [dns.Record_A(ip) for ip in ips if ":" not in ip]
-        self.resolver.records[dns.AAAA] = [dns.Record_AAAA(ip) for ip in ips if ":" in ip]
+        for rrtype in (A, AAAA):
+            self.servers.records[rrtype] = addresses(rrtype, ips)
 
     def serve(self, *targets: tuple[str, int]) -> None:
         """Make every service have SRV records with these targets and ports."""
-        self.resolver.records[dns.SRV] = [
-            dns.Record_SRV(priority, 7, port, target)
-            for priority, (target, port) in enumerate(targets)
-        ]
+        self.servers.records[SRV] = [Record(SRV, 60, target, port) for target, port in targets]
 
+
+class HostTests(DnsTestCase):
     def test_host(self) -> None:
-        """A host gives the addresses in all its A and AAAA records, each with the port."""
+        """A host gives the addresses in all its A records, each with the port."""
         self.know("192.0.2.1", "192.0.2.2", "2001:db8::1")
         self.watcher.watch([HOST])
-        self.assert_fleet("192.0.2.1:4000", "192.0.2.2:4000", "[2001:db8::1]:4000")
+        self.assert_fleet("192.0.2.1:4000", "192.0.2.2:4000")
+        self.assertEqual(self.servers.asked, [(A, "nodes.invalid")])
+
+    def test_ipv6(self) -> None:
+        """A host without A records gives the addresses in its AAAA records."""
+        self.know("2001:db8::1")
+        self.watcher.watch([HOST])
+        self.assert_fleet("[2001:db8::1]:4000")
+        self.know("192.0.2.1", "2001:db8::1")
+        self.clock.advance(60)
+        self.assert_fleet("192.0.2.1:4000")
+
+    def test_family(self) -> None:
+        """The operator may choose one family, or both; two spellings of an address are one node."""
+        self.know("192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1")
+        for family, found in (
+            ("both", ["192.0.2.1:4000", "[2001:db8::1]:4000"]),
+            ("4", ["192.0.2.1:4000"]),
+            ("6", ["[2001:db8::1]:4000", "192.0.2.1:4000"]),
+        ):
+            self.watcher.watch([parse_dns_source(f"dns://nodes.invalid:4000?family={family}")])
+            self.assert_fleet(*found)
+
+    def test_not_nodes(self) -> None:
+        """Addresses that no node can have are skipped, and logged once."""
+        self.know("0.0.0.0", "192.0.2.1", "224.0.0.1", "255.255.255.255", "0.0.0.1", "::")
+        self.watcher.watch([HOST])
+        self.clock.pump([60.0] * 3)
+        self.assert_fleet("192.0.2.1:4000")
+        (warning,) = [line for line in self.lines if line.startswith("warn")]
+        self.assertIn("its record '0.0.0.0:4000' is not an address: 0.0.0.0 is not", warning)
+        self.assertTrue(warning.endswith("the broadcast address; and 1 more"))
+
+    def test_many(self) -> None:
+        """Other work is done while thousands of addresses are taken over."""
+        ips = [f"10.0.{n >> 8}.{n & 255}" for n in range(1000)]
+        self.know(*ips)
+        self.watcher.watch([HOST])
+        self.assert_fleet()
+        self.clock.pump([0.0] * 5)
+        self.assert_fleet(*(f"{ip}:4000" for ip in ips))
+
+    def test_incomplete(self) -> None:
+        """A record that an incomplete answer leaves out stays for ten such answers."""
+        self.know("192.0.2.1", "192.0.2.2")
+        self.watcher.watch([HOST])
+        self.servers.flaw = "some records are missing"
+        self.know("192.0.2.2", "192.0.2.3")
+        self.clock.pump([60.0] * 9)
+        self.assert_fleet("192.0.2.1:4000", "192.0.2.2:4000", "192.0.2.3:4000")
+        self.clock.advance(60)
+        self.assert_fleet("192.0.2.2:4000", "192.0.2.3:4000")
+        self.know("192.0.2.3")
+        self.clock.advance(60)
+        self.servers.flaw = ""
+        self.clock.advance(60)
+        self.assert_fleet("192.0.2.3:4000")
         self.assertEqual(
-            self.resolver.asked, [(dns.A, "nodes.invalid"), (dns.AAAA, "nodes.invalid")]
+            [line for line in self.lines if line.startswith("warn")],
+            ["warn: dns://nodes.invalid:4000: some records are missing"],
         )
 
-    def test_service(self) -> None:
-        """A service gives every target by name, with its own port, whatever its priority."""
-        self.serve(("a.invalid", 4000), ("b.invalid", 4001))
-        self.watcher.watch([SERVICE])
-        self.assert_fleet("a.invalid:4000", "b.invalid:4001")
-        self.assertEqual(self.resolver.asked, [(dns.SRV, "_infernet._tcp.invalid")])
-
-    def test_alias(self) -> None:
-        """Records of other types in an answer, such as CNAME, are ignored."""
-        self.know("192.0.2.1")
-        self.resolver.records[dns.A].insert(0, dns.Record_CNAME("other.invalid"))
-        self.watcher.watch([HOST])
-        self.assert_fleet("192.0.2.1:4000")
+    def test_incomplete_empty(self) -> None:
+        """An incomplete answer without records says why it has none."""
+        self.servers.flaw = "some records are missing"
+        self.watcher.watch([HOST, SERVICE])
+        for line in self.lines:
+            self.assertIn("keeping 0: some records are missing", line)
 
     def test_ttl(self) -> None:
         """A name is looked up again when its TTL expires, but after 5 to 300 seconds."""
         self.know("192.0.2.1")
         for ttl, seconds in ((60, 60), (0, 5), (86400, 300)):
-            self.resolver.ttl = ttl
+            self.servers.ttl = ttl
             self.watcher.watch([HOST])
-            self.resolver.asked.clear()
+            self.servers.asked.clear()
             self.clock.pump([1.0] * (seconds - 1))
-            self.assertEqual(self.resolver.asked, [])
+            self.assertEqual(self.servers.asked, [])
             self.clock.advance(1)
-            self.assertEqual(len(self.resolver.asked), 2)
+            self.assertEqual(len(self.servers.asked), 1)
             self.watcher.watch([])
 
     def test_changes(self) -> None:
         """Nodes are added and removed with their records, whose order does not matter."""
         self.know("192.0.2.1", "192.0.2.2", "2001:db8::1")
-        self.watcher.watch([HOST])
+        self.watcher.watch([BOTH])
         self.know("192.0.2.3", "192.0.2.2")
         self.clock.advance(60)
         self.know("192.0.2.2", "192.0.2.3")
         self.clock.advance(60)
         self.assert_fleet("192.0.2.3:4000", "192.0.2.2:4000")
         self.assert_logged(
-            "info: dns://nodes.invalid:4000: 3 added, 0 removed, 3 in all",
-            "info: dns://nodes.invalid:4000: 1 added, 2 removed, 2 in all",
+            f"info: {BOTH}: 3 added, 0 removed, 3 in all",
+            f"info: {BOTH}: 1 added, 2 removed, 2 in all",
         )
 
     def assert_kept(self, reason: str) -> None:
@@ -126,7 +187,7 @@ class DnsWatcherTests(SourceTestCase):
         self.assert_logged(
             f"warn: cannot update the addresses of dns://nodes.invalid:4000, keeping 1: {reason}"
         )
-        self.resolver.failures.clear()
+        self.servers.failures.clear()
         self.know("192.0.2.1")
         self.clock.pump([1.0] * 60)
         self.assert_logged("info: dns://nodes.invalid:4000 works again")
@@ -135,16 +196,11 @@ class DnsWatcherTests(SourceTestCase):
         """While lookups fail, the nodes stay."""
         self.know("192.0.2.1")
         self.watcher.watch([HOST])
-        for problem, reason in (
-            (TimeoutError(), "no name server replied"),
-            (DNSServerError(), "the name server failed"),
-            (DNSQueryRefusedError(), "the name server refused"),
-            (OSError(), "no answer (OSError)"),
-        ):
-            self.resolver.failures = {dns.A: problem, dns.AAAA: problem}
-            self.assert_kept(
-                f"{reason} when asked for A records; {reason} when asked for AAAA records"
-            )
+        self.servers.failures = {A: failed()}
+        self.assert_kept("no name server replied when asked for A records (192.0.2.53:53)")
+        self.know()
+        self.servers.failures = {AAAA: failed(rrtype=AAAA)}
+        self.assert_kept("no name server replied when asked for AAAA records (192.0.2.53:53)")
 
     def test_empty(self) -> None:
         """A name whose records are gone, or that is said not to exist, keeps its nodes."""
@@ -152,35 +208,31 @@ class DnsWatcherTests(SourceTestCase):
         self.watcher.watch([HOST])
         self.know()
         self.assert_kept("it has no A or AAAA record")
-        self.resolver.failures = {dns.A: DNSNameError(), dns.AAAA: DNSNameError()}
-        self.assert_kept("it has no A or AAAA record")
+        self.know()
+        self.servers.exists = False
+        self.assert_kept("it has no A or AAAA record: the name does not exist")
 
     def test_one_kind_fails(self) -> None:
         """When the lookup of one type fails, its last result stays while the other type changes."""
         self.know("192.0.2.1", "2001:db8::1")
-        self.watcher.watch([HOST])
+        self.watcher.watch([BOTH])
         self.lines.clear()
         self.know("192.0.2.2")
-        self.resolver.failures = {dns.AAAA: TimeoutError()}
+        self.servers.failures = {AAAA: failed(rrtype=AAAA)}
         self.clock.pump([60.0] * 3)
         self.assert_fleet("192.0.2.2:4000", "[2001:db8::1]:4000")
         self.assertEqual(
             [line for line in self.lines if line.startswith("warn")],
-            ["warn: dns://nodes.invalid:4000: no name server replied when asked for AAAA records"],
+            [f"warn: {BOTH}: no name server replied when asked for AAAA records (192.0.2.53:53)"],
         )
-        self.resolver.failures = {dns.A: DNSNameError()}
+        self.servers.failures = {}
         self.know("2001:db8::2")
         self.clock.advance(60)
         self.assert_fleet("[2001:db8::2]:4000")
-
-    def test_bad_targets(self) -> None:
-        """A target that is not an address is skipped, and logged."""
-        self.serve(("a.invalid", 4000), ("no_host.invalid", 4000), ("", 0))
-        self.watcher.watch([SERVICE])
-        self.assert_fleet("a.invalid:4000")
-        self.assertIn(
-            "its record 'no_host.invalid:4000' is not an address: the host", self.lines[0]
-        )
+        self.servers.failures = {A: failed(), AAAA: failed(rrtype=AAAA)}
+        self.clock.advance(60)
+        self.assertIn("asked for A records (192.0.2.53:53); no name server", self.lines[-1])
+        self.assert_fleet("[2001:db8::2]:4000")
 
     def test_dropped(self) -> None:
         """A name that is no longer watched is not looked up, and its nodes are removed."""
@@ -189,9 +241,9 @@ class DnsWatcherTests(SourceTestCase):
         self.watcher.watch([HOST, SERVICE])
         self.watcher.watch([SERVICE])
         self.assert_fleet("a.invalid:4000")
-        self.resolver.asked.clear()
+        self.servers.asked.clear()
         self.clock.advance(60)
-        self.assertEqual(self.resolver.asked, [(dns.SRV, "_infernet._tcp.invalid")])
+        self.assertEqual(self.servers.asked, [(SRV, "_infernet._tcp.invalid")])
         self.watcher.watch([])
         self.assert_fleet()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -207,34 +259,173 @@ class DnsWatcherTests(SourceTestCase):
         self.successResultOf(self.watcher.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_lazy(self) -> None:
-        """The resolver is made at the first lookup; that it cannot be made fails the lookup."""
-        made: list[FakeResolver] = []
+    def test_stop_waiting(self) -> None:
+        """Stopping ends a lookup that waits for a name server."""
+        self.servers.silent = True
+        self.watcher.watch([HOST, SERVICE])
+        self.successResultOf(self.watcher.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.lines, [])
 
-        def make() -> FakeResolver:
-            made.append(self.resolver)
-            if len(made) == 1:
-                raise PermissionError
-            return self.resolver
 
-        self.know("192.0.2.1")
-        watcher = DnsWatcher(self.sources, make, self.clock)
-        watcher.startService()
-        self.addCleanup(watcher.stopService)
-        watcher.watch([])
-        self.assertEqual(made, [])
-        watcher.watch([SERVICE])
-        self.assertIn("no answer (PermissionError) when asked for SRV records", self.lines[0])
-        watcher.watch([HOST])
+class ServiceTests(DnsTestCase):
+    def test_service(self) -> None:
+        """A service gives every target by name, each with its own port."""
+        self.serve(("a.invalid", 4000), ("b.invalid", 4001))
+        self.watcher.watch([SERVICE])
+        self.assert_fleet("a.invalid:4000", "b.invalid:4001")
+        self.assertEqual(self.servers.asked, [(SRV, "_infernet._tcp.invalid")])
+
+    def test_bad_targets(self) -> None:
+        """A target that is not a host is skipped, and logged."""
+        self.serve(("a.invalid", 4000), ("no host.invalid", 4000), ("b.invalid", 0), ("::", 1))
+        self.serve(("a.invalid", 4000), ("0.0.0.0", 4000), ("", 0), ("b.invalid", 0))
+        self.watcher.watch([SERVICE])
+        self.assert_fleet("a.invalid:4000")
+        self.assertIn("its record '0.0.0.0:4000' is not an address: ", self.lines[0])
+        self.assertIn("its record 'b.invalid:0' is not an address: the port", self.lines[0])
+        self.assertIn('it has the target ".", which means that there is no such', self.lines[0])
+
+    def test_none(self) -> None:
+        """When there is no such service, or its lookup fails, the nodes stay."""
+        self.serve(("a.invalid", 4000))
+        self.watcher.watch([SERVICE])
+        self.lines.clear()
+        kept = f"warn: cannot update the addresses of {SERVICE}, keeping 1: "
+        self.serve(("", 0))
+        self.clock.advance(60)
+        self.assert_logged(
+            f'{kept}it has the target ".", which means that there is no such service'
+        )
+        self.serve()
+        self.clock.advance(1)
+        self.assert_logged(f"{kept}it has no SRV record")
+        self.servers.exists = False
+        self.clock.advance(2)
+        self.assert_logged(f"{kept}it has no SRV record: the name does not exist")
+        self.servers.failures = {SRV: failed(rrtype=SRV)}
+        self.clock.advance(4)
+        self.assert_logged(f"{kept}{failed(rrtype=SRV)}")
+        self.assert_fleet("a.invalid:4000")
+
+
+class TargetTests(DnsTestCase):
+    targets = "address"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.servers.hosts = {
+            "a.invalid": ("192.0.2.1", "2001:db8::1"),
+            "b.invalid": ("192.0.2.2",),
+        }
+        self.serve(("a.invalid", 4000), ("b.invalid", 4001), ("A.invalid", 4002))
+
+    def test_addresses(self) -> None:
+        """With a name server of its own, targets are looked up there, each once, and become IPs."""
+        self.watcher.watch([SERVICE])
+        self.assert_fleet("192.0.2.1:4000", "192.0.2.2:4001", "192.0.2.1:4002")
+        self.assertEqual(self.servers.asked[1:], [(A, "a.invalid"), (A, "b.invalid")])
+
+    def test_names(self) -> None:
+        """With as=name, targets stay names."""
+        self.watcher.watch([parse_dns_source(f"{SERVICE}?as=name")])
+        self.assert_fleet("a.invalid:4000", "b.invalid:4001", "A.invalid:4002")
+
+    def test_family(self) -> None:
+        """The operator may choose the kind of addresses."""
+        self.serve(("a.invalid", 4000))
+        self.watcher.watch([parse_dns_source(f"{SERVICE}?family=6")])
+        self.assert_fleet("[2001:db8::1]:4000")
+        self.watcher.watch([parse_dns_source(f"{SERVICE}?family=both")])
+        self.assert_fleet("192.0.2.1:4000", "[2001:db8::1]:4000")
+
+    def test_additional(self) -> None:
+        """Addresses that came with the SRV records are used; those that did not are asked for."""
+        self.servers.additional = {
+            "a.invalid": [Record(A, 60, "192.0.2.7"), Record(A, 60, "192.0.2.8")]
+        }
+        self.watcher.watch([SERVICE])
+        self.assertEqual(self.servers.asked[1:], [(A, "b.invalid")])
+        self.assert_fleet(
+            *("192.0.2.7:4000", "192.0.2.8:4000", "192.0.2.2:4001"),
+            *("192.0.2.7:4002", "192.0.2.8:4002"),
+        )
+        self.servers.additional = {"a.invalid": [Record(A, 60, "192.0.2.9")]}
+        self.clock.advance(60)
+        self.assert_fleet("192.0.2.9:4000", "192.0.2.2:4001", "192.0.2.9:4002")
+
+    def test_ip_targets(self) -> None:
+        """A target that is an IP address is used as it is, and a bad one is skipped."""
+        self.serve(("192.0.2.3", 4000), ("no host", 4000))
+        self.watcher.watch([SERVICE])
+        self.assert_fleet("192.0.2.3:4000")
+        self.assertEqual(len(self.servers.asked), 1)
+
+    def test_one_fails(self) -> None:
+        """When the lookup of a target fails, its last addresses stay, and others follow theirs."""
+        self.watcher.watch([SERVICE])
+        self.lines.clear()
+        self.servers.failures = {"a.invalid": failed()}
+        self.servers.hosts["b.invalid"] = ("192.0.2.3",)
+        self.clock.advance(60)
+        self.assert_fleet("192.0.2.1:4000", "192.0.2.3:4001", "192.0.2.1:4002")
+        self.assertEqual(self.lines[0], f"warn: {SERVICE}: its target 'a.invalid': {failed()}")
+        del self.servers.failures["a.invalid"], self.servers.hosts["a.invalid"]
+        self.clock.advance(5)
+        self.assert_fleet("192.0.2.1:4000", "192.0.2.3:4001", "192.0.2.1:4002")
+        self.serve(("b.invalid", 4001))
+        self.clock.advance(5)
+        self.assert_fleet("192.0.2.3:4001")
+
+    def test_first_fails(self) -> None:
+        """A target is left out until its first lookup succeeds, and asked for again soon."""
+        self.servers.failures = {"a.invalid": failed()}
+        self.watcher.watch([SERVICE])
+        self.assert_fleet("192.0.2.2:4001")
+        self.servers.failures.clear()
+        self.servers.asked.clear()
+        self.clock.advance(5)
+        self.assert_fleet("192.0.2.1:4000", "192.0.2.2:4001", "192.0.2.1:4002")
+        self.assertEqual(self.servers.asked[1:], [(A, "a.invalid")])
+
+    def test_unknown(self) -> None:
+        """A target that the name server does not know is left to the system's resolver."""
+        self.serve(("a.invalid", 4000), ("gone.invalid", 4000), ("Other.invalid", 4000))
+        self.servers.failures = {"other.invalid": failed("the name server refused", refused=True)}
+        self.watcher.watch([SERVICE])
+        self.assert_fleet("192.0.2.1:4000", "gone.invalid:4000", "Other.invalid:4000")
+        self.assertIn(
+            f"{SERVICE}: its target 'gone.invalid' is left to the system's resolver: it has no A or"
+            " AAAA record: the name does not exist; its target 'other.invalid' is left to",
+            self.lines[0],
+        )
+        self.servers.failures.clear()
+        self.servers.hosts["other.invalid"] = ("192.0.2.4",)
+        self.clock.advance(5)
+        self.assert_fleet("192.0.2.1:4000", "gone.invalid:4000", "192.0.2.4:4000")
+
+    def test_no_address(self) -> None:
+        """When no target has an address, the reason is that of the targets."""
+        self.servers.failures = {"a.invalid": failed(), "b.invalid": failed()}
+        self.watcher.watch([SERVICE])
+        self.assert_fleet()
+        self.assertIn(f"keeping 0: its target 'a.invalid': {failed()}; its", self.lines[0])
+
+    def test_many(self) -> None:
+        """Targets are looked up some at a time."""
+        names = [f"n{number}.invalid" for number in range(40)]
+        self.servers.hosts = {name: (f"192.0.2.{n}",) for n, name in enumerate(names)}
+        self.serve(*((name, 4000) for name in names))
+        self.watcher.watch([SERVICE])
+        self.assertEqual(len(self.servers.asked), 33)
+        self.clock.advance(0)
+        self.assert_fleet(*(f"192.0.2.{number}:4000" for number in range(40)))
+
+
+class ResolvedTests(DnsTestCase):
+    def test_asked_for(self) -> None:
+        """With as=address, targets become IP addresses although they are names by default."""
+        self.servers.hosts = {"a.invalid": ("192.0.2.1",)}
+        self.serve(("a.invalid", 4000))
+        self.watcher.watch([RESOLVED])
         self.assert_fleet("192.0.2.1:4000")
-        self.assertEqual(len(made), 2)
-
-
-class DnsResolverTests(SynchronousTestCase):
-    def test_server(self) -> None:
-        """Only the given name server is asked, or without one those of the system."""
-        reactor = MemoryReactorClock()
-        resolver: Any = dns_resolver(reactor, ("192.0.2.1", 5353))
-        self.assertEqual((resolver.servers, resolver.resolv), ([("192.0.2.1", 5353)], None))
-        resolver = dns_resolver(reactor, None)
-        self.assertEqual((resolver.servers, resolver.resolv), ([], "/etc/resolv.conf"))

@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from infernet_router.addresses import parse_address
+from infernet_router.process import Slices
 from infernet_router.sources.asked import Answer
 from infernet_router.sources.joining import BadSource
 from infernet_router.sources.node_explorer import ask_explorer, decode_nodes
@@ -41,7 +42,11 @@ class AskExplorerTests(SynchronousTestCase):
 
     def ask(self, explorer: Explorer, url: str = "https://explorer.invalid") -> Deferred[Answer]:
         http: Any = StubTreq(explorer)
-        return Deferred.fromCoroutine(ask_explorer(http, parse_address(url), self.clock))
+        return Deferred.fromCoroutine(
+            ask_explorer(
+                http, parse_address(url), self.clock, Slices(self.clock, seconds=self.clock.seconds)
+            )
+        )
 
     def test_asked(self) -> None:
         """It requests the nodes of the last hour; the answer is valid for a minute."""
@@ -72,10 +77,20 @@ class AskExplorerTests(SynchronousTestCase):
         self.assertEqual(str(failed.value), "timeout after 10 s")
 
 
+def decoded(body: bytes) -> Answer:
+    """What is decoded from the body of an answer, or raised."""
+    try:
+        decode_nodes(body, Slices(Clock(), seconds=Clock().seconds)).send(None)
+    except StopIteration as ended:
+        answer: Answer = ended.value
+        return answer
+    raise AssertionError("it waits for the clock")
+
+
 class DecodeNodesTests(SynchronousTestCase):
     def test_good(self) -> None:
         """The port defaults to 4000, and IPv6 addresses get brackets."""
-        answer = decode_nodes(
+        answer = decoded(
             b'{"data": [{"ip": "192.0.2.1", "port": 80, "id": 7}, {"ip": "192.0.2.2"},'
             b' {"ip": "192.0.2.3", "port": null}, {"ip": "2001:DB8::1"},'
             b' {"ip": "2001:db8::2", "port": 4001}], "more": {}}'
@@ -105,6 +120,10 @@ class DecodeNodesTests(SynchronousTestCase):
             ('{"ip": "192.0.2"}', "does not appear to be"),
             ('{"ip": ""}', "does not appear to be"),
             ('{"ip": "fe80::1%eth0"}', "not an IPv6 address"),
+            ('{"ip": "0.0.0.0"}', "0.0.0.0 is not the address of a node, but"),
+            ('{"ip": "::"}', ":: is not the address of a node, but"),
+            ('{"ip": "::ffff:224.0.0.1"}', "224.0.0.1 is not the address of a node, but"),
+            ('{"ip": "255.255.255.255"}', "the broadcast address"),
             ('{"ip": "%s"}' % ("1" * 46), "Expected `str` of length <= 45"),
             ('{"ip": "192.0.2.2", "port": 0}', "Expected `int` >= 1"),
             ('{"ip": "192.0.2.2", "port": 65536}', "Expected `int` <= 65535"),
@@ -112,7 +131,7 @@ class DecodeNodesTests(SynchronousTestCase):
             ('{"ip": "192.0.2.2", "port": 80.0}', "got `float`"),
             ('{"ip": "192.0.2.2", "port": true}', "got `bool`"),
         ):
-            answer = decode_nodes(b'{"data": [%s, {"ip": "192.0.2.1"}]}' % entry.encode())
+            answer = decoded(b'{"data": [%s, {"ip": "192.0.2.1"}]}' % entry.encode())
             self.assertEqual(answer.addresses, (parse_address("192.0.2.1:4000"),), entry)
             self.assertIn("1 of 2 entries are malformed, such as ", answer.flaw)
             self.assertIn(reason, answer.flaw, entry)
@@ -137,7 +156,7 @@ class DecodeNodesTests(SynchronousTestCase):
             (b'{"data": [1, 2]}', "2 of 2 entries are malformed, such as '1': Expected `object`"),
         ):
             with self.assertRaises(BadSource, msg=body[:40]) as caught:
-                decode_nodes(body)
+                decoded(body)
             self.assertIn(reason, str(caught.exception))
 
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -146,7 +165,7 @@ class DecodeNodesTests(SynchronousTestCase):
     def test_any_json(self, content: object) -> None:
         """Any JSON gives nodes or is refused, and the reason is one printable line."""
         try:
-            answer = decode_nodes(msgspec.json.encode(content))
+            answer = decoded(msgspec.json.encode(content))
         except BadSource as error:
             self.assertTrue(str(error).isprintable())
         else:

@@ -1,0 +1,122 @@
+"""First polls: holds requests that come before the first polls of nodes are back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from infernet_router.api.turns import Turns
+from infernet_router.fleet import Fleet, NoNode, States, Steps
+
+_PATIENCE = 1.0
+"""Seconds for which a request is held, at most."""
+
+_PAUSE = 0.01
+"""Seconds between two looks for nodes that came up."""
+
+_MOST = 5000
+"""The most requests that are held at the same time; others are answered at once."""
+
+Attempt = Callable[[bool], Any]
+"""Answers a request, now or in a Deferred. Raises NoNode when no node can do the job; is not to do
+so when its argument is true, unless that is the answer."""
+
+
+class FirstPolls(Service):
+    """
+    Holds requests for which there is no node, while the first polls of some nodes are not back.
+
+    A request is held for a second at most, and answered as soon as there is a candidate. At the
+    start, the first nodes may have to be asked for, too: for a second, a fleet may be empty.
+
+    :param turns: does the work, which thousands of requests could make long.
+    """
+
+    def __init__(self, fleet: Fleet, clock: IReactorTime, turns: Turns) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._turns = turns
+        self._began = 0.0
+        self._held: dict[tuple[str, ...], dict[Deferred[None], float]] = {}
+        """By containers: the requests, each with the time until which it is held."""
+        self._count = 0
+        self._is_looking = False
+
+    def startService(self) -> None:
+        super().startService()
+        self._began = self._clock.seconds()
+
+    def stopService(self) -> None:
+        """Answer all requests that are held."""
+        super().stopService()
+        for held in tuple(self._held.values()):
+            for ready in tuple(held):
+                ready.callback(None)
+
+    @property
+    def are_out(self) -> bool:
+        """Whether the first polls of some nodes are not back."""
+        is_new = self._clock.seconds() < self._began + _PATIENCE
+        is_empty = is_new and self._fleet.states == _EMPTY
+        return bool(self.running and (self._fleet.awaited or is_empty))
+
+    def hold(self, containers: tuple[str, ...], attempt: Attempt) -> Deferred[Any]:
+        """
+        The answer to a request, later if there is no node for it yet.
+
+        :param containers: those of the job.
+        """
+        return self._try(containers, attempt, self._clock.seconds() + _PATIENCE)
+
+    def _try(self, containers: tuple[str, ...], attempt: Attempt, until: float) -> Deferred[Any]:
+        """Answer a request, or hold it until this time."""
+
+        def wait(failure: Failure) -> Deferred[Any]:
+            failure.trap(NoNode)
+            ready: Deferred[None] = Deferred()
+            held = self._held.setdefault(containers, {})
+            held[ready] = until
+            self._count += 1
+            ready.addBoth(self._let_go, containers, ready)
+            if not self._is_looking:
+                self._is_looking = True
+                self._clock.callLater(_PAUSE, self._look)
+            return ready.addCallback(lambda _: self._try(containers, attempt, until))
+
+        is_last = self._count >= _MOST or not self.are_out or self._clock.seconds() >= until
+        tried: Deferred[Any] = maybeDeferred(attempt, is_last)
+        return tried if is_last else tried.addErrback(wait)
+
+    def _let_go(self, result: object, containers: tuple[str, ...], ready: Deferred[None]) -> object:
+        """Forget a request: it is tried again, or its client is gone."""
+        self._count -= 1
+        del self._held[containers][ready]
+        if not self._held[containers]:
+            del self._held[containers]
+        return result
+
+    def _look(self) -> None:
+        """Look now, and again after a pause while requests are held."""
+
+        def again(_: object) -> None:
+            self._is_looking = bool(self._held)
+            if self._held:
+                self._clock.callLater(_PAUSE, self._look)
+
+        maybeDeferred(self._turns.run, self._retry()).addCallback(again)
+
+    def _retry(self) -> Steps[None]:
+        """Try the requests again for which there is a node, or no more hope."""
+        for containers in tuple(self._held):
+            can = self._fleet.can(containers) or not self.are_out
+            yield
+            for ready, until in tuple(self._held.get(containers, {}).items()):
+                if not ready.called and (can or self._clock.seconds() >= until):
+                    ready.callback(None)
+                    yield
+
+
+_EMPTY = States(up=0, suspect=0, down=0, unknown=0)
