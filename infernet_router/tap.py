@@ -10,6 +10,7 @@ from typing import Any
 from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import Resource
 
@@ -99,7 +100,7 @@ def make_router(
     :raises CannotStart: when it cannot be made, or later when it cannot listen.
     """
     log.info("infernet-router {version}: {settings}", version=__version__, settings=settings)
-    keep_time(reactor)
+    appointments = keep_time(reactor, settings.timeout)
     limits = raise_limit()
     reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     weights = Weights(settings.job_weight, settings.pending_weight)
@@ -110,7 +111,9 @@ def make_router(
         http = http_client(reactor, pool, settings.ca_file)
         freezer = Freezer(fleet)
         slices = Slices(reactor, freezer.freezing_later)
-        sources = tuple(_sources(settings, reactor, Sources(fleet, slices), slices, http))
+        sources = tuple(
+            _sources(settings, reactor, appointments, Sources(fleet, slices), slices, http)
+        )
         paces = Paces()
         nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
         poller = Poller(
@@ -169,10 +172,17 @@ def _guarded(api: Resource, clients: Clients, settings: Settings) -> Resource:
 
 
 def _sources(
-    settings: Settings, reactor: Any, sources: Sources, slices: Slices, http: HTTPClient
+    settings: Settings,
+    reactor: Any,
+    appointments: IReactorTime,
+    sources: Sources,
+    slices: Slices,
+    http: HTTPClient,
 ) -> Iterator[IService]:
     """
     The services that keep the addresses of all sources up to date.
+
+    :param appointments: the clock by which sources are asked again.
 
     :raises BadSource: when the address file is bad.
     """
@@ -180,14 +190,14 @@ def _sources(
     servers = NameServers(reactor, system_servers if resolver is None else lambda: (resolver,))
     # What only a name server of its own knows, clients cannot look up either.
     targets = "name" if resolver is None else "address"
-    watcher = DnsWatcher(sources, servers.ask, reactor, targets=targets)
+    watcher = DnsWatcher(sources, servers.ask, appointments, targets=targets)
     may_be_missing = explorer is not None and not settings.ips_given
     off_loop = OffLoop[Any](partial(in_thread, reactor), reactor)
     ips = AddressFile(
         settings.ips,
         sources,
         watcher.watch,
-        reactor,
+        appointments,
         slices,
         off_loop,
         may_be_missing=may_be_missing,
@@ -195,7 +205,7 @@ def _sources(
     yield from (ips, watcher, HangupListener(reactor, ips.read_again))
     if explorer is not None:
         yield AskedSource(
-            explorer, partial(ask_explorer, http, explorer, reactor, slices), sources, reactor
+            explorer, partial(ask_explorer, http, explorer, reactor, slices), sources, appointments
         )
 
 

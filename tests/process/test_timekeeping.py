@@ -11,14 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from infernet_router.process import timekeeping
-from infernet_router.process.timekeeping import STALL, LoopClock, keep_time
+from infernet_router.process.timekeeping import LoopClock, RealClock, keep_time
+
+STALL = 0.1
 
 
 class LoopClockTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.real = Clock()
         self.real.advance(70.0)
-        self.clock = LoopClock(1000.0, self.real.seconds)
+        self.clock = LoopClock(1000.0, STALL, self.real.seconds)
 
     def turn(self, sleep: float | None, took: float) -> float:
         """How far the clock goes in a turn."""
@@ -69,7 +71,8 @@ class KeepTimeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.real = Clock()
         self.patch(timekeeping, "monotonic", self.real.seconds)
-        self.patch(LoopClock.__init__, "__defaults__", (self.real.seconds,))
+        for each in (LoopClock.__init__, RealClock.__init__):
+            self.patch(each, "__defaults__", (self.real.seconds,))
         self.system = [1e9]
         self.reactor: Any = LateReactor(self.real)
         self.addCleanup(self.reactor.removeAll)
@@ -88,7 +91,7 @@ class KeepTimeTests(SynchronousTestCase):
     def test_set_back(self) -> None:
         """When the system's time is set back, timers run in time: those that wait already, too."""
         early = self.call(1.0)
-        keep_time(self.reactor)
+        keep_time(self.reactor, 0.8)
         self.system[0] -= 30.0
         self.call(2.0)
         early.reset(1.5)
@@ -98,7 +101,7 @@ class KeepTimeTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """Whoever has a second has it while the loop turns; what came is read before timers run."""
-        keep_time(self.reactor)
+        keep_time(self.reactor, 0.8)
         self.call(1.0)
         self.turns(5)
         self.reactor.late = 60.0
@@ -110,21 +113,46 @@ class KeepTimeTests(SynchronousTestCase):
         self.assertGreater(at, 60.7)
         self.assertLess(at, 62.0)
 
+    def test_appointments(self) -> None:
+        """What is to happen at a time of the real world does, also after a stall."""
+        appointments: Any = keep_time(self.reactor, 0.8)
+        for delay in (0.25, 30.0, 90.0):
+            appointments.callLater(delay, lambda: self.called.append(self.real.seconds()))
+        self.reactor.doIteration(None)
+        self.assertEqual(self.called, [0.25])
+        self.reactor.doIteration(0.5)
+        self.reactor.late = 60.0
+        self.reactor.read.clear()
+        self.reactor.doIteration(0.5)
+        self.assertEqual((self.called, len(self.reactor.read)), ([0.25, 60.75], 1))
+        self.assertEqual(len(appointments.getDelayedCalls()), 1)
+
+    def test_part(self) -> None:
+        """A stall counts as a quarter of a second at most, and as an eighth of a node's time."""
+        for timeout, counted in ((3.0, 0.25), (0.8, 0.1)):
+            self.reactor = LateReactor(self.real)
+            self.addCleanup(self.reactor.removeAll)
+            keep_time(self.reactor, timeout)
+            before = self.reactor.seconds()
+            self.reactor.late = 60.0
+            self.reactor.doIteration(0.5)
+            self.assertAlmostEqual(self.reactor.seconds() - before, 0.5 + counted, places=3)
+
     def test_twice(self) -> None:
         """A second call changes nothing."""
-        keep_time(self.reactor)
+        appointments = keep_time(self.reactor, 0.8)
         seconds, turn = self.reactor.seconds, self.reactor.doIteration
-        keep_time(self.reactor)
+        self.assertIs(keep_time(self.reactor, 0.8), appointments)
         self.assertEqual((self.reactor.seconds, self.reactor.doIteration), (seconds, turn))
 
     def test_others(self) -> None:
         """A reactor with a loop of its own keeps its clock."""
         reactor = MemoryReactorClock()
-        keep_time(reactor)
+        self.assertIs(keep_time(reactor, 3.0), reactor)
         reactor.advance(3.0)
         self.assertEqual(reactor.seconds(), 3.0)
         verifyObject(IReactorTime, reactor)
 
     def test_real(self) -> None:
         """The default is the monotonic time."""
-        self.assertLess(abs(LoopClock(0.0, time.monotonic).seconds()), 60.0)
+        self.assertLess(abs(LoopClock(0.0, STALL, time.monotonic).seconds()), 60.0)
