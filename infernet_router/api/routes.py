@@ -234,7 +234,7 @@ class Api(Resource):
 
     def _name_decision(self, request: Request, address: NodeAddress) -> None:
         """Give the answer the id of the decision that chose a node."""
-        id = self._decisions.made(address)
+        id = self._decisions.made(address, self._fleet.decided, self._fleet.decided_at)
         request.responseHeaders.setRawHeaders(b"Infernet-Decision", [id])
 
     @app.handle_errors(Exception)

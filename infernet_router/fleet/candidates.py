@@ -2,12 +2,13 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from itertools import chain
 from random import Random
 from typing import TypeVar
 
+from infernet_router.fleet.no_node import Reason
 from infernet_router.quoting import quoted
 
 _RUN = 16
@@ -74,7 +75,7 @@ class Group:
     __slots__ = ("_positions", "_tiers")
 
     def __init__(self) -> None:
-        self._tiers = [array("q")]
+        self._tiers = [array("i")]
         """By tier, up to the last one ever needed: there are many groups, most with one tier."""
         self._positions: dict[int, int] = {}
         """By index of a node, its position in the array of its tier."""
@@ -95,7 +96,7 @@ class Group:
             return
         if member:
             while len(self._tiers) <= tier:
-                self._tiers.append(array("q"))
+                self._tiers.append(array("i"))
             self._positions[index] = len(self._tiers[tier])
             self._tiers[tier].append(index)
         else:
@@ -103,6 +104,16 @@ class Group:
             if last != index:
                 self._tiers[tier][position] = last
                 self._positions[last] = position
+
+    @property
+    def counts(self) -> list[int]:
+        """How many members are in each tier, drained ones too."""
+        return [len(tier) for tier in self._tiers] + [0] * (len(Tier) - len(self._tiers))
+
+    @property
+    def best(self) -> "array[int]":
+        """The members in the best tier; empty if no member gets jobs."""
+        return self._tiers[0] or next(filter(None, self.serving), _EMPTY)
 
     @property
     def serving(self) -> "list[array[int]]":
@@ -115,7 +126,7 @@ class Group:
 
         Empty if no member gets jobs.
         """
-        indices = self._tiers[0] or next(filter(None, self.serving), _EMPTY)
+        indices = self.best
         count = len(indices)
         if count <= 2 * _RUN:
             return indices
@@ -127,7 +138,7 @@ class Group:
         )
 
 
-_EMPTY = array("q")
+_EMPTY = array("i")
 
 
 class Candidates:
@@ -138,7 +149,9 @@ class Candidates:
     :param random: chooses which candidates are compared.
     """
 
-    def __init__(self, nodes: Sequence[Candidate | None], random: Random) -> None:
+    def __init__(
+        self, nodes: Sequence[Candidate | None] | Mapping[int, Candidate], random: Random
+    ) -> None:
         self._nodes = nodes
         self._random = random
         self._external: dict[str, Group] = {}
@@ -186,6 +199,20 @@ class Candidates:
         if len(asked) == 1:  # _combination does this, too: it is the usual case
             return self._external.get(asked[0])
         return self._combination(asked, asked[0]) or self._combination(asked, None)
+
+    def groups(self, asked: tuple[str, ...]) -> tuple[Group, Group]:
+        """
+        The nodes that run all these containers, drained ones too: those where the first is
+        external, and those where any is.
+        """
+        first, every = (self._combination(asked, first) for first in (asked[0], None))
+        return first or Group(), every or Group()
+
+    def tier_of(self, index: int) -> Tier:
+        """The tier of a node."""
+        node = self._nodes[index]
+        assert node is not None
+        return node.tier
 
     def _combination(self, asked: tuple[str, ...], first: str | None) -> Group | None:
         """The nodes that run all these containers, the `first` or, if None, any as external."""
@@ -241,10 +268,10 @@ class Candidates:
         if some is not None:
             found = self._classes(asked, some)
             return [found[number] for number in sorted(found)]
-        first, other = (self._combination(asked, first) or Group() for first in (asked[0], None))
+        first, other = self.groups(asked)
         classes: list[Sequence[int]] = [*first.serving]
         if len(other) > len(first):
-            classes += [array("q")] * (_CLASSES - len(classes))
+            classes += [array("i")] * (_CLASSES - len(classes))
             classes += [[index for index in tier if index not in first] for tier in other.serving]
         return classes
 
@@ -265,6 +292,20 @@ class Candidates:
             return left
         return next(filter(None, without(excluded, self.serving(asked, some))), ())
 
+    def equals_of(self, index: int, others: Iterable[int], first: str) -> list[int]:
+        """Those of some candidates that are in the same class as one of them."""
+
+        def number(index: int) -> tuple[Tier, bool]:
+            node = self._nodes[index]
+            assert node is not None
+            return node.tier, node.containers[first]
+
+        return [other for other in others if number(other) == number(index)]
+
+    def by_container(self, container: str) -> list[Group]:
+        """The nodes that are up and run a container, as groups; drained ones too."""
+        return self._running(container)
+
     def counts(self) -> Counter[str]:
         """By container, how many up nodes run it."""
         counts = Counter[str]()
@@ -273,7 +314,7 @@ class Candidates:
                 counts[container] += len(group)
         return counts
 
-    def why_none(self, asked: tuple[str, ...]) -> str:
+    def why_none(self, asked: tuple[str, ...]) -> tuple[str, Reason]:
         """Why none of the nodes that are up gets a job for these containers."""
         absent = [
             quoted(container)
@@ -281,13 +322,15 @@ class Candidates:
             if container not in self._external and container not in self._internal
         ]
         if absent:
-            return f"no up node runs {' or '.join(absent)}"
+            return f"no up node runs {' or '.join(absent)}", Reason.NOT_RUNNING
         named = ", ".join(map(quoted, asked))
         if self.of(asked):
-            return f"every up node that runs {named} is drained"
+            return f"every up node that runs {named} is drained", Reason.DRAINED
         if len(asked) == 1:
-            return f"no up node takes jobs for {named}, which is not external"
-        return f"no single up node runs all of {named} and takes jobs for one of them"
+            why = f"no up node takes jobs for {named}, which is not external"
+            return why, Reason.NOT_EXTERNAL
+        why = f"no single up node runs all of {named} and takes jobs for one of them"
+        return why, Reason.NOT_TOGETHER
 
     def _running(self, container: str) -> list[Group]:
         """The nodes that are up and run a container, as groups."""

@@ -30,6 +30,7 @@ class Node(Candidate):
         "reported_at",
         "since",
         "state",
+        "utilization",
     )
 
     def __init__(self, address: NodeAddress, index: int, now: float) -> None:
@@ -44,6 +45,8 @@ class Node(Candidate):
         """While it is up or suspect: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None
         self.reported_at: float | None = None
+        self.utilization: float | None = None
+        """The share of its GPU memory in use, as last said; None if that is unknown."""
         self.is_full = False
         self.override = Tier.NORMAL
         """The best tier in which an operator lets it be."""
