@@ -81,19 +81,23 @@ class Accuracy:
         """The share of the checked choices that would be the same; None before the first."""
         return self.still_best / self.choices if self.choices else None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another choice can be watched: a few at the same time are enough."""
+        return self._choices < _AT_ONCE
+
     def watch(
         self, indices: Sequence[int], costs: Sequence[float], prices: Sequence[float]
     ) -> None:
         """
-        Check a choice once each compared node has reported or failed to; at most a few at a time.
+        Check a choice once each compared node has reported or failed to. Call this while there is
+        room.
 
         Each report shows how wrong the estimate was, and so what the job really cost. The choice is
         still best if, at these costs, no other node was cheaper.
 
         :param indices: the nodes compared, that chosen first.
         """
-        if self._choices >= _AT_ONCE:
-            return
         self._choices += 1
         choice = _Choice(list(costs), prices, len(indices))
         for place, index in enumerate(indices):

@@ -126,7 +126,7 @@ class Group:
 
         Empty if no member gets jobs.
         """
-        indices = self.best
+        indices = self._tiers[0] or self.best
         count = len(indices)
         if count <= 2 * _RUN:
             return indices

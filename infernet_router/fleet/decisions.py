@@ -9,7 +9,7 @@ node's queue turned out is kept by report instead of by decision.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from math import isnan
 from struct import Struct
 
@@ -31,8 +31,8 @@ _FACTS = "=dfiiH"
 situation, and how many nodes were compared; the cost at each of them follows."""
 
 _HEAD = Struct(_FACTS)
-_PACKERS = [Struct(f"{_FACTS}{count}f") for count in range(COMPARED + 1)]
-_SIZE = _PACKERS[COMPARED].size
+_PACK = [Struct(f"{_FACTS}{count}f").pack_into for count in range(COMPARED + 1)]
+_SIZE = Struct(f"{_FACTS}{COMPARED}f").size
 _MOST = 3e38
 """The highest cost that is kept, which is about the largest number of four bytes."""
 
@@ -116,12 +116,22 @@ class Decisions:
 
     :param nodes: every node of the fleet, by its index.
     :param first: the number of the last decision before those to be kept.
+    :param look_closely: called with one decision in a while, of those on all candidates, and
+        returns how many decisions later it wants another: see Records.
     """
 
     def __init__(
-        self, nodes: Sequence[Node | None], situations: Situations, past: Past, first: int
+        self,
+        nodes: Sequence[Node | None],
+        situations: Situations,
+        past: Past,
+        first: int,
+        look_closely: "Callable[[float, tuple[str, ...], int, array[int], list[float]], int]",
     ) -> None:
         self._nodes = nodes
+        self._current = situations.current
+        self._look_closely = look_closely
+        self._next_look = first + 1
         self._situations = situations
         self._past = past
         self._first = self.last = first
@@ -150,38 +160,41 @@ class Decisions:
         asked: tuple[str, ...],
         weight: float,
         index: int,
-        address: NodeAddress,
-        situation: int,
         compared: "array[int]",
-        costs: Sequence[float],
+        costs: list[float],
+        situation: int | None = None,
     ) -> None:
         """
-        Record a decision; each has the number after that of the last one.
+        Record a decision, before the job is assigned. This is done once a request.
 
+        :param number: the number after that of the last decision.
+        :param weight: what the job costs.
         :param index: that of the chosen node.
-        :param compared: the indices of the compared nodes.
+        :param compared: the indices of the compared nodes, 32 at most.
         :param costs: what the job would cost at each of them.
+        :param situation: the number of the situation, unless the decision is on all candidates.
         """
         self.last = number
+        if situation is None:
+            situation = self._current.get(asked) or self._situations.number(asked)
+            if number >= self._next_look:
+                self._next_look = number + self._look_closely(now, asked, index, compared, costs)
         slot, count = number % KEPT, len(costs)
-        facts = slot * _SIZE
         try:
-            _PACKERS[count].pack_into(
-                self._facts, facts, now, weight, index, situation, count, *costs
-            )
+            _PACK[count](self._facts, slot * _SIZE, now, weight, index, situation, count, *costs)
         except OverflowError:
             weight, costs = min(weight, _MOST), [min(cost, _MOST) for cost in costs]
-            _PACKERS[count].pack_into(
-                self._facts, facts, now, weight, index, situation, count, *costs
-            )
+            _PACK[count](self._facts, slot * _SIZE, now, weight, index, situation, count, *costs)
         at = slot * COMPARED
         self._compared[at : at + count] = compared
-        self._chosen[slot] = address
-        counts, first = self.by_container, asked[0]
-        if first in counts or len(counts) < _NAMES:
-            counts[first] = counts.get(first, 0) + 1
-        else:
-            self.of_others += 1
+        self._chosen[slot] = self._nodes[index].address  # type: ignore[union-attr]
+        try:
+            self.by_container[asked[0]] += 1
+        except KeyError:
+            if len(self.by_container) < _NAMES:
+                self.by_container[asked[0]] = 1
+            else:
+                self.of_others += 1
 
     def reported(self, index: int, at: float, expected: float, pending: float) -> None:
         """Record a report of a node that was chosen since its last one, or that it was removed."""

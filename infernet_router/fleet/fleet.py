@@ -1,6 +1,5 @@
 """The fleet: what is learned of any node goes in here, and the best node for a job comes out."""
 
-from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
@@ -161,14 +160,25 @@ class Fleet(Readings):
         """
         asked, now = tuple(dict.fromkeys(containers)), self._seconds()
         weight = self._weights.of_job(asked)
-        sample = self._sample(asked, among, exclude)
-        if self.records is None:
+        sample, records = self._sample(asked, among, exclude), self.records
+        if records is None:
             index = self._loads.cheapest(sample, now, weight * jobs, self._random)
         else:
             costs: list[float] = []
             index = self._loads.cheapest_of(sample, now, weight * jobs, self._random, costs)
-            self._record(now, asked, weight * jobs, index, sample, costs, among, exclude)
-        return self._assign(index, now, weight, jobs)
+            if among is None and not exclude:
+                records.decisions.add(
+                    self.decided + 1, now, asked, weight * jobs, index, sample, costs
+                )
+            else:
+                self._record(now, asked, weight * jobs, index, sample, costs, among, exclude)
+        self._loads.assign(index, now, weight, jobs)
+        self.decided += 1
+        self.decided_at = now
+        node = self._by_index[index]
+        assert node is not None
+        self._assignments.write(node.address)
+        return node.address
 
     def peek(
         self,
@@ -222,7 +232,10 @@ class Fleet(Readings):
                 equals = self._candidates.equals_of(best[0], best, asked[0])
                 costs = [self._loads.cost(index, now, weight) for index in equals]
                 self._record(now, asked, weight, best[0], equals, costs, among, exclude)
-            self._assign(best[0], now, weight, 1)
+            self._loads.assign(best[0], now, weight)
+            self.decided += 1
+            self.decided_at = now
+            self._assignments.write(self._address(best[0]))
         return [self._address(index) for index in best]
 
     def told(self, address: NodeAddress, outcome: Outcome) -> None:
@@ -306,30 +319,16 @@ class Fleet(Readings):
         among: Among | None,
         exclude: Collection[NodeAddress],
     ) -> None:
-        """Record a decision, before the job is assigned."""
+        """Record a decision on some of the candidates, or on all in their order."""
         assert self.records is not None
-        number, address = self.decided + 1, self._address(index)
-        if among is None and not exclude and type(sample) is array:
-            self.records.decided(number, now, asked, weight, index, address, sample, costs)
-        else:
-            self.records.decided_among(
-                number,
-                now,
-                asked,
-                weight,
-                index,
-                address,
-                sample,
-                costs,
-                self._roster.indices(exclude),
-                None if among is None else len(among.addresses),
-            )
-
-    def _assign(self, index: int, now: float, weight: float, jobs: int) -> NodeAddress:
-        """Assign so many jobs of this weight to a node; returns its address."""
-        self._loads.assign(index, now, weight, jobs)
-        self.decided += 1
-        self.decided_at = now
-        address = self._address(index)
-        self._assignments.write(address)
-        return address
+        self.records.decided_among(
+            self.decided + 1,
+            now,
+            asked,
+            weight,
+            index,
+            sample,
+            costs,
+            self._roster.indices(exclude),
+            None if among is None else len(among.addresses),
+        )

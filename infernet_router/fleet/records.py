@@ -49,41 +49,15 @@ class Records:
         self._random = random
         self._past = Past()
         self.situations = Situations(candidates, absent)
-        self.decisions = Decisions(nodes, self.situations, self._past, first)
+        self.decisions = Decisions(nodes, self.situations, self._past, first, self._look_closely)
         self.accuracy = Accuracy()
         self.shadow = Shadow(loads, random)
         self.history = History()
         self.busy = BusyTimes()
         self.no_node = Counter[Reason]()
         """How often no node could do a job, by the reason."""
-        self._next_sample = first + 1
         for index in range(loads.size):
             self.added(index)
-
-    def decided(
-        self,
-        number: int,
-        now: float,
-        asked: tuple[str, ...],
-        weight: float,
-        index: int,
-        address: NodeAddress,
-        sample: "array[int]",
-        costs: list[float],
-    ) -> None:
-        """
-        Record a decision on all candidates, before the job is assigned.
-
-        :param weight: what the job costs.
-        :param index: that of the chosen node.
-        :param sample: the compared nodes, 32 at most.
-        :param costs: what the job would cost at each of them.
-        """
-        situations = self.situations
-        situation = situations.current.get(asked) or situations.number(asked)
-        self.decisions.add(number, now, asked, weight, index, address, situation, sample, costs)
-        if number >= self._next_sample:
-            self._look_closely(number, now, asked, index, sample, costs)
 
     def decided_among(
         self,
@@ -92,7 +66,6 @@ class Records:
         asked: tuple[str, ...],
         weight: float,
         index: int,
-        address: NodeAddress,
         sample: Sequence[int],
         costs: list[float],
         excluded: Collection[int],
@@ -114,7 +87,7 @@ class Records:
             cheapest = nsmallest(COMPARED, range(len(sample)), key=costs.__getitem__)
             sample, costs = [sample[at] for at in cheapest], [costs[at] for at in cheapest]
         compared = array("i", sample)
-        self.decisions.add(number, now, asked, weight, index, address, situation, compared, costs)
+        self.decisions.add(number, now, asked, weight, index, compared, costs, situation)
 
     def priced(self, index: int, rate: float, price: float) -> None:
         """The rate and price of a node were set."""
@@ -164,20 +137,24 @@ class Records:
 
     def _look_closely(
         self,
-        number: int,
         now: float,
         asked: tuple[str, ...],
         index: int,
-        sample: Sequence[int],
+        sample: "array[int]",
         costs: list[float],
-    ) -> None:
-        """Compare a decision with other rules now, and with reports later."""
-        self._next_sample = number + 1 + int(self._random.random() * (2 * _SAMPLED - 1))
+    ) -> int:
+        """
+        Compare a decision with other rules now, and with reports later.
+
+        :return: how many decisions later the next one is looked at closely.
+        """
         candidates = self._candidates.of(asked)
         if candidates is not None:
             self.shadow.compare(candidates.best, index, now)
-        at = sample.index(index)
-        order = [at, *range(at), *range(at + 1, len(sample))]
-        indices = [sample[at] for at in order]
-        prices = [self._loads.price(index) for index in indices]
-        self.accuracy.watch(indices, [costs[at] for at in order], prices)
+        if self.accuracy.has_room:
+            at = sample.index(index)
+            order = [at, *range(at), *range(at + 1, len(sample))]
+            indices = [sample[at] for at in order]
+            prices = [self._loads.price(index) for index in indices]
+            self.accuracy.watch(indices, [costs[at] for at in order], prices)
+        return 1 + int(self._random.random() * (2 * _SAMPLED - 1))

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.fleet import records as records_module
 from infernet_router.fleet.accuracy import BOUNDS, Accuracy, RecentError
+from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.readings import Among
@@ -48,11 +49,17 @@ class AccuracyTests(SynchronousTestCase):
 
     def test_still_best(self) -> None:
         """A choice is still best if no other was cheaper, as the next reports show."""
-        for errors, expected in (((0, 0), 1), ((3, 0), 1), ((0, -1), 1), ((0, 3), 2), ((1, 1), 3)):
+        for errors, still in (
+            ((0, 0), 1),
+            ((3, 0), 1),
+            ((0, -1), 1),
+            ((0, 3), 2),
+            ((1, 1), 3),
+        ):
             self.accuracy.watch([7, 8], [2.0, 2.5], [1.0, 1.0])
             for index, error in zip((7, 8), errors, strict=True):
                 self.accuracy.reported(index, 5, 5 + error, 1.0)
-            del expected
+            self.assertEqual(self.accuracy.still_best, still)
         self.assertEqual((self.accuracy.choices, self.accuracy.still_best), (5, 3))
         self.assertEqual(self.accuracy.still_best_share, 0.6)
 
@@ -72,11 +79,12 @@ class AccuracyTests(SynchronousTestCase):
 
     def test_few(self) -> None:
         """Only a few choices wait at a time."""
-        for _ in range(100):
+        while self.accuracy.has_room:
             self.accuracy.watch([1, 2], [1.0, 2.0], [1.0, 1.0])
         for index in (1, 2):
             self.accuracy.reported(index, 0, 0, 1.0)
         self.assertEqual(self.accuracy.choices, 16)
+        self.assertTrue(self.accuracy.has_room)
 
 
 class RecordsTests(SynchronousTestCase):
@@ -132,7 +140,7 @@ class RecordsTests(SynchronousTestCase):
         self.fleet.observed(A, report("llm"))
         for _ in range(30):
             self.fleet.pick(["llm"])
-            self.clock.advance(3)
+            self.clock.advance(1)
             self.fleet.observed(A, report("llm"))
         samples = self.records.shadow.samples
         self.assertLess(samples, 25)
@@ -181,7 +189,7 @@ class RecordsTests(SynchronousTestCase):
         fails(Reason.NOT_TOGETHER, "llm", "other")
         fails(Reason.MODEL, "llm", among=Among([B], "no model"))
         fails(Reason.EXCLUDED, "llm", exclude=[A])
-        self.fleet.override(A, list(type(self.fleet.view(A).tier))[-1])  # type: ignore[union-attr]
+        self.fleet.override(A, Tier.DRAINED)
         fails(Reason.DRAINED, "llm")
         self.assertEqual(self.records.no_node, dict.fromkeys(expected, 1))
         self.assertEqual(set(expected), set(Reason))

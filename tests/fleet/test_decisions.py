@@ -358,9 +358,6 @@ class DecisionsTests(SynchronousTestCase):
     def test_huge(self) -> None:
         """A cost beyond all measure is kept as the highest number there is room for."""
         self.up(A)
-        situation = self.records.situations.number(("llm",))
-        self.records.decisions.add(
-            1, 0.0, ("llm",), 1e300, 0, A, situation, array("i", [0]), [1e300]
-        )
+        self.records.decisions.add(1, 0.0, ("llm",), 1e300, 0, array("i", [0]), [1e300])
         self.fleet.decided = 1
         self.assertGreater(self.last().compared[0].cost, 1e38)

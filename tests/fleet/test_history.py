@@ -52,7 +52,7 @@ class HistoryTests(SynchronousTestCase):
         self.patch(history_module, "_MAX_TEXTS", 4)
         for count in range(100):
             history.add(count % 3 > 0, float(count), State.DOWN, f"reason {count % 8}")
-        for index, length in ((0, 16), (1, 20)):
+        for index, length in ((0, 17), (1, 20)):
             transitions = history.of(index)
             self.assertEqual(len(transitions), length)
             for transition in transitions:
