@@ -78,7 +78,12 @@ class Accuracy:
 
     @property
     def still_best_share(self) -> float | None:
-        """The share of the checked choices that would be the same; None before the first."""
+        """
+        The share of the checked choices that would be the same; None before the first.
+
+        Of 32 random nodes, 3 % would be the best. A fifth is usual in a busy fleet, where several
+        nodes are nearly as good as the best one.
+        """
         return self.still_best / self.choices if self.choices else None
 
     @property

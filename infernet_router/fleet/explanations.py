@@ -174,6 +174,8 @@ def _why_ranked(
             reasons.append("a job costs least there")
         elif best[2] > 0.0:
             reasons.append(f"a job costs {own[2] / best[2]:.3g} times as much as at the best node")
+        else:
+            reasons.append("a job costs more than at the best node")
     return "; ".join(reasons)
 
 

@@ -1,5 +1,6 @@
 """The fleet: what is learned of any node goes in here, and the best node for a job comes out."""
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
@@ -41,7 +42,7 @@ class Fleet(Readings):
         """
         Remember for operators what is decided and what becomes of it, from now on.
 
-        This makes no difference to what is decided. It takes about 10 MB, and 1 µs a pick.
+        This makes no difference to what is decided. It takes about 10 MB, and 1.5 to 2 µs a pick.
 
         :param random: chooses which decisions are looked at closely.
         """
@@ -166,7 +167,7 @@ class Fleet(Readings):
         else:
             costs: list[float] = []
             index = self._loads.cheapest_of(sample, now, weight * jobs, self._random, costs)
-            if among is None and not exclude:
+            if type(sample) is array:  # it is a sample of all candidates
                 records.decisions.add(
                     self.decided + 1, now, asked, weight * jobs, index, sample, costs
                 )

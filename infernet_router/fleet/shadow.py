@@ -38,7 +38,7 @@ class Shadow:
         """Compare a choice, before the job is assigned, with those of the other rules."""
         loads, random = self._loads, self._random
         if len(candidates) > _LOOKED_AT:
-            candidates = random.sample(candidates, _LOOKED_AT)
+            candidates = random.choices(candidates, k=_LOOKED_AT)  # faster than a sample
         healthy = [index for index in candidates if not loads.is_doubted(index)]
         if not healthy or loads.is_doubted(chosen):
             return

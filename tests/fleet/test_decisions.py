@@ -303,6 +303,28 @@ class DecisionsTests(SynchronousTestCase):
             self.assertEqual(after and after.reported_jobs, count)
         self.assertEqual(len(self.newest()), 7)
 
+    def test_wrapped(self) -> None:
+        """What came after is found behind the end of the ring too, or is not there yet."""
+        self.patch(decisions_module, "KEPT", 5)
+        self.fleet.replace([A, B])
+        self.up(A, B)
+        for before in range(1, 12):
+            for _ in range(before):
+                self.fleet.pick(["llm"], exclude=[A])
+                self.up(B)
+            self.fleet.pick(["llm"], exclude=[B])
+            for _ in range(3):
+                self.fleet.pick(["llm"], exclude=[A])
+                self.up(B)
+            chose_a = self.fleet.decided - 3
+            decision = self.records.decisions.get(chose_a)
+            assert decision is not None
+            self.assertEqual((decision.node, decision.after), (A, None))
+            self.up(A, pending=7)
+            decision = self.records.decisions.get(chose_a)
+            assert decision is not None and decision.after is not None
+            self.assertEqual(decision.after.reported_jobs, 7.0)
+
     def test_slices(self) -> None:
         """A long search is interrupted often, and new decisions may be made meanwhile."""
         self.up(A)

@@ -14,6 +14,7 @@ from infernet_router.fleet.explanations import Explanation
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.readings import Among
 from infernet_router.fleet.slices import completed
+from infernet_router.fleet.weights import Weights
 from tests.doubles import addresses, report
 
 A, B, C, D = addresses(*(f"192.0.2.{number}:4000" for number in range(1, 5)))
@@ -79,6 +80,16 @@ class ExplainTests(SynchronousTestCase):
         self.fleet.replace([B, C])
         explanation = completed(slices)
         self.assertEqual([each.node for each in explanation.nodes], [B, C])
+
+    def test_nothing_costs(self) -> None:
+        """Jobs that cost next to nothing at the best node are not compared by a ratio."""
+        fleet = Fleet(self.clock.seconds, Random(1), Weights({"llm": 0.0}))
+        fleet.replace([A, B])
+        fleet.observed(A, report("llm"))
+        fleet.observed(B, report("llm", pending=1))
+        about = completed(fleet.explain(["llm"], node=B)).node
+        assert about is not None
+        self.assertEqual((about.rank, about.why), (2, "a job costs more than at the best node"))
 
     def test_ranks(self) -> None:
         """A candidate has a rank, and words that say why it is not the best."""
