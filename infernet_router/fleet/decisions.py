@@ -2,9 +2,9 @@
 Decisions: keeps the last ones, with what they were based on, for operators to look at.
 
 Everything is kept in arrays of a fixed size, which garbage collection does not look into. To record
-a decision takes 1.5 µs: it copies the indices of the compared nodes and their costs. The
-rates of these nodes are found in the Past; their jobs follow from costs and prices; how the chosen
-node's queue turned out is kept by report instead of by decision.
+a decision takes about a microsecond: it copies the indices of the compared nodes and their costs.
+The rates of these nodes are found in the Past; their jobs follow from costs and prices; how the
+chosen node's queue turned out is kept by report instead of by decision.
 """
 
 from array import array

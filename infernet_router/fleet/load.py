@@ -255,11 +255,10 @@ class Loads:
         """The same as `cheapest`, which it repeats; puts the costs into a list, in 0.5 µs."""
         one_left_at, rates, prices = self._one_left_at, self._rates, self._prices
         best, lowest, ties = -1, inf, 1
-        note = costs.append
         for index in indices:
             ahead = (one_left_at[index] - now) * rates[index]
             cost = ((ahead + 1.0 if ahead > 0.0 else exp(ahead)) + weight) * prices[index]
-            note(cost)
+            costs.append(cost)  # faster than a bound method, as Python 3.11 specialises it
             if cost < lowest:
                 best, lowest, ties = index, cost, 1
             elif cost == lowest:

@@ -149,8 +149,8 @@ class Records:
         :return: how many decisions later the next one is looked at closely.
         """
         candidates = self._candidates.of(asked)
-        if candidates is not None:
-            self.shadow.compare(candidates.best, index, now)
+        assert candidates is not None
+        self.shadow.compare(candidates.best, index, now)
         if self.accuracy.has_room:
             at = sample.index(index)
             order = [at, *range(at), *range(at + 1, len(sample))]

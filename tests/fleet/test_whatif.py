@@ -53,6 +53,7 @@ class ContainerTests(Case):
     def test_doubted(self) -> None:
         """A node that seems to fail all jobs adds nothing to the capacity."""
         self.fleet.observed(A, report("llm"))
+        self.patch(containers_module, "_SLICE", 2)
         for _ in range(3):
             self.fleet.told(A, Outcome.FAILED)
         self.assertEqual((self.containers()["llm"].up, self.containers()["llm"].capacity), (1, 0.0))
