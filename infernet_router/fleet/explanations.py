@@ -129,6 +129,8 @@ def _why_none(node: Node, roster: Roster, job: _Job) -> str:
         return "its first poll is not back yet"
     if node.state is State.DOWN:
         reasons.append(f"it has been down {since}: {node.reason}")
+    if node.reported_at is None:
+        return "; ".join([*reasons, "it has never reported what it runs"])
     containers = roster.last_containers(node)
     last = " in its last report" if node.state is State.DOWN else ""
     absent = [quoted(container) for container in job.asked if container not in containers]

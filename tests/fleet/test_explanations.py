@@ -101,6 +101,9 @@ class ExplainTests(SynchronousTestCase):
         self.fleet.replace([A, B, C, D])
         self.assertEqual(self.why(D), (None, "its first poll is not back yet"))
         self.assertEqual(self.why(A, "x", "llm"), (None, "it does not run 'x'"))
+        self.fleet.missed(D, "refused")
+        why = "it has been down for 0 seconds: refused; it has never reported what it runs"
+        self.assertEqual(self.why(D), (None, why))
         self.fleet.observed(D, report(internal=("llm",)))
         why = "'llm' is not external there, so it takes no jobs for it"
         self.assertEqual(self.why(D), (None, why))
