@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import Factory, asdict, frozen
+from attrs import Factory, asdict, field, frozen
 from twisted.python import usage
 
 from infernet_router import __version__
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.admin.access import BadToken, check_token, parse_host
 from infernet_router.api.clients import Proxy, parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.api.rate_limit import MAX_RATE
@@ -35,8 +36,16 @@ class CannotStart(SystemExit, Exception):
 _MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
 """The settings that are always shown."""
 
-_HIDDEN = ("port", "listen", "ips_given")
-"""The settings that are never shown: listening addresses have log lines of their own."""
+_HIDDEN = ("port", "listen", "ips_given", "admin", "admin_given", "metrics", "admin_token")
+"""The settings that the log does not show: listening addresses have log lines of their own."""
+
+_SECRET = ("admin_token",)
+"""The settings whose value is never shown."""
+
+_PREFIX = "INFERNET_ROUTER_"
+"""What the name of every environment variable begins with, but for those of release 1.0.0."""
+
+_ADMIN = "tcp:4001:interface=127.0.0.1"
 
 _UNITS = {
     "interval": " s",
@@ -44,6 +53,7 @@ _UNITS = {
     "timeout": " s",
     "resources_interval": " s",
     "rate_limit": "/min",
+    "linger": " s",
 }
 
 
@@ -73,11 +83,30 @@ class Settings:
     pending_weight: Mapping[str, float] = Factory(dict)
     trust_proxy: tuple[Proxy, ...] = ()
     cors_origin: tuple[str, ...] = ()
+    admin: str | None = _ADMIN
+    """Twisted endpoint description to serve operators on; None for no such endpoint."""
+    admin_given: bool = False
+    """Whether that was named, so that the router must be able to listen there."""
+    admin_host: tuple[str, ...] = ()
+    admin_tokens: Path | None = None
+    admin_token: str | None = field(default=None, repr=False)
+    """The token of an operator, which only an environment variable sets."""
+    metrics: str | None = None
+    """Twisted endpoint description to serve metrics on, and nothing else that is for operators."""
+    linger: float = 0.0
 
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Descriptions of the Twisted endpoints to serve on."""
         return self.listen or (f"tcp:{self.port}",)
+
+    def shown(self) -> dict[str, object]:
+        """All options as JSON can have them, by their name on the command line; no secrets."""
+        return {
+            name.replace("_", "-"): "(hidden)" if name in _SECRET and value else _plain(value)
+            for name, value in asdict(self, recurse=False).items()
+            if not name.endswith("_given")
+        }
 
     def __str__(self) -> str:
         """The main values, and those that differ from the default, on one printable line."""
@@ -88,6 +117,21 @@ class Settings:
             if name in _MAIN or (name not in _HIDDEN and value != getattr(defaults, name))
         )
         return text if text.isprintable() else quoted(text)
+
+
+def _plain(value: object) -> object:
+    """A setting's value as JSON can have it."""
+    match value:
+        case (str(), int()):
+            return _shown(value)
+        case tuple():
+            return list(map(str, value))
+        case Mapping():
+            return dict(value)
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return str(value)
 
 
 def _shown(value: object) -> str:
@@ -135,6 +179,12 @@ def _path(text: str) -> Path:
     raise ValueError("must be the path of a file")
 
 
+def _endpoint(text: str) -> str | None:
+    if text and text.isprintable():
+        return None if text == "none" else text
+    raise ValueError("must be a Twisted endpoint such as tcp:4001:interface=127.0.0.1, or none")
+
+
 def _url(text: str) -> NodeAddress:
     try:
         return parse_address(text)
@@ -178,9 +228,18 @@ def _read(read: Callable[[str], Any], text: str, source: str) -> Any:
         raise CannotStart(f"{source} {error}, not {quoted(text)}") from None
 
 
+def _variable(name: str) -> str:
+    """The environment variable of an option."""
+    return _PREFIX + name.upper().replace("-", "_")
+
+
 @frozen
 class _Option:
-    """An option with one value, which an environment variable may set too."""
+    """
+    An option with one value.
+
+    :ivar variable: the environment variable that it had in release 1.0.0, if any.
+    """
 
     name: str
     read: Callable[[str], object]
@@ -191,6 +250,11 @@ class _Option:
     def field(self) -> str:
         """The name of its setting."""
         return self.name.replace("-", "_")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that set it, the first that is not empty."""
+        return (_variable(self.name), *([self.variable] if self.variable else ()))
 
     def row(self) -> list[object]:
         """The option as a row of usage.Options.optParameters."""
@@ -259,26 +323,64 @@ _OPTIONS = (
         " without it, there is no limit",
         "RATELIMIT_REQS_PER_MIN",
     ),
+    _Option(
+        "admin",
+        _endpoint,
+        "Twisted endpoint to serve operators on: status, metrics and probes; none for no such"
+        " endpoint",
+    ),
+    _Option(
+        "metrics",
+        _endpoint,
+        "Twisted endpoint to serve metrics and probes on, and nothing else",
+    ),
+    _Option(
+        "admin-tokens",
+        _path,
+        "file of the tokens that operators may use, NAME ROLE TOKEN in a line",
+    ),
+    _Option(
+        "linger",
+        _number(0, 3600, "a number of seconds"),
+        "seconds from SIGTERM, when /readyz begins to answer 503, until connections end, 0 to 3600",
+    ),
 )
+
+_REPEATABLE = (
+    "listen",
+    "job-weight",
+    "pending-weight",
+    "trust-proxy",
+    "cors-origin",
+    "admin-host",
+)
+"""The options that may be given more than once."""
 
 
 class Options(usage.Options):
     """
     The options of `twistd infernet-router`; once parsed, `settings` has their values.
 
-    A flag beats its environment variable, which beats the default. An empty variable is ignored.
+    A flag beats its environment variable INFERNET_ROUTER_NAME, which beats the variable that it had
+    in release 1.0.0, which beats the default. An empty variable is ignored.
 
     :param environ: the environment variables.
     """
 
     synopsis = "[options]"
-    longdesc = "Tells clients of Infernet nodes which node to send a job to."
+    longdesc = (
+        "Tells clients of Infernet nodes which node to send a job to. Each option can also be set"
+        " by an environment variable: INFERNET_ROUTER_ and its name in capitals, with _ for -, such"
+        " as INFERNET_ROUTER_MAX_POLLS; several values of one are separated by blanks."
+    )
     optParameters = [option.row() for option in _OPTIONS]
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
         self._environ = environ
         self._values: dict[str, Any] = {}
+        self._variable = ""
+        """The environment variable that is being read, in place of flags."""
         self.settings = Settings()
 
     def opt_listen(self, description: str) -> None:
@@ -296,11 +398,15 @@ class Options(usage.Options):
 
     def opt_trust_proxy(self, text: str) -> None:
         """believe X-Forwarded-For from this IP address, network, or unix sockets; repeatable"""
-        self._append("trust_proxy", _read(parse_proxy, text, "--trust-proxy"))
+        self._append("trust_proxy", _read(parse_proxy, text, self._source("trust-proxy")))
 
     def opt_cors_origin(self, text: str) -> None:
         """allow pages of this origin, such as https://app.example.org, or * for all; repeatable"""
-        self._append("cors_origin", _read(parse_origin, text, "--cors-origin"))
+        self._append("cors_origin", _read(parse_origin, text, self._source("cors-origin")))
+
+    def opt_admin_host(self, text: str) -> None:
+        """name by which operators reach the router, such as router.example.org; repeatable"""
+        self._append("admin_host", _read(parse_host, text, self._source("admin-host")))
 
     def opt_version(self) -> None:
         """Display the router's version and exit."""
@@ -313,11 +419,15 @@ class Options(usage.Options):
 
     def _add_weight(self, option: str, read: Callable[[str], Any], text: str) -> None:
         """Add one weight of a repeatable option; each name may be given once."""
-        name, weight = _read(read, text, f"--{option}")
+        name, weight = _read(read, text, self._source(option))
         weights = self._values.setdefault(option.replace("-", "_"), {})
         if name in weights:
-            raise CannotStart(f"--{option} names {quoted(name)} twice")
+            raise CannotStart(f"{self._source(option)} names {quoted(name)} twice")
         weights[name] = weight
+
+    def _source(self, option: str) -> str:
+        """Where the value of a repeatable option comes from."""
+        return self._variable or f"--{option}"
 
     def parseOptions(self, options: list[str] | None = None) -> None:
         """
@@ -332,15 +442,39 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the options with one value, which are None unless given, and make the settings."""
-        self._values["ips_given"] = self["ips"] is not None
+        if self["port"] is not None and "listen" in self._values:
+            raise CannotStart("--port and --listen: give one of them")
+        listens = "listen" in self._values or self["port"] is not None
+        for name in _REPEATABLE:
+            if name.replace("-", "_") not in self._values and not (name == "listen" and listens):
+                self._read_variable(name)
         for option in _OPTIONS:
             text, source = self[option.name], f"--{option.name}"
+            for variable in option.variables if text is None else ():
+                if text is None and (found := self._environ.get(variable)):
+                    text, source = found, variable
             if option.name == "port" and "listen" in self._values:
-                if text is not None:
-                    raise CannotStart("--port and --listen: give one of them")
-                continue
-            if text is None and option.variable:
-                text, source = self._environ.get(option.variable) or None, option.variable
-            if text is not None:
+                if source == _variable("port") and not listens:
+                    raise CannotStart(f"{source} and {_variable('listen')}: give one of them")
+            elif text is not None:
                 self._values[option.field] = _read(option.read, text, source)
+        self._values["ips_given"] = "ips" in self._values
+        self._values["admin_given"] = self._values.get("admin") is not None
+        self._values["admin_token"] = self._token()
         self.settings = Settings(**self._values)
+
+    def _read_variable(self, name: str) -> None:
+        """Read the environment variable of a repeatable option: its values, divided by blanks."""
+        self._variable = _variable(name)
+        for text in self._environ.get(self._variable, "").split():
+            getattr(self, f"opt_{name.replace('-', '_')}")(text)
+        self._variable = ""
+
+    def _token(self) -> str | None:
+        """The token in the environment, which no message repeats."""
+        variable = _variable("admin-token")
+        token = self._environ.get(variable, "").strip() or None
+        try:
+            return token and check_token(token)
+        except BadToken as error:
+            raise CannotStart(f"{variable}: {error}") from None

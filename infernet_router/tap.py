@@ -10,11 +10,22 @@ from typing import Any
 from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.api import Api, Clients, CrossOrigin, Decisions, Outcomes, RateLimited
+from infernet_router.admin import BadTokens, Endpoints, Parts, Tokens
+from infernet_router.api import (
+    Api,
+    Clients,
+    CrossOrigin,
+    Decisions,
+    Outcomes,
+    RateLimited,
+    Readiness,
+)
+from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet, Weights
 from infernet_router.nodes import (
     BadCertificates,
@@ -70,10 +81,13 @@ def make_router(
     weights = Weights(settings.job_weight, settings.pending_weight)
     fleet = make_fleet(monotonic, Random(), weights, settings.max_utilization)
     pool = NodeConnections(reactor, most_kept=limits.kept)
-    router = _Router(pool)
+    counts, readiness = Counts(), Readiness(fleet, monotonic)
+    router = _Router(pool, readiness, settings.linger, reactor)
+    sources = Sources(fleet, counts)
     try:
+        tokens = Tokens(settings.admin_tokens, settings.admin_token)
         http = http_client(reactor, pool, settings.ca_file)
-        sources = tuple(_sources(settings, reactor, fleet, http))
+        finders = tuple(_sources(settings, reactor, sources, http, tokens))
         poller = Poller(
             fleet,
             http,
@@ -83,6 +97,7 @@ def make_router(
             timeout=settings.timeout,
             max_polls=settings.max_polls,
             at_once=limits.polls,
+            counts=counts,
         )
         resources = Resources(
             fleet,
@@ -97,35 +112,63 @@ def make_router(
         decisions = Decisions(monotonic, token_bytes(32))
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
-        api = _guarded(Api(fleet, resources, surveyor, decisions, outcomes), clients, settings)
-        server = Server(ClosableSite(api, reactor, limits.clients), settings.endpoints, reactor)
-    except (BadSource, BadCertificates, CannotServe) as error:
+        root = Api(fleet, resources, surveyor, decisions, outcomes, readiness, counts)
+        api = _guarded(root, clients, settings, counts)
+        site = ClosableSite(api, reactor, limits.clients, counts)
+        services = [
+            *(*finders, poller, resources, surveyor),
+            Server(site, settings.endpoints, reactor),
+            Freezer(fleet),
+        ]
+        if settings.admin is not None or settings.metrics is not None:
+            parts = Parts(
+                fleet=fleet,
+                poller=poller,
+                resources=resources,
+                sources=sources,
+                readiness=readiness,
+                counts=counts,
+                connections={"client": lambda: site.connections, "node": lambda: pool.open},
+                options=settings.shown(),
+            )
+            endpoints = Endpoints(
+                parts,
+                tokens,
+                reactor,
+                admin=settings.admin,
+                metrics=settings.metrics,
+                required=settings.admin_given,
+                hosts=settings.admin_host,
+                most_connections=limits.operators,
+            )
+            services.append(endpoints)
+    except (BadSource, BadCertificates, BadTokens, CannotServe) as error:
         raise CannotStart(str(error)) from None
-    for service in (*sources, poller, resources, surveyor, server, Freezer(fleet)):
+    for service in services:
         service.setServiceParent(router)
     return router
 
 
-def _guarded(api: Resource, clients: Clients, settings: Settings) -> Resource:
+def _guarded(api: Resource, clients: Clients, settings: Settings, counts: Counts) -> Resource:
     """The API behind the rate limit and CORS, where these are on."""
     if settings.rate_limit is not None:
-        api = RateLimited(api, settings.rate_limit, clients, monotonic)
+        api = RateLimited(api, settings.rate_limit, clients, monotonic, counts=counts)
     return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
 
 
 def _sources(
-    settings: Settings, reactor: Any, fleet: Fleet, http: HTTPClient
+    settings: Settings, reactor: Any, sources: Sources, http: HTTPClient, tokens: Tokens
 ) -> Iterator[IService]:
     """
-    The services that put the nodes of all sources into a fleet.
+    The services that read all sources, and the one that reads files again on SIGHUP.
 
     :raises BadSource: when the address file is bad.
     """
-    sources, explorer = Sources(fleet), settings.node_explorer
+    explorer = settings.node_explorer
     watcher = DnsWatcher(sources, partial(dns_resolver, reactor, settings.resolver), reactor)
     may_be_missing = explorer is not None and not settings.ips_given
     ips = AddressFile(settings.ips, sources, watcher.watch, reactor, may_be_missing=may_be_missing)
-    yield from (ips, watcher, HangupListener(reactor, ips.read_again))
+    yield from (ips, watcher, HangupListener(reactor, ips.read_again, tokens.read_again))
     if explorer is not None:
         yield AskedSource(
             explorer, partial(ask_explorer, http, explorer, reactor), sources, reactor
@@ -135,9 +178,14 @@ def _sources(
 class _Router(MultiService):
     """The running router."""
 
-    def __init__(self, pool: NodeConnections) -> None:
+    def __init__(
+        self, pool: NodeConnections, readiness: Readiness, linger: float, reactor: Any
+    ) -> None:
         super().__init__()
         self._pool = pool
+        self._readiness = readiness
+        self._linger = linger
+        self._reactor = reactor
 
     def privilegedStartService(self) -> None:
         try:
@@ -145,7 +193,22 @@ class _Router(MultiService):
         except CannotServe as error:
             raise CannotStart(str(error)) from None
 
+    def startService(self) -> None:
+        super().startService()
+        self._readiness.listening()
+
     def stopService(self) -> Deferred[Any]:
-        """Stop all services, then close the idle connections to nodes."""
-        stopped: Deferred[Any] = super().stopService()
-        return stopped.addCallback(lambda _: self._pool.closeCachedConnections())
+        """
+        Stop all services, then close the idle connections to nodes.
+
+        Load balancers are told before: all goes on until they have had time to notice.
+        """
+        self._readiness.closing()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._linger:
+            log.info("stopping in {seconds:g} s", seconds=self._linger)
+            await deferLater(self._reactor, self._linger)
+        await super().stopService()
+        await self._pool.closeCachedConnections()

@@ -11,24 +11,28 @@ import infernet_router
 
 ROOT = Path(infernet_router.__file__).parent
 
+CORE = ("fleet", "addresses", "reports", "quoting")
+
 MAY_IMPORT = {
     "quoting": (),
     "addresses": ("quoting",),
     "reports": ("quoting",),
     "fleet": ("addresses", "reports", "quoting"),
-    "nodes": ("fleet", "addresses", "reports", "quoting"),
+    "counting": (),
+    "nodes": ("fleet", "addresses", "reports", "quoting", "counting"),
     "process": ("fleet", "addresses", "reports", "quoting"),
-    "serving": ("quoting",),
-    "api": ("nodes", "process", "fleet", "addresses", "reports", "serving", "quoting"),
-    "sources": ("nodes", "process", "fleet", "addresses", "reports", "quoting"),
-    "options": ("api", "sources", "nodes", "process", "fleet", "addresses", "reports", "quoting"),
+    "serving": ("quoting", "counting"),
+    "api": (*CORE, "nodes", "process", "serving", "counting"),
+    "sources": (*CORE, "nodes", "process", "counting"),
+    "admin": (*CORE, "api", "sources", "nodes", "process", "serving", "counting"),
+    "options": (*CORE, "admin", "api", "sources", "nodes", "process"),
 }
 """By folder, or module outside a folder: the others that it may import."""
 
 ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
 
-PURE = {"addresses", "reports", "quoting", "fleet"}
+PURE = {"addresses", "reports", "quoting", "fleet", "counting"}
 IMPURE = {"io", "logging", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 IMPURE |= {"klein", "treq", "twisted"}
 """The modules that the pure core must not import: reactor, network, files, log and clock."""

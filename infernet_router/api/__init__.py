@@ -4,6 +4,7 @@ from infernet_router.api.clients import Clients
 from infernet_router.api.cors import CrossOrigin
 from infernet_router.api.decisions import Decisions
 from infernet_router.api.outcomes import Outcomes
+from infernet_router.api.probes import Readiness
 from infernet_router.api.rate_limit import RateLimited
 from infernet_router.api.routes import Api
 
@@ -14,4 +15,5 @@ __all__ = [
     "Decisions",
     "Outcomes",
     "RateLimited",
+    "Readiness",
 ]

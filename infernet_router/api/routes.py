@@ -28,9 +28,11 @@ from infernet_router.api.openapi import (
     MAX_OFFSET,
 )
 from infernet_router.api.outcomes import Outcomes
+from infernet_router.api.probes import Readiness, answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.fleet import Among, Fleet, Outcome, RunningContainer
-from infernet_router.nodes import Resources, Surveyor
+from infernet_router.counting import Counts
+from infernet_router.fleet import Among, Fleet, NoNode, Outcome, RunningContainer, Why
+from infernet_router.nodes import CannotSurvey, Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
 _USUAL_TARGET = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
@@ -49,6 +51,8 @@ class Api(Resource):
     :param surveyor: asks nodes whether they support a model.
     :param decisions: gives each decision an id.
     :param outcomes: takes the outcomes of jobs.
+    :param readiness: whether the router is ready.
+    :param counts: counts the decisions.
     """
 
     isLeaf = True
@@ -62,6 +66,8 @@ class Api(Resource):
         surveyor: Surveyor,
         decisions: Decisions,
         outcomes: Outcomes,
+        readiness: Readiness | None = None,
+        counts: Counts | None = None,
     ) -> None:
         super().__init__()
         self._fleet = fleet
@@ -69,6 +75,9 @@ class Api(Resource):
         self._surveyor = surveyor
         self._decisions = decisions
         self._outcomes = outcomes
+        self._readiness = readiness or Readiness(fleet)
+        self._counts = counts or Counts()
+        self._counts.name_paths(PATHS)
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -76,7 +85,7 @@ class Api(Resource):
         try:
             return self._route(request)
         except Exception:
-            return answer_failure(request, Failure())
+            return cast(bytes, self._failed(request, Failure()))
 
     def _route(self, request: Request) -> bytes | int:
         """
@@ -92,7 +101,7 @@ class Api(Resource):
         if is_usual and request.method == b"GET":
             # Routing by Klein would take longer than everything else together.
             containers = _containers_of(Query(request.uri))
-            return self._answer_picked(request, self._fleet.pick(containers))
+            return self._answer_picked(request, self._fleet.pick(containers), containers)
         if request.method != request.method.upper():  # Klein would treat get as GET
             raise HTTPError(501, "there is no such method")
         path = request.postpath or []
@@ -117,7 +126,7 @@ class Api(Resource):
                 peeked = self._fleet.peek(containers, among, exclude=exclude)
                 return answer(request, {"ip": str(peeked)})
             picked = self._fleet.pick(containers, among, exclude=exclude, jobs=jobs)
-            return self._answer_picked(request, picked)
+            return self._answer_picked(request, picked, containers)
 
         return self._among(query, containers, answer_among)
 
@@ -136,7 +145,7 @@ class Api(Resource):
                 containers, count, offset, among, exclude=exclude, assign=assign
             )
             if assign and best:
-                self._name_decision(request, best[0])
+                self._name_decision(request, best[0], containers)
             return answer(request, [str(address) for address in best])
 
         return self._among(query, containers, answer_among)
@@ -153,6 +162,7 @@ class Api(Resource):
         except ValueError:
             raise BadRequest(f"outcome must be one of {', '.join(Outcome)}") from None
         self._outcomes.tell(request, decision, outcome)
+        self._counts.outcomes[outcome.value] += 1
         request.setResponseCode(204)
         return b""
 
@@ -199,12 +209,22 @@ class Api(Resource):
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
         """Health check: healthy while a node is up and the router is not shutting down."""
-        if getattr(request.site, "closing", False):
+        if self._readiness.is_closing or getattr(request.site, "closing", False):
             raise HTTPError(503, "the router is shutting down", RETRY_SOON)
         states = self._fleet.states
         if not states.up and not states.suspect:
             raise HTTPError(503, self._fleet.why_none_up(), RETRY_SOON)
         return answer(request, {"status": "healthy", **asdict(states)})
+
+    @app.route("/livez", methods=["GET"])
+    def _livez(self, request: Request) -> bytes:
+        """Whether the reactor turns."""
+        return answer_alive(request)
+
+    @app.route("/readyz", methods=["GET"])
+    def _readyz(self, request: Request) -> bytes:
+        """Whether the router is ready for clients."""
+        return answer_ready(request, self._readiness)
 
     @app.route("/openapi.json", methods=["GET"])
     def _openapi(self, request: Request) -> bytes:
@@ -227,18 +247,26 @@ class Api(Resource):
         surveyed = self._surveyor.survey(model)
         return surveyed.addCallback(lambda survey: answer_among(survey.among(containers)))
 
-    def _answer_picked(self, request: Request, address: NodeAddress) -> bytes:
-        """Answer with a node that was picked."""
-        self._name_decision(request, address)
+    def _answer_picked(
+        self, request: Request, address: NodeAddress, containers: list[str]
+    ) -> bytes:
+        """Answer with a node that was picked for these containers."""
+        self._name_decision(request, address, containers)
         return answer(request, {"ip": str(address)})
 
-    def _name_decision(self, request: Request, address: NodeAddress) -> None:
-        """Give the answer the id of the decision that chose a node."""
+    def _name_decision(self, request: Request, address: NodeAddress, containers: list[str]) -> None:
+        """Give the answer the id of the decision that chose a node, and count the decision."""
+        self._counts.decided(containers[0])
         id = self._decisions.made(address)
         request.responseHeaders.setRawHeaders(b"Infernet-Decision", [id])
 
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        match failure.value:
+            case NoNode(why=why):
+                self._counts.no_node[why] += 1
+            case CannotSurvey():
+                self._counts.no_node[Why.MODEL] += 1
         return answer_failure(request, failure)
 
 

@@ -2,7 +2,7 @@
 
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.events import CameUp, Change, Event, Outcome
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome, Why
 from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
 from infernet_router.fleet.load import Weights
 from infernet_router.fleet.node import State
@@ -22,4 +22,5 @@ __all__ = [
     "States",
     "Tier",
     "Weights",
+    "Why",
 ]

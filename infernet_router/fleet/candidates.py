@@ -8,6 +8,7 @@ from itertools import chain
 from random import Random
 from typing import TypeVar
 
+from infernet_router.fleet.events import Why
 from infernet_router.quoting import quoted
 
 _RUN = 16
@@ -273,7 +274,7 @@ class Candidates:
                 counts[container] += len(group)
         return counts
 
-    def why_none(self, asked: tuple[str, ...]) -> str:
+    def why_none(self, asked: tuple[str, ...]) -> tuple[Why, str]:
         """Why none of the nodes that are up gets a job for these containers."""
         absent = [
             quoted(container)
@@ -281,13 +282,16 @@ class Candidates:
             if container not in self._external and container not in self._internal
         ]
         if absent:
-            return f"no up node runs {' or '.join(absent)}"
+            return Why.NOT_RUNNING, f"no up node runs {' or '.join(absent)}"
         named = ", ".join(map(quoted, asked))
         if self.of(asked):
-            return f"every up node that runs {named} is drained"
+            return Why.DRAINED, f"every up node that runs {named} is drained"
         if len(asked) == 1:
-            return f"no up node takes jobs for {named}, which is not external"
-        return f"no single up node runs all of {named} and takes jobs for one of them"
+            return Why.NOT_EXTERNAL, f"no up node takes jobs for {named}, which is not external"
+        return (
+            Why.NOT_TOGETHER,
+            f"no single up node runs all of {named} and takes jobs for one of them",
+        )
 
     def _running(self, container: str) -> list[Group]:
         """The nodes that are up and run a container, as groups."""

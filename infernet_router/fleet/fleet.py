@@ -10,7 +10,7 @@ from attrs import frozen
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.candidates import Candidates, Tier, without
 from infernet_router.fleet.catalogue import Catalogue, RunningContainer
-from infernet_router.fleet.events import CameUp, Change, Event, Outcome
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome, Why
 from infernet_router.fleet.journal import Cursor, Journal
 from infernet_router.fleet.load import Loads, Weights
 from infernet_router.fleet.node import Node, State
@@ -20,7 +20,15 @@ from infernet_router.reports import NodeReport
 
 
 class NoNode(Exception):
-    """No node can do the job; the message tells the client why."""
+    """
+    No node can do the job; the message tells the client why.
+
+    :param why: the same, for whoever counts.
+    """
+
+    def __init__(self, message: str, why: Why) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @frozen
@@ -120,6 +128,8 @@ class Fleet:
         if texts != node.descriptions:
             node.descriptions = self._catalogue.describe(node.descriptions, texts)
         node.pending = sum(report.pending.values())
+        was_used = self._loads.assigned(node.index) > 0
+        node.quiet = 0 if node.pending else 1 if was_used else node.quiet + 1
         node.reported_at = at
         self._loads.reported(node.index, at, self._weights.of_pending(report.pending))
         return came_up
@@ -383,7 +393,8 @@ class Fleet:
             self._down.pop(node, None)
         node.state, node.since = state, self._seconds()
         self._set_tier(node)
-        self._changes.write(Change(Event[state.name], node.address))
+        reason = node.reason if state is not State.UP else ""
+        self._changes.write(Change(Event[state.name], node.address, node.since, reason))
 
     def _set_containers(self, node: Node, containers: dict[str, bool]) -> None:
         """Set the containers that a node runs."""
@@ -413,18 +424,18 @@ class Fleet:
         candidates = self._candidates.of(asked)
         sample: Sequence[int] = candidates.sample(self._random) if candidates else ()
         if not sample:
-            raise NoNode(self._why_none(asked))
+            raise self._no_node(asked)
         if among is not None:
             sample = self._candidates.sample_of(asked, among.addresses, self._nodes.get)
             if not sample:
-                raise NoNode(among.otherwise)
+                raise NoNode(among.otherwise, Why.MODEL)
         if exclude:
             some = None if among is None else map(self._nodes.get, among.addresses)
             excluded = self._indices(exclude)
             sample = self._candidates.sample_without(excluded, sample, asked, some)
             if not sample:
                 named = ", ".join(map(quoted, asked))
-                raise NoNode(f"every up node that runs {named} is excluded")
+                raise NoNode(f"every up node that runs {named} is excluded", Why.EXCLUDED)
         return self._loads.cheapest(sample, now, weight, self._random)
 
     def _indices(self, addresses: Collection[NodeAddress]) -> set[int]:
@@ -439,15 +450,16 @@ class Fleet:
         self._assignments.write(address)
         return address
 
-    def _why_none(self, asked: tuple[str, ...]) -> str:
+    def _no_node(self, asked: tuple[str, ...]) -> NoNode:
         """Why no node is a candidate for these containers."""
         states = self.states
         if not states.up and not states.suspect:
-            return self.why_none_up()
-        why = self._candidates.why_none(asked)
+            none_up = Why.FIRST_POLLS if states.unknown else Why.NONE_UP
+            return NoNode(self.why_none_up(), none_up if self._nodes else Why.NO_NODE_KNOWN)
+        why, text = self._candidates.why_none(asked)
         if states.unknown:
-            why += f"; the first polls of {states.unknown} more are not back"
-        return why
+            text += f"; the first polls of {states.unknown} more are not back"
+        return NoNode(text, why)
 
     def _view(self, node: Node, now: float) -> NodeView:
         return NodeView(
@@ -457,6 +469,7 @@ class Fleet:
             reason=node.reason if node.state in (State.DOWN, State.SUSPECT) else "",
             containers=node.containers,
             pending=node.pending,
+            quiet=node.quiet,
             report_age=None if node.reported_at is None else now - node.reported_at,
             jobs=self._loads.jobs(node.index, now),
             assigned=self._loads.assigned(node.index),

@@ -26,6 +26,7 @@ class Node(Candidate):
         "is_full",
         "override",
         "pending",
+        "quiet",
         "reason",
         "reported_at",
         "since",
@@ -43,6 +44,8 @@ class Node(Candidate):
         self.descriptions: dict[str, str] = {}
         """While it is up or suspect: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None
+        self.quiet = 0
+        """Its last reports in a row without pending jobs, since the last job was assigned."""
         self.reported_at: float | None = None
         self.is_full = False
         self.override = Tier.NORMAL

@@ -23,6 +23,9 @@ class NodeView:
     """While it is up or suspect: each container it runs, and whether that is external."""
     pending: int | None
     """The number of pending jobs in its last report; None before the first."""
+    quiet: int
+    """How many of its last reports in a row showed no pending job, since it got its last job. While
+    `assigned` is more than 0, its last job is later than all of them."""
     report_age: float | None
     """How old its last report is; None before the first."""
     jobs: float

@@ -40,6 +40,8 @@ class NoAnswer(Exception):
     :param status: the HTTP status of the answer, when that is the reason.
     :param retry_after: seconds after which the node wants to be asked again, if it said so.
     :param timed_out: whether there was no answer in time, and no other reason.
+    :param kind: a word for the reason, to count by: refused, closed, tls, report or other; a status
+        or timeout has its own.
     """
 
     def __init__(
@@ -49,8 +51,12 @@ class NoAnswer(Exception):
         *,
         retry_after: float | None = None,
         timed_out: bool = False,
+        kind: str = "other",
     ) -> None:
         super().__init__(reason)
+        if status is not None:
+            kind = "limited" if status == 429 else "status"
+        self.kind = "timeout" if timed_out else kind
         self.status = status
         self.retry_after = retry_after
         self.timed_out = timed_out
@@ -142,7 +148,7 @@ class _Body(TwistedProtocol):
             return
         self.abandon()
         if not self.received.called:
-            self.received.errback(NoAnswer(why))
+            self.received.errback(NoAnswer(why, kind="report"))
         raise NoAnswer(why)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -193,10 +199,10 @@ def _deliver(response: IResponse, body: _Body) -> None:
 
 def _give_reason(failure: Failure) -> Failure:
     """Turn any failure into NoAnswer."""
-    return failure if failure.check(NoAnswer) else Failure(NoAnswer(_reason(failure.value)))
+    return failure if failure.check(NoAnswer) else Failure(_no_answer(failure.value))
 
 
-def _reason(problem: BaseException | None, otherwise: str = "request failed") -> str:
+def _no_answer(problem: BaseException | None, otherwise: str = "request failed") -> NoAnswer:
     """
     Why a request failed, for an operator; without any text that the node sent.
 
@@ -205,18 +211,20 @@ def _reason(problem: BaseException | None, otherwise: str = "request failed") ->
     match problem:
         case ResponseFailed() if problem.reasons:
             # The first reason is either that of the connection's end or a parser's exception.
-            return _reason(problem.reasons[0].value, "the answer is not HTTP")
+            return _no_answer(problem.reasons[0].value, "the answer is not HTTP")
         case NoAnswer():
-            return str(problem)
+            return problem
         case error.ConnectionRefusedError():
-            return "connection refused"
+            return NoAnswer("connection refused", kind="refused")
         case error.DNSLookupError():
-            return "unknown host name"
+            return NoAnswer("unknown host name")
         case error.ConnectError(osError=int(number)):
-            return f"cannot connect: {os.strerror(number)}"
+            return NoAnswer(f"cannot connect: {os.strerror(number)}")
         case error.ConnectionClosed():
-            return "it closed the connection before the answer was complete"
+            why = "it closed the connection before the answer was complete"
+            return NoAnswer(why, kind="closed")
         case SSL.Error():
-            return "TLS failed: " + ", ".join(part[2] for part in problem.args[0])
+            parts = ", ".join(part[2] for part in problem.args[0])
+            return NoAnswer(f"TLS failed: {parts}", kind="tls")
         case _:
-            return f"{otherwise} ({type(problem).__name__})"
+            return NoAnswer(f"{otherwise} ({type(problem).__name__})")

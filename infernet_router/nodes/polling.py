@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
+from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet
 from infernet_router.nodes.asking import KEEP_ALIVE, Asker, NoAnswer, ask
 from infernet_router.nodes.rounds import TICK, Rounds, Target
@@ -105,6 +106,7 @@ class Poller(Rounds[_Target]):
     :param timeout: seconds a node has for its whole answer.
     :param max_polls: the most polls in a second.
     :param at_once: the most nodes that are polled at the same time.
+    :param counts: counts the polls, by result.
     """
 
     def __init__(
@@ -118,9 +120,11 @@ class Poller(Rounds[_Target]):
         timeout: float = 3.0,
         max_polls: int = MAX_POLLS,
         at_once: int = 1000,
+        counts: Counts | None = None,
     ) -> None:
         super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
         self._http = http
+        self._counts = counts or Counts()
         self._busy_interval = min(busy_interval, interval)
         self._timeout = timeout
 
@@ -227,6 +231,7 @@ class Poller(Rounds[_Target]):
         )
 
     def _answered(self, report: NodeReport, target: _Target, asked: float) -> None:
+        self._counts.polled("ok", self._clock.seconds() - asked)
         came_up = self._fleet.observed(target.address, report)
         target.reported = asked
         target.failures = 0
@@ -245,6 +250,8 @@ class Poller(Rounds[_Target]):
         failure.trap(NoAnswer, BadReport)
         if not self.running:
             return
+        result = failure.value.kind if isinstance(failure.value, NoAnswer) else "report"
+        self._counts.polled(result, self._clock.seconds() - asked)
         timed_out = False
         if isinstance(failure.value, NoAnswer):
             timed_out = failure.value.timed_out

@@ -43,7 +43,16 @@ log = Logger()
 class _Target(Target):
     """When one node is asked next, and its last answer."""
 
-    __slots__ = ("answered", "containers", "due", "is_asked", "problem", "said", "was_asked")
+    __slots__ = (
+        "answered",
+        "containers",
+        "due",
+        "is_asked",
+        "problem",
+        "said",
+        "utilization",
+        "was_asked",
+    )
 
     def __init__(self, address: NodeAddress) -> None:
         super().__init__(address)
@@ -56,6 +65,7 @@ class _Target(Target):
         self.answered = 0.0
         """When the request for its last answer was sent."""
         self.said: msgspec.Raw | None = None
+        self.utilization: float | None = None
         self.containers: frozenset[str] = frozenset()
         """The containers that said something last."""
         self.problem = ""
@@ -100,6 +110,11 @@ class Resources(Rounds[_Target]):
         """The last answer of a node, a JSON object by container; None if there is none."""
         target = self.target_of(address)
         return None if target is None else target.said
+
+    def utilization(self, address: NodeAddress) -> float | None:
+        """The share of a node's GPU memory in use, from 0 to 1; None if unknown."""
+        target = self.target_of(address)
+        return None if target is None else target.utilization
 
     def new_target(self, address: NodeAddress) -> _Target:
         return _Target(address)
@@ -160,6 +175,7 @@ class Resources(Rounds[_Target]):
 
     def _set_utilization(self, target: _Target, share: float | None) -> None:
         """Update a node's utilization in the fleet; log when it becomes full, or no longer is."""
+        target.utilization = share
         is_full = self._fleet.utilized(target.address, share) if self.is_known(target) else None
         if is_full is None:
             return

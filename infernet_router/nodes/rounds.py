@@ -100,6 +100,11 @@ class Rounds(Service, Generic[SomeTarget]):
         return DeferredList([self._stopped, self.throttle.stop()])
 
     @property
+    def least_interval(self) -> float:
+        """The same for a small fleet, as it was set."""
+        return self._least_interval
+
+    @property
     def interval(self) -> float:
         """Seconds from one question to a node to the next, for a fleet of this size."""
         return max(self._least_interval, len(self._targets) / self._rate)

@@ -79,7 +79,7 @@ class VerifiedTLS:
             else:
                 return True
             if (protocol := weak_protocol()) is not None:
-                protocol.failVerification(Failure(NoAnswer(why)))
+                protocol.failVerification(Failure(NoAnswer(why, kind="tls")))
             return False
 
         connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
@@ -95,5 +95,6 @@ def verification_failure(connection: SSL.Connection) -> Failure | None:
     try:
         crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
     except crypto.X509StoreContextError as error:
-        return Failure(NoAnswer(f"the certificate is not trusted: {error.args[0]}"))
+        why = f"the certificate is not trusted: {error.args[0]}"
+        return Failure(NoAnswer(why, kind="tls"))
     return None

@@ -22,10 +22,13 @@ _SURVEYS = 64
 _LOOKUPS = 200
 """Many, as a dead name server blocks a thread for seconds."""
 
+_OPERATORS = 64
+"""Connections of operators and of programs that read metrics, on each of their endpoints."""
+
 _MORE = 2
 """Connections for other requests, such as to the Node Explorer."""
 
-_OTHERS = _LOOKUPS + 56
+_OTHERS = _LOOKUPS + 2 * _OPERATORS + 56
 """Descriptors for everything else: host name lookups, DNS queries, files, listening sockets."""
 
 log = Logger()
@@ -41,6 +44,8 @@ class Limits:
     """Idle connections kept for the next poll."""
     clients: int
     """Connections of clients."""
+    operators: int = _OPERATORS
+    """Connections to each endpoint for operators."""
     resources: int = _RESOURCES
     """Nodes being asked for their resources."""
     surveys: int = _SURVEYS

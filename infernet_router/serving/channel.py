@@ -66,6 +66,9 @@ class ChannelSite(Protocol):
     def lost(self, channel: "Channel") -> None:
         """The connection of a client ended."""
 
+    def malformed(self, request: bytes, error: HTTPError) -> None:
+        """Bytes that may be no request were answered with an error."""
+
 
 class Channel(HTTPChannel):
     """One client's connection."""
@@ -74,6 +77,8 @@ class Channel(HTTPChannel):
     transport: Any
     _received = b""
     _deadline = inf
+    began = 0.0
+    """When the head of the request in flight was complete."""
     _timer: IDelayedCall
     _over_limit = False
     _turn_scheduled = False
@@ -158,6 +163,7 @@ class Channel(HTTPChannel):
         elif length:
             head, self._received = self._received[:length], self._received[length:]
             self._deadline = inf
+            self.began = self.factory.reactor.seconds()
             super().dataReceived(head)
 
     def _pause_if_full(self) -> None:
@@ -222,6 +228,7 @@ class Channel(HTTPChannel):
         lose the response. So only the writing half is closed, and what the client still sends is
         discarded. TLS has its own closing handshake, which waits for the client.
         """
+        self.factory.malformed(self._received, error)
         self.transport.write(_response(error, to_head=self._received.startswith(b"HEAD ")))
         self._end(_CLOSE_TIMEOUT)
         if self.isSecure():

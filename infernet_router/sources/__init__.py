@@ -3,7 +3,7 @@
 from infernet_router.sources.address_file import AddressFile
 from infernet_router.sources.asked import AskedSource
 from infernet_router.sources.dns_records import DnsWatcher, dns_resolver
-from infernet_router.sources.joining import BadSource, Sources
+from infernet_router.sources.joining import BadSource, Sources, SourceState
 from infernet_router.sources.node_explorer import ask_explorer
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "AskedSource",
     "BadSource",
     "DnsWatcher",
+    "SourceState",
     "Sources",
     "ask_explorer",
     "dns_resolver",

@@ -1,0 +1,110 @@
+"""Turns: does long work in slices over several turns of the reactor, and what many ask for once."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable
+from time import perf_counter
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Cooperator
+from twisted.python.failure import Failure
+
+_SLICE = 0.002
+"""Seconds of work in a turn: clients are answered in between."""
+
+_FRESH = 1.0
+"""Seconds for which a result is given to whoever asks for the same."""
+
+_MAX_KEPT = 32
+"""The most results that are kept for that."""
+
+Result = TypeVar("Result")
+Work = Generator[None, None, Result]
+"""Work that yields wherever it may be interrupted; steps between take much less than a slice."""
+
+
+class _Result:
+    """A result that is being made, or was made."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.made: float | None = None
+        """When; None while it is being made."""
+        self.waiting: list[Deferred[Any]] = []
+
+
+class Turns:
+    """
+    Does work in slices. All work that is being done shares one slice in each turn of the reactor.
+
+    :param clock: schedules the turns.
+    :param now: the time that bounds a slice, in seconds.
+    """
+
+    def __init__(self, clock: IReactorTime, now: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._now = now
+        self._cooperator = Cooperator(
+            terminationPredicateFactory=self._begin_slice,
+            scheduler=lambda turn: clock.callLater(0, turn),
+        )
+        self._results: OrderedDict[Hashable, _Result] = OrderedDict()
+
+    def do(self, work: Work[Result]) -> Deferred[Result]:
+        """The result of some work."""
+        results: list[Result] = []
+
+        def steps() -> Generator[None, None, None]:
+            results.append((yield from work))
+
+        done: Deferred[Any] = self._cooperator.cooperate(steps()).whenDone()
+        return done.addCallback(lambda _: results[0])
+
+    def once(self, name: Hashable, make: Callable[[], Work[Result]]) -> Deferred[Result]:
+        """
+        The result of some work, which is done at most once a second for all that ask for it.
+
+        :param name: two results with the same name are the same.
+        """
+        result, now = self._results.get(name), self._clock.seconds()
+        if result is not None and result.made is not None:
+            if 0 <= now - result.made < _FRESH:
+                return succeed(result.value)
+            result = None
+        if result is None:
+            result = self._results[name] = _Result()
+            self._results.move_to_end(name)
+            self._forget()
+            self.do(make()).addBoth(self._made, name, result)
+            if result.made is not None:
+                return _given(result.value)
+        waiting: Deferred[Any] = Deferred()
+        result.waiting.append(waiting)
+        return waiting
+
+    def _forget(self) -> None:
+        """Forget results beyond the most that are kept, but not those that are being made."""
+        done = [name for name, result in self._results.items() if result.made is not None]
+        for name in done[: max(0, len(self._results) - _MAX_KEPT)]:
+            del self._results[name]
+
+    def _made(self, value: Any, name: Hashable, result: _Result) -> None:
+        """Give a result, or the failure to make it, to all that wait for it."""
+        result.value, result.made = value, self._clock.seconds()
+        if isinstance(value, Failure):
+            self._results.pop(name, None)
+        waiting, result.waiting = result.waiting, []
+        for one in waiting:
+            one.callback(value)
+
+    def _begin_slice(self) -> Callable[[], bool]:
+        end = self._now() + _SLICE
+        return lambda: self._now() > end
+
+
+def _given(value: Any) -> Deferred[Any]:
+    """A Deferred that has a value, or the failure to make it."""
+    given: Deferred[Any] = Deferred()
+    given.callback(value)
+    return given
