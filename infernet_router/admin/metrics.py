@@ -150,16 +150,12 @@ class _Collector(Collector):
         yield seconds
 
     def _sources(self) -> Iterator[Metric]:
-        yield _counter(
-            "source_errors",
-            "Failures to read a source of addresses.",
-            "kind",
-            self._counts.source_errors,
-        )
         successes: dict[str, float] = {}
         for source in self._gauges.sources.states():
             at = source.last_success or 0.0
             successes[source.kind] = min(at, successes.get(source.kind, at))
+        errors = {kind: self._counts.source_errors[kind] for kind in successes}
+        yield _counter("source_errors", "Failures to read a source of addresses.", "kind", errors)
         yield _gauge(
             "source_last_success_timestamp_seconds",
             "When a source was good last; of several of a kind, the one for which that is longest"

@@ -1,6 +1,6 @@
 """Transitions: remembers the ups and downs of nodes, as the fleet's journal tells them."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 
 from infernet_router.addresses import NodeAddress
@@ -18,7 +18,7 @@ class Transitions:
     def __init__(self, fleet: Fleet) -> None:
         self._changes = fleet.follow_changes()
         self._last: deque[Change] = deque(maxlen=_KEPT)
-        self.counts = Counter[str]()
+        self.counts = dict.fromkeys(_STATES.values(), 0)
         """How many there were, by the state that nodes came to."""
 
     def read(self) -> None:
