@@ -51,6 +51,13 @@ class OptionsTests(SynchronousTestCase):
                 "pending_weight": {},
                 "trust_proxy": (),
                 "cors_origin": (),
+                "admin": "tcp:4001:interface=127.0.0.1",
+                "admin_given": False,
+                "admin_host": (),
+                "admin_tokens": None,
+                "admin_token": None,
+                "metrics": None,
+                "linger": 0.0,
             },
         )
 

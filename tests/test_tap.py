@@ -23,7 +23,7 @@ class MakeRouterTests(SynchronousTestCase):
         self.reactor: Any = MemoryReactorClock()
         self.ips = Path(self.mktemp()).absolute()
         self.ips.write_text("192.0.2.1:4000\nhttps://192.0.2.2\n")
-        self.settings = Settings(ips=self.ips)
+        self.settings = Settings(ips=self.ips, admin=None)
 
     def start(self, **changes: Any) -> Any:
         """A running router, with these settings changed."""
@@ -128,11 +128,11 @@ class MakeServiceTests(SynchronousTestCase):
         ips = Path(self.mktemp()).absolute()
         ips.write_text("192.0.2.1\n")
         options = Options({})
-        options.parseOptions(["--ips", str(ips), "--port", "4001"])
+        options.parseOptions(["--ips", str(ips), "--port", "4002", "--admin", "none"])
         reactor: Any = MemoryReactorClock()
         router: Any = makeService(options, reactor)
         router.privilegedStartService()
-        self.assertEqual([server[0] for server in reactor.tcpServers], [4001])
+        self.assertEqual([server[0] for server in reactor.tcpServers], [4002])
 
 
 class PluginTests(SynchronousTestCase):

@@ -15,11 +15,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
-from infernet_router.admin import node_list, node_metrics
 from infernet_router.admin.access import Access, Role
 from infernet_router.admin.census import Census, Count
 from infernet_router.admin.draining import Drainer, is_drained
 from infernet_router.admin.metrics import Exposition
+from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
+from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
 from infernet_router.admin.transitions import Transitions
@@ -206,15 +207,15 @@ class AdminRoot(_Secured):
         """Metrics of the nodes that are in a state and run containers."""
         query = Query(request.uri)
         containers = tuple(filter(None, query.texts("container")))
-        wanted = node_list.Wanted(state=node_list.parse_state(query), containers=containers)
+        wanted = Wanted(state=parse_state(query), containers=containers)
 
-        def selected(addresses: list[NodeAddress]) -> bytes | Deferred[bytes]:
-            request.setHeader(b"Content-Type", node_metrics.CONTENT_TYPE)
+        def found(addresses: list[NodeAddress]) -> bytes | Deferred[bytes]:
+            request.setHeader(b"Content-Type", CONTENT_TYPE)
             if request.method == b"HEAD":
                 return b""
-            return send(request, node_metrics.lines(self._fleet, addresses))
+            return send(request, lines(self._fleet, addresses))
 
-        return self._turns.do(node_list.selected(self._fleet, wanted.has)).addCallback(selected)
+        return self._turns.do(selected(self._fleet, wanted.has)).addCallback(found)
 
     @app.route("/admin/v1/overview", methods=["GET"])
     def _overview_route(self, request: Request) -> Deferred[bytes]:
@@ -233,10 +234,10 @@ class AdminRoot(_Secured):
     @app.route("/admin/v1/nodes", methods=["GET"])
     def _nodes(self, request: Request) -> Deferred[bytes]:
         """Some of the nodes, sorted."""
-        wanted = node_list.parse(Query(request.uri))
+        wanted = parse(Query(request.uri))
 
         def work() -> Any:
-            return node_list.listed(self._fleet, self._viewer, wanted)
+            return listed(self._fleet, self._viewer, wanted)
 
         found = self._turns.once(wanted, work)
         return found.addCallback(lambda content: answer(request, content))
@@ -347,5 +348,5 @@ class AdminRoot(_Secured):
 
 def _tags(request: HTTPRequest) -> set[bytes]:
     """The entity tags in If-None-Match; those that a proxy weakened count too."""
-    lines = request.requestHeaders.getRawHeaders(b"if-none-match", ())
-    return {tag.strip().removeprefix(b"W/") for tag in b",".join(lines).split(b",")}
+    values = request.requestHeaders.getRawHeaders(b"if-none-match", ())
+    return {tag.strip().removeprefix(b"W/") for tag in b",".join(values).split(b",")}

@@ -26,7 +26,7 @@ class NoNode(Exception):
     :param why: the same, for whoever counts.
     """
 
-    def __init__(self, message: str, why: Why) -> None:
+    def __init__(self, message: str, why: Why = Why.NONE_UP) -> None:
         super().__init__(message)
         self.why = why
 

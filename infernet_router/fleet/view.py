@@ -23,9 +23,6 @@ class NodeView:
     """While it is up or suspect: each container it runs, and whether that is external."""
     pending: int | None
     """The number of pending jobs in its last report; None before the first."""
-    quiet: int
-    """How many of its last reports in a row showed no pending job, since it got its last job. While
-    `assigned` is more than 0, its last job is later than all of them."""
     report_age: float | None
     """How old its last report is; None before the first."""
     jobs: float
@@ -39,3 +36,6 @@ class NodeView:
     tier: Tier
     weight: float
     """An operator's: it gets this many times the share of an ordinary node."""
+    quiet: int = 0
+    """How many of its last reports in a row showed no pending job, since it got its last job. While
+    `assigned` is more than 0, its last job is later than all of them."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from infernet_router.fleet import Why
 from infernet_router.fleet.candidates import Candidate, Candidates, Tier
 
 
@@ -99,16 +100,21 @@ class CandidatesTests(SynchronousTestCase):
         """Without a candidate, the reason names what is missing."""
         self.add(tier=Tier.DRAINED, llm=True)
         self.add(prover=False)
-        for asked, why in (
-            (("llm", "x", "y"), "no up node runs 'x' or 'y'"),
-            (("prover",), "no up node takes jobs for 'prover', which is not external"),
-            (("llm",), "every up node that runs 'llm' is drained"),
+        for asked, why, text in (
+            (("llm", "x", "y"), Why.NOT_RUNNING, "no up node runs 'x' or 'y'"),
+            (
+                ("prover",),
+                Why.NOT_EXTERNAL,
+                "no up node takes jobs for 'prover', which is not external",
+            ),
+            (("llm",), Why.DRAINED, "every up node that runs 'llm' is drained"),
             (
                 ("llm", "prover"),
+                Why.NOT_TOGETHER,
                 "no single up node runs all of 'llm', 'prover' and takes jobs for one of them",
             ),
         ):
-            self.assertEqual(self.candidates.why_none(asked), why)
+            self.assertEqual(self.candidates.why_none(asked), (why, text))
 
     def test_fair(self) -> None:
         """Of many candidates, each is equally likely to be sampled."""

@@ -32,7 +32,7 @@ class EventTests(SynchronousTestCase):
         self.fleet.observed(B, report("llm"))
         self.assertEqual(
             cursor.read(),
-            [Change(Event.DOWN, B), Change(Event.UP, B)],
+            [Change(Event.DOWN, B, reason="connection refused"), Change(Event.UP, B)],
         )
         respelled, new = parse_address("http://192.0.2.1:4000"), parse_address("192.0.2.4:4000")
         self.fleet.replace([respelled, B, new])

@@ -502,7 +502,8 @@ class SuspectTests(SynchronousTestCase):
         self.fleet.missed(A, "timeout after 3 s", timed_out=True)
         self.assertIsNone(self.fleet.observed(A, report("llm")))
         self.assertEqual(self.fleet.peek(["llm"]), A)
-        self.assertEqual(cursor.read(), [Change(Event.SUSPECT, A), Change(Event.UP, A)])
+        suspect = Change(Event.SUSPECT, A, reason="timeout after 3 s")
+        self.assertEqual(cursor.read(), [suspect, Change(Event.UP, A)])
 
     def test_never_up(self) -> None:
         """A node that never gave a report is down at the first timeout."""
