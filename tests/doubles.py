@@ -21,7 +21,8 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api, Clients, Decisions, Outcomes
+from infernet_router.api import Api, Clients, Decisions, Outcomes, Readiness
+from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import Resources, Surveyor
 from infernet_router.reports import Container, NodeReport
@@ -154,7 +155,11 @@ class ApiTestCase(SynchronousTestCase):
             self.addCleanup(service.stopService)
         self.decisions = Decisions(self.clock.seconds, b"secret")
         outcomes = Outcomes(fleet, self.decisions, Clients().identify, self.clock.seconds)
-        self.api = Api(fleet, self.resources, self.surveyor, self.decisions, outcomes)
+        self.readiness, self.counts = Readiness(fleet, self.clock.seconds), Counts()
+        self.api = Api(
+            *(fleet, self.resources, self.surveyor, self.decisions, outcomes),
+            *(self.readiness, self.counts),
+        )
         return StubTreq(self.api)
 
     def jobs(self, address: NodeAddress) -> float:

@@ -75,6 +75,53 @@ class MakeRouterTests(SynchronousTestCase):
             ["listening on 0.0.0.0:4002", "listening on [::]:4003"],
         )
 
+    def test_admin(self) -> None:
+        """Operators and programs are served where the settings say, after clients."""
+        with capturedLogs() as events:
+            router = self.start(admin="tcp:4001", metrics="tcp:9", admin_given=True)
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(
+            [line for line in lines if "listening" in line],
+            [
+                "listening on 0.0.0.0:4000",
+                "listening on 0.0.0.0:4001 for operators",
+                "listening on 0.0.0.0:9 for metrics",
+            ],
+        )
+        self.assert_ends(router)
+
+    def test_admin_bad(self) -> None:
+        """A bad endpoint or file of tokens ends the start with the reason."""
+        self.assert_bad("cannot listen on 'nonsense:1'", admin="nonsense:1")
+        self.assert_bad(
+            "cannot read /nowhere/t: No such file or directory", admin_tokens=Path("/nowhere/t")
+        )
+
+    def test_admin_taken(self) -> None:
+        """The default endpoint may be taken, one that was named must not."""
+        self.reactor = DeafReactor()
+        listen = ("unix:" + self.mktemp(),)
+        with capturedLogs() as events:
+            router = self.start(admin="tcp:4001", listen=listen)
+        taken = "cannot listen on 'tcp:4001': Address already in use; going on without it"
+        self.assertIn(taken, [formatEvent(event) for event in events])
+        self.assert_ends(router)
+        with self.assertRaises(CannotStart):
+            self.start(admin="tcp:4001", admin_given=True, listen=listen)
+        with self.assertRaises(CannotStart):
+            self.start(metrics="tcp:4001", listen=listen)
+
+    def test_linger(self) -> None:
+        """It goes on for a while before it stops, so that load balancers can notice."""
+        router = self.start(linger=10.0)
+        stopped = router.stopService()
+        self.reactor.advance(9.9)
+        self.assertNoResult(stopped)
+        self.assertTrue(self.reactor.getDelayedCalls())
+        self.reactor.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_explorer(self) -> None:
         """With a Node Explorer, the file may be missing unless it was given."""
         self.ips.unlink()
