@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet, NoNode, Outcome
 from infernet_router.nodes.polling import Poller
 from infernet_router.reports import Container, NodeReport
@@ -102,6 +103,7 @@ class PollerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.nodes = Nodes(self.clock)
+        self.counts = Counts()
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.lines = logged(self, "infernet_router.nodes.polling")
 
@@ -131,6 +133,7 @@ class PollerTests(SynchronousTestCase):
             timeout=timeout,
             max_polls=max_polls,
             at_once=at_once,
+            counts=self.counts,
         )
         poller.startService()
         self.addCleanup(lambda: poller.running and poller.stopService())
@@ -428,6 +431,24 @@ class PollerTests(SynchronousTestCase):
         self.nodes[A].status = 200
         self.pass_time(1.1)
         self.assertEqual(self.fleet.pick(["llm"]), A)
+
+    def test_counted(self) -> None:
+        """Each poll is counted by its result, with its time."""
+        self.start([A], interval=1, timeout=0.5)
+        for result, knobs in (
+            ("ok", {}),
+            ("status", {"status": 500}),
+            ("report", {"status": 200, "info": b"{}"}),
+            ("limited", {"status": 429, "info": None}),
+            ("timeout", {"status": 200, "silent": True}),
+        ):
+            for name, value in knobs.items():
+                setattr(self.nodes[A], name, value)
+            before = self.counts.polls[result]
+            self.pass_time(5)
+            self.assertGreater(self.counts.polls[result], before, result)
+        self.assertEqual(sum(self.counts.poll_seconds.counts), self.counts.polls.total())
+        self.assertGreater(self.counts.poll_seconds.total, 0.4)
 
     def test_bad_reports(self) -> None:
         """A node with a malformed report is down, and still polled."""

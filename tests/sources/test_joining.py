@@ -1,6 +1,11 @@
 """Tests of infernet_router.sources.joining."""
 
+from pathlib import Path
+
+from infernet_router.addresses import parse_address_list
+from infernet_router.counting import Counts
 from infernet_router.reports import decode_report
+from infernet_router.sources.joining import Sources, SourceState
 from tests.doubles import SourceTestCase, addresses
 
 REPORT = decode_report(
@@ -81,3 +86,32 @@ class SourcesTests(SourceTestCase):
         for flaw in ("1 is bad", "2 are bad", "", "3 are bad"):
             self.sources.named("a", (), flaw)
         self.assert_logged("warn: a: 1 is bad", "warn: a: 3 are bad")
+
+    def test_states(self) -> None:
+        """What each source names is known, when it was good last, and what is wrong with it."""
+        now = 100.0
+        counts = Counts()
+        sources = Sources(self.fleet, counts, lambda: now)
+        a, b = addresses("192.0.2.1", "192.0.2.2")
+        file, dns = Path("/ips.txt"), parse_address_list("dns://nodes.invalid:4000")[0]
+        sources.named(file, [a, b])
+        sources.named(dns, [b], "1 bad")
+        now = 200.0
+        sources.failed(a, "HTTP 500")
+        self.assertEqual(
+            sources.states(),
+            [
+                SourceState("/ips.txt", "file", 2, 200.0, "", ""),
+                SourceState("dns://nodes.invalid:4000", "dns", 1, 100.0, "", "1 bad"),
+                SourceState("192.0.2.1", "explorer", 0, None, "HTTP 500", ""),
+            ],
+        )
+        self.assertEqual(sources.naming(b), ["/ips.txt", "dns://nodes.invalid:4000"])
+        sources.failed(file, "it is bad")
+        now = 300.0
+        sources.failed(file, "it is bad")
+        state = sources.states()[0]
+        self.assertEqual((state.last_success, state.reason), (200.0, "it is bad"))
+        self.assertEqual(counts.source_errors, {"explorer": 1, "file": 2})
+        sources.dropped(dns)
+        self.assertEqual(len(sources.states()), 2)
