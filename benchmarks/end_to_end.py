@@ -137,7 +137,7 @@ class Side:
         ]
         ips.write_text("\n".join(_serve(reactor, node) for node in self.nodes))
         listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
-        router = make_router(Settings(ips=ips, listen=(listen,)), reactor, fleet)
+        router = make_router(Settings(ips=ips, listen=(listen,), admin=None), reactor, fleet)
         router.privilegedStartService()
         router.startService()
         self.api = f"http://127.0.0.1:{port}/api/v1/ip?container=llm"

@@ -10,7 +10,6 @@ from typing import Any
 from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
@@ -37,7 +36,7 @@ from infernet_router.nodes import (
     http_client,
 )
 from infernet_router.options import CannotStart, Options, Settings
-from infernet_router.process import Freezer, HangupListener, raise_limit
+from infernet_router.process import Freezer, HangupListener, linger, raise_limit
 from infernet_router.serving import CannotServe, ClosableSite, Server
 from infernet_router.sources import (
     AddressFile,
@@ -209,6 +208,6 @@ class _Router(MultiService):
     async def _stop(self) -> None:
         if self._linger:
             log.info("stopping in {seconds:g} s", seconds=self._linger)
-            await deferLater(self._reactor, self._linger)
+            await linger(self._reactor, self._linger)
         await super().stopService()
         await self._pool.closeCachedConnections()

@@ -174,9 +174,9 @@ class Access:
     def _is_local(self, request: Request) -> bool:
         """Whether the peer of the connection, whatever headers say, is on this machine."""
         peer = request.getClientAddress()
-        if not self._trust_local:
-            return False
-        return isinstance(peer, UNIXAddress) or _is_loopback(str(getattr(peer, "host", "")))
+        if isinstance(peer, UNIXAddress):
+            return self._trust_local
+        return self._trust_local and _is_loopback(getattr(peer, "host", ""))
 
 
 def _is_ip(text: str) -> bool:
@@ -188,7 +188,6 @@ def _is_ip(text: str) -> bool:
 
 
 def _is_loopback(text: str) -> bool:
-    if not _is_ip(text):
-        return False
+    """Whether an IP address, perhaps one of IPv4 mapped into IPv6, is of this machine."""
     address = ip_address(text)
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback

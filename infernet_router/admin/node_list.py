@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from heapq import merge
 from typing import Any
 
+import msgspec
 from attrs import frozen
 
 from infernet_router.addresses import NodeAddress
@@ -136,8 +137,8 @@ def selected(fleet: Fleet, has: Callable[[NodeView], bool]) -> Work[list[NodeAdd
     return found
 
 
-def listed(fleet: Fleet, viewer: Viewer, wanted: Wanted) -> Work[dict[str, Any]]:
-    """The nodes that are wanted, as operators see them, and how many there are on all pages."""
+def listed(fleet: Fleet, viewer: Viewer, wanted: Wanted) -> Work[bytes]:
+    """The nodes that are wanted and how many there are on all pages, as operators get them."""
     key = _KEYS.get(wanted.sort, lambda view: viewer.utilization_of(view.address))
     runs: list[list[tuple[Any, int, NodeAddress]]] = [[]]
     without: list[NodeAddress] = []
@@ -173,8 +174,8 @@ def listed(fleet: Fleet, viewer: Viewer, wanted: Wanted) -> Work[dict[str, Any]]
         if position % _STEP == 0:
             yield
         if (now := fleet.view(address)) is not None:
-            nodes.append(viewer.node(now))
-    return {"total": total, "nodes": nodes}
+            nodes.append(msgspec.Raw(msgspec.json.encode(viewer.node(now))))
+    return msgspec.json.encode({"total": total, "nodes": nodes})
 
 
 def _all(

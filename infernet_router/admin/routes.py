@@ -240,7 +240,7 @@ class AdminRoot(_Secured):
             return listed(self._fleet, self._viewer, wanted)
 
         found = self._turns.once(wanted, work)
-        return found.addCallback(lambda content: answer(request, content))
+        return found.addCallback(lambda content: answer_encoded(request, content))
 
     @app.route("/admin/v1/nodes/<text>", methods=["GET"])
     def _node(self, request: Request, text: str) -> bytes | Deferred[bytes]:

@@ -74,10 +74,6 @@ class Viewer:
         """The time of day of an instant on the fleet's clock."""
         return rfc3339(self._now() - (self._seconds() - at))
 
-    def time_of_day(self) -> float:
-        """Seconds since the epoch."""
-        return self._now()
-
     def node(self, view: NodeView) -> dict[str, Any]:
         """A node."""
         is_overridden = is_ordered_drained(view) or view.weight != 1.0

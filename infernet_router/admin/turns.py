@@ -1,6 +1,5 @@
 """Turns: does long work in slices over several turns of the reactor, and what many ask for once."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
 from time import perf_counter
 from typing import Any, TypeVar
@@ -16,8 +15,8 @@ _SLICE = 0.002
 _FRESH = 1.0
 """Seconds for which a result is given to whoever asks for the same."""
 
-_MAX_KEPT = 32
-"""The most results that are kept for that."""
+_MAX_KEPT = 8
+"""The most results that are kept for that; a list of nodes may have half a megabyte."""
 
 Result = TypeVar("Result")
 Work = Generator[None, None, Result]
@@ -49,7 +48,7 @@ class Turns:
             terminationPredicateFactory=self._begin_slice,
             scheduler=lambda turn: clock.callLater(0, turn),
         )
-        self._results: OrderedDict[Hashable, _Result] = OrderedDict()
+        self._results: dict[Hashable, _Result] = {}
 
     def do(self, work: Work[Result]) -> Deferred[Result]:
         """The result of some work."""
@@ -67,27 +66,24 @@ class Turns:
 
         :param name: two results with the same name are the same.
         """
-        result, now = self._results.get(name), self._clock.seconds()
+        self._forget()
+        result = self._results.get(name)
         if result is not None and result.made is not None:
-            if 0 <= now - result.made < _FRESH:
-                return succeed(result.value)
-            result = None
+            return succeed(result.value)
         if result is None:
             result = self._results[name] = _Result()
-            self._results.move_to_end(name)
-            self._forget()
             self.do(make()).addBoth(self._made, name, result)
-            if result.made is not None:
-                return _given(result.value)
         waiting: Deferred[Any] = Deferred()
         result.waiting.append(waiting)
         return waiting
 
     def _forget(self) -> None:
-        """Forget results beyond the most that are kept, but not those that are being made."""
-        done = [name for name, result in self._results.items() if result.made is not None]
-        for name in done[: max(0, len(self._results) - _MAX_KEPT)]:
-            del self._results[name]
+        """Forget old results, and the oldest of too many, but none that is being made."""
+        oldest = self._clock.seconds() - _FRESH
+        done = [(n, r.made) for n, r in self._results.items() if r.made is not None]
+        for position, (name, made) in enumerate(done, _MAX_KEPT - len(done)):
+            if made <= oldest or position < 0:
+                del self._results[name]
 
     def _made(self, value: Any, name: Hashable, result: _Result) -> None:
         """Give a result, or the failure to make it, to all that wait for it."""
@@ -101,10 +97,3 @@ class Turns:
     def _begin_slice(self) -> Callable[[], bool]:
         end = self._now() + _SLICE
         return lambda: self._now() > end
-
-
-def _given(value: Any) -> Deferred[Any]:
-    """A Deferred that has a value, or the failure to make it."""
-    given: Deferred[Any] = Deferred()
-    given.callback(value)
-    return given

@@ -113,12 +113,13 @@ class AdminTestCase(SynchronousTestCase):
         peer: str = LOCAL,
         host: str | None = "r.invalid",
         headers: Mapping[str, str] | None = None,
-    ) -> StringTransport:
+    ) -> Any:
         """The transport of a request that was sent."""
         kind = IPv6Address if ":" in peer else IPv4Address
         address = UNIXAddress(None) if peer == "unix" else kind("TCP", peer, 1234)
         protocol: Any = Site(root or self.root(), reactor=Clock()).buildProtocol(address)
-        transport = StringTransport(peerAddress=address)
+        transport: Any = StringTransport(peerAddress=address)
+        transport.protocol = protocol
         protocol.makeConnection(transport)
         lines = [f"{method} {path} HTTP/1.{0 if host is None else 1}", "Connection: close"]
         lines += [] if host is None else [f"Host: {host}"]

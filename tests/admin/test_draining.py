@@ -2,6 +2,9 @@
 
 import json
 
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
 from infernet_router.fleet import Tier
 from tests.admin.case import A, AdminTestCase, C, parsed
 from tests.doubles import report
@@ -51,6 +54,13 @@ class DrainingTests(AdminTestCase):
         self.clock.advance(0.25)
         body = json.loads(parsed(waiting).body)
         self.assertEqual((body["drained"], body["state"]), (False, "down"))
+
+    def test_gone(self) -> None:
+        """A client that goes away is not waited for."""
+        waiting = self.send(WAIT)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        waiting.protocol.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lifted(self) -> None:
         """Nobody waits for an order that is lifted, or for a node that is gone."""

@@ -61,22 +61,22 @@ class ClosableSiteTests(SynchronousTestCase):
     def test_counts(self) -> None:
         """Responses are counted by path and code, those to malformed requests too."""
         counts = Counts()
-        counts.name_paths([b"/"])
+        counts.name_paths([b"/a"])
         self.site = ClosableSite(self.slow, self.reactor, 10, counts)
-        self.connect(GET)
+        self.connect(GET.replace(b"/ ", b"/a "))
         self.reactor.advance(0.4)
         (request,) = self.slow.requests
         request.responseHeaders.setRawHeaders(b"Infernet-Decision", [b"id"])
-        self.assertEqual(counts.paths["/"].codes, {})
+        self.assertEqual(counts.paths["/a"].codes, {})
         self.slow.answer()
-        self.assertEqual(counts.paths["/"].codes, {200: 1})
-        self.assertEqual(counts.paths["/"].seconds.total, 0.4)
-        self.assertIn(("id", 0.4), counts.paths["/"].seconds.examples)
-        for sent in (GET.replace(b"HTTP/1.1", b"HTTP/2.0"), b"\0\r\n", b"nonsense\r\n"):
+        self.assertEqual(counts.paths["/a"].codes, {200: 1})
+        self.assertEqual(counts.paths["/a"].seconds.total, 0.4)
+        self.assertIn(("id", 0.4), counts.paths["/a"].seconds.examples)
+        for sent in (b"GET /a?b HTTP/2.0\r\n", b"\0\r\n", b"nonsense\r\n"):
             protocol: Any = self.site.buildProtocol(None)
             protocol.makeConnection(Socket())
             protocol.dataReceived(sent)
-        self.assertEqual(counts.paths["/"].codes, {200: 1, 505: 1})
+        self.assertEqual(counts.paths["/a"].codes, {200: 1, 505: 1})
         self.assertEqual(counts.paths["other"].codes, {400: 2})
 
     def test_refused(self) -> None:
