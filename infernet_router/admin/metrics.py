@@ -21,7 +21,7 @@ from infernet_router import __version__
 from infernet_router.admin.census import Count
 from infernet_router.admin.shown import Shown
 from infernet_router.counting import OTHER, Counts, Histogram
-from infernet_router.fleet import Outcome, Why
+from infernet_router.fleet import Outcome, Reason
 from infernet_router.sources import Sources
 
 _PREFIX = "infernet_router_"
@@ -94,7 +94,7 @@ class _Collector(Collector):
             "no_node",
             "Requests for which there was no node.",
             "reason",
-            {why.value: counts.no_node[why] for why in Why},
+            {reason.value: counts.no_node[reason] for reason in Reason},
         )
         yield _counter(
             "outcomes",

@@ -31,7 +31,7 @@ from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.probes import Readiness, answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
 from infernet_router.counting import Counts
-from infernet_router.fleet import Among, Fleet, NoNode, Outcome, RunningContainer, Why
+from infernet_router.fleet import Among, Fleet, NoNode, Outcome, Reason, RunningContainer
 from infernet_router.nodes import CannotSurvey, Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
@@ -263,10 +263,10 @@ class Api(Resource):
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
         match failure.value:
-            case NoNode(why=why):
-                self._counts.no_node[why] += 1
+            case NoNode(reason=reason):
+                self._counts.no_node[reason] += 1
             case CannotSurvey():
-                self._counts.no_node[Why.MODEL] += 1
+                self._counts.no_node[Reason.MODEL] += 1
         return answer_failure(request, failure)
 
 

@@ -2,9 +2,10 @@
 
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
-from infernet_router.fleet.events import CameUp, Change, Event, Outcome, Why
-from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome
+from infernet_router.fleet.fleet import Among, Fleet, States
 from infernet_router.fleet.load import Weights
+from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.node import State
 from infernet_router.fleet.view import NodeView
 
@@ -17,10 +18,10 @@ __all__ = [
     "NoNode",
     "NodeView",
     "Outcome",
+    "Reason",
     "RunningContainer",
     "State",
     "States",
     "Tier",
     "Weights",
-    "Why",
 ]

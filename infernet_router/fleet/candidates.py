@@ -8,7 +8,7 @@ from itertools import chain
 from random import Random
 from typing import TypeVar
 
-from infernet_router.fleet.events import Why
+from infernet_router.fleet.no_node import Reason
 from infernet_router.quoting import quoted
 
 _RUN = 16
@@ -274,7 +274,7 @@ class Candidates:
                 counts[container] += len(group)
         return counts
 
-    def why_none(self, asked: tuple[str, ...]) -> tuple[Why, str]:
+    def why_none(self, asked: tuple[str, ...]) -> tuple[str, Reason]:
         """Why none of the nodes that are up gets a job for these containers."""
         absent = [
             quoted(container)
@@ -282,16 +282,15 @@ class Candidates:
             if container not in self._external and container not in self._internal
         ]
         if absent:
-            return Why.NOT_RUNNING, f"no up node runs {' or '.join(absent)}"
+            return f"no up node runs {' or '.join(absent)}", Reason.NOT_RUNNING
         named = ", ".join(map(quoted, asked))
         if self.of(asked):
-            return Why.DRAINED, f"every up node that runs {named} is drained"
+            return f"every up node that runs {named} is drained", Reason.DRAINED
         if len(asked) == 1:
-            return Why.NOT_EXTERNAL, f"no up node takes jobs for {named}, which is not external"
-        return (
-            Why.NOT_TOGETHER,
-            f"no single up node runs all of {named} and takes jobs for one of them",
-        )
+            why = f"no up node takes jobs for {named}, which is not external"
+            return why, Reason.NOT_EXTERNAL
+        why = f"no single up node runs all of {named} and takes jobs for one of them"
+        return why, Reason.NOT_TOGETHER
 
     def _running(self, container: str) -> list[Group]:
         """The nodes that are up and run a container, as groups."""

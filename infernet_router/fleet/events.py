@@ -28,24 +28,6 @@ class Event(Enum):
     DOWN = auto()
 
 
-class Why(StrEnum):
-    """Why no node could be chosen."""
-
-    NO_NODE_KNOWN = "no_node_known"
-    FIRST_POLLS = "first_polls"
-    """The first polls are not back yet."""
-    NONE_UP = "none_up"
-    NOT_RUNNING = "not_running"
-    """No up node runs one of the containers."""
-    NOT_EXTERNAL = "not_external"
-    NOT_TOGETHER = "not_together"
-    """No single node runs all of the containers, and takes jobs for one of them."""
-    MODEL = "model"
-    """None of the candidates supports the model."""
-    EXCLUDED = "excluded"
-    DRAINED = "drained"
-
-
 class Outcome(StrEnum):
     """What came of a job, as its client says."""
 

@@ -10,25 +10,14 @@ from attrs import frozen
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.candidates import Candidates, Tier, without
 from infernet_router.fleet.catalogue import Catalogue, RunningContainer
-from infernet_router.fleet.events import CameUp, Change, Event, Outcome, Why
+from infernet_router.fleet.events import CameUp, Change, Event, Outcome
 from infernet_router.fleet.journal import Cursor, Journal
 from infernet_router.fleet.load import Loads, Weights
+from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.node import Node, State
 from infernet_router.fleet.view import NodeView
 from infernet_router.quoting import quoted
 from infernet_router.reports import NodeReport
-
-
-class NoNode(Exception):
-    """
-    No node can do the job; the message tells the client why.
-
-    :param why: the same, for whoever counts.
-    """
-
-    def __init__(self, message: str, why: Why = Why.NONE_UP) -> None:
-        super().__init__(message)
-        self.why = why
 
 
 @frozen
@@ -428,14 +417,14 @@ class Fleet:
         if among is not None:
             sample = self._candidates.sample_of(asked, among.addresses, self._nodes.get)
             if not sample:
-                raise NoNode(among.otherwise, Why.MODEL)
+                raise NoNode(among.otherwise, Reason.MODEL)
         if exclude:
             some = None if among is None else map(self._nodes.get, among.addresses)
             excluded = self._indices(exclude)
             sample = self._candidates.sample_without(excluded, sample, asked, some)
             if not sample:
                 named = ", ".join(map(quoted, asked))
-                raise NoNode(f"every up node that runs {named} is excluded", Why.EXCLUDED)
+                raise NoNode(f"every up node that runs {named} is excluded", Reason.EXCLUDED)
         return self._loads.cheapest(sample, now, weight, self._random)
 
     def _indices(self, addresses: Collection[NodeAddress]) -> set[int]:
@@ -454,12 +443,12 @@ class Fleet:
         """Why no node is a candidate for these containers."""
         states = self.states
         if not states.up and not states.suspect:
-            none_up = Why.FIRST_POLLS if states.unknown else Why.NONE_UP
-            return NoNode(self.why_none_up(), none_up if self._nodes else Why.NO_NODE_KNOWN)
-        why, text = self._candidates.why_none(asked)
+            none_up = Reason.FIRST_POLLS if states.unknown else Reason.NONE_UP
+            return NoNode(self.why_none_up(), none_up if self._nodes else Reason.NO_NODE_KNOWN)
+        text, reason = self._candidates.why_none(asked)
         if states.unknown:
             text += f"; the first polls of {states.unknown} more are not back"
-        return NoNode(text, why)
+        return NoNode(text, reason)
 
     def _view(self, node: Node, now: float) -> NodeView:
         return NodeView(

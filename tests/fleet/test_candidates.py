@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.fleet import Why
+from infernet_router.fleet import Reason
 from infernet_router.fleet.candidates import Candidate, Candidates, Tier
 
 
@@ -100,21 +100,21 @@ class CandidatesTests(SynchronousTestCase):
         """Without a candidate, the reason names what is missing."""
         self.add(tier=Tier.DRAINED, llm=True)
         self.add(prover=False)
-        for asked, why, text in (
-            (("llm", "x", "y"), Why.NOT_RUNNING, "no up node runs 'x' or 'y'"),
+        for asked, reason, text in (
+            (("llm", "x", "y"), Reason.NOT_RUNNING, "no up node runs 'x' or 'y'"),
             (
                 ("prover",),
-                Why.NOT_EXTERNAL,
+                Reason.NOT_EXTERNAL,
                 "no up node takes jobs for 'prover', which is not external",
             ),
-            (("llm",), Why.DRAINED, "every up node that runs 'llm' is drained"),
+            (("llm",), Reason.DRAINED, "every up node that runs 'llm' is drained"),
             (
                 ("llm", "prover"),
-                Why.NOT_TOGETHER,
+                Reason.NOT_TOGETHER,
                 "no single up node runs all of 'llm', 'prover' and takes jobs for one of them",
             ),
         ):
-            self.assertEqual(self.candidates.why_none(asked), (why, text))
+            self.assertEqual(self.candidates.why_none(asked), (text, reason))
 
     def test_fair(self) -> None:
         """Of many candidates, each is equally likely to be sampled."""

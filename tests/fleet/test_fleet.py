@@ -19,8 +19,9 @@ from infernet_router.fleet import candidates as candidates_module
 from infernet_router.fleet.candidates import Tier
 from infernet_router.fleet.catalogue import RunningContainer
 from infernet_router.fleet.events import CameUp, Change, Event, Outcome
-from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
+from infernet_router.fleet.fleet import Among, Fleet, States
 from infernet_router.fleet.load import Weights
+from infernet_router.fleet.no_node import NoNode
 from infernet_router.fleet.node import State
 from infernet_router.reports import Container, NodeReport
 from tests.doubles import report
