@@ -1,6 +1,6 @@
 """The site: limits the connections of clients, and closes them gracefully."""
 
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
@@ -90,7 +90,8 @@ class ClosableSite(Site, ChannelSite):
     # Site writes an access log, which would take a tenth of the time of a request.
     def log(self, request: Request) -> None:
         """Count a response."""
-        seconds = self.reactor.seconds() - cast(Channel, request.channel).began
+        channel: Any = request.channel
+        seconds = self.reactor.seconds() - channel.began
         wanted = self._counts.answered(request.path, request.code, seconds)
         if wanted is not None:
             histogram, bucket = wanted
