@@ -45,6 +45,10 @@ _SECRET = ("admin_token",)
 _PREFIX = "INFERNET_ROUTER_"
 """What the name of every environment variable begins with, but for those of release 1.0.0."""
 
+_SERVICE_LINK = "tcp://"
+"""What begins the value that Kubernetes gives INFERNET_ROUTER_PORT when a service is named
+infernet-router; no option takes it, so it is ignored."""
+
 _ADMIN = "tcp:4001:interface=127.0.0.1"
 
 _UNITS = {
@@ -451,7 +455,8 @@ class Options(usage.Options):
         for option in _OPTIONS:
             text, source = self[option.name], f"--{option.name}"
             for variable in option.variables if text is None else ():
-                if text is None and (found := self._environ.get(variable)):
+                found = self._environ.get(variable, "")
+                if text is None and found and not found.startswith(_SERVICE_LINK):
                     text, source = found, variable
             if option.name == "port" and "listen" in self._values:
                 if source == _variable("port") and not listens:

@@ -74,6 +74,9 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parsed(INFERNET_ROUTER_PORT="5001", PORT="5000").port, 5001)
         self.assertEqual(parsed("--port=5002", INFERNET_ROUTER_PORT="x", PORT="5000").port, 5002)
         self.assertEqual(parsed(INFERNET_ROUTER_PORT="", PORT="5000").port, 5000)
+        link = "tcp://10.0.0.1:4000"  # of Kubernetes, for a service named infernet-router
+        self.assertEqual(parsed(INFERNET_ROUTER_PORT=link).port, 4000)
+        self.assertEqual(parsed(INFERNET_ROUTER_PORT=link, PORT="5000").port, 5000)
         self.assertEqual(parsed(INFERNET_ROUTER_MAX_POLLS="7").max_polls, 7)
         self.assertTrue(parsed(INFERNET_ROUTER_IPS="a.txt").ips_given)
         many = parsed(
