@@ -67,7 +67,8 @@ class Endpoints(MultiService):
         super().__init__()
         # prometheus_client takes 10 ms and a megabyte, so it is imported only when it is used.
         from infernet_router.admin.metrics import Exposition, Gauges
-        from infernet_router.admin.routes import AdminRoot, MetricsRoot, Scraped
+        from infernet_router.admin.routes import AdminRoot
+        from infernet_router.admin.scraped import MetricsRoot, Scraped
 
         fleet, counts = parts.fleet, parts.counts
         turns, transitions = Turns(reactor), Transitions(fleet)

@@ -1,32 +1,31 @@
 """The routes of the endpoints for operators, each from a query to an answer."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from attrs import frozen
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IRequest
-from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.admin.access import Access, Role
-from infernet_router.admin.census import Census, Count
+from infernet_router.admin.census import Count
 from infernet_router.admin.draining import Drainer, is_drained
-from infernet_router.admin.metrics import Exposition
 from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
 from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
 from infernet_router.admin.overview import Overview
+from infernet_router.admin.scraped import Scraped
+from infernet_router.admin.secured import Secured
 from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
 from infernet_router.admin.transitions import Transitions
 from infernet_router.admin.turns import Turns
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
-from infernet_router.api.probes import Readiness, answer_alive, answer_ready
+from infernet_router.api.probes import answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
 from infernet_router.fleet import Fleet, NodeView
 from infernet_router.serving.errors import HTTPError
@@ -38,111 +37,12 @@ _OPEN = frozenset((b"/metrics", b"/livez", b"/readyz"))
 
 _READ = (b"GET", b"HEAD")
 
-_POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
-    b" base-uri 'none'; frame-ancestors 'none'"
-)
-
-_HEADERS = {
-    b"Content-Security-Policy": _POLICY,
-    b"X-Content-Type-Options": b"nosniff",
-    b"Cache-Control": b"no-store",
-}
-
 _DEFAULT_WAIT = 300
 _MAX_WAIT = 86_400
 """Seconds to wait until a node is drained."""
 
 
-class _Secured(Resource):
-    """
-    The root of an endpoint for operators; every error is JSON.
-
-    :param access: decides which requests are allowed.
-    """
-
-    isLeaf = True
-    app: Klein
-
-    def __init__(self, access: Access) -> None:
-        super().__init__()
-        self._access = access
-        self._routes = self.app.resource()
-
-    def render(self, request: Request) -> bytes | int:
-        """Answer a request; an exception is answered as a JSON error."""
-        for name, value in _HEADERS.items():
-            request.responseHeaders.setRawHeaders(name, [value])
-        try:
-            self.check(request)
-            if request.getHeader(b"host") is None:  # Klein needs one
-                request.requestHeaders.setRawHeaders(b"host", [b"localhost"])
-            if request.method != request.method.upper():  # Klein would treat get as GET
-                raise HTTPError(501, "there is no such method")
-            # As sent, so that a path can have the address of a node in it, slashes encoded.
-            request.postpath = request.path.lstrip(b"/").split(b"/")
-            return cast(int, self._routes.render(request))
-        except Exception:
-            return answer_failure(request, Failure())
-
-    def check(self, request: Request) -> None:
-        """
-        Check that a request is allowed.
-
-        :raises HTTPError: when it is not.
-        """
-        self._access.admit(request, Role.ANYONE)
-
-
-@frozen
-class Scraped:
-    """What programs read: metrics and probes."""
-
-    exposition: Exposition
-    census: Census
-    readiness: Readiness
-
-    def metrics(self, request: Request) -> Deferred[bytes]:
-        """Answer with the metrics, in the format that the request accepts."""
-        accept = request.getHeader(b"accept") or b""
-
-        def made(count: Count) -> bytes:
-            body, content_type = self.exposition.make(count, accept.decode("latin-1"))
-            request.setHeader(b"Content-Type", content_type.encode("ascii"))
-            request.setHeader(b"Content-Length", b"%d" % len(body))
-            return b"" if request.method == b"HEAD" else body
-
-        return self.census.count().addCallback(made)
-
-
-class MetricsRoot(_Secured):
-    """The endpoint for programs only: metrics and probes."""
-
-    app = Klein()
-    app.url_map.merge_slashes = False
-
-    def __init__(self, access: Access, scraped: Scraped) -> None:
-        super().__init__(access)
-        self._scraped = scraped
-
-    @app.route("/metrics", methods=["GET"])
-    def _metrics(self, request: Request) -> Deferred[bytes]:
-        return self._scraped.metrics(request)
-
-    @app.route("/livez", methods=["GET"])
-    def _livez(self, request: Request) -> bytes:
-        return answer_alive(request)
-
-    @app.route("/readyz", methods=["GET"])
-    def _readyz(self, request: Request) -> bytes:
-        return answer_ready(request, self._scraped.readiness)
-
-    @app.handle_errors(Exception)
-    def _failed(self, request: IRequest, failure: Failure) -> bytes:
-        return answer_failure(request, failure)
-
-
-class AdminRoot(_Secured):
+class AdminRoot(Secured):
     """
     The endpoint for operators.
 

@@ -20,7 +20,8 @@ from infernet_router.admin.census import Census
 from infernet_router.admin.draining import Drainer
 from infernet_router.admin.metrics import Exposition, Gauges
 from infernet_router.admin.overview import Overview
-from infernet_router.admin.routes import AdminRoot, MetricsRoot, Scraped
+from infernet_router.admin.routes import AdminRoot
+from infernet_router.admin.scraped import MetricsRoot, Scraped
 from infernet_router.admin.shown import Viewer
 from infernet_router.admin.traffic import Traffic
 from infernet_router.admin.transitions import Transitions
