@@ -1,6 +1,7 @@
 """Turns: does long work in slices over several turns of the reactor, and what many ask for once."""
 
 from collections.abc import Callable, Generator, Hashable
+from math import inf
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -11,6 +12,15 @@ from twisted.python.failure import Failure
 
 _SLICE = 0.002
 """Seconds of work in a turn: clients are answered in between."""
+
+_LONGEST_SLICE = 0.008
+"""The same when the reactor is so busy that turns are rare: work must end some time."""
+
+_SHARE = 0.1
+"""The share of the time since the last slice that a slice may take."""
+
+_LONGEST_TURN = 2.0
+"""After more seconds than that, the last slice was that of other work."""
 
 _FRESH = 1.0
 """Seconds for which a result is given to whoever asks for the same."""
@@ -48,6 +58,8 @@ class Turns:
             terminationPredicateFactory=self._begin_slice,
             scheduler=lambda turn: clock.callLater(0, turn),
         )
+        self._last_slice = -inf
+        """When the last slice began."""
         self._results: dict[Hashable, _Result] = {}
 
     def do(self, work: Work[Result]) -> Deferred[Result]:
@@ -95,5 +107,9 @@ class Turns:
             one.callback(value)
 
     def _begin_slice(self) -> Callable[[], bool]:
-        end = self._now() + _SLICE
+        began = self._now()
+        turn = began - self._last_slice
+        busy = turn * _SHARE if turn < _LONGEST_TURN else 0.0
+        end = began + min(max(_SLICE, busy), _LONGEST_SLICE)
+        self._last_slice = began
         return lambda: self._now() > end

@@ -42,6 +42,20 @@ class TurnsTests(SynchronousTestCase):
         self.assertGreater(len(slices), 2)
         self.assertLess(max(slices), 0.0031)
 
+    def test_busy(self) -> None:
+        """Slices are longer when the reactor has long turns, so that the work ends soon."""
+        done = self.turns.do(self.work(50))
+        turns = 0
+        while not done.called:
+            (call,) = self.clock.getDelayedCalls()
+            call.cancel()
+            self.time += 0.5
+            before = self.time
+            call.func(*call.args, **call.kw)
+            self.assertLess(self.time - before, 0.0095)
+            turns += 1
+        self.assertLess(turns, 9)
+
     def test_once(self) -> None:
         """All that ask within a second get one result, also while it is being made."""
         first, second = (self.turns.once("a", self.work) for _ in range(2))
