@@ -47,11 +47,12 @@ class TurnsTests(SynchronousTestCase):
         done = self.turns.do(self.work(50))
         turns = 0
         while not done.called:
-            (call,) = self.clock.getDelayedCalls()
+            call: Any = self.clock.getDelayedCalls()[0]
+            turn, arguments = call.func, call.args
             call.cancel()
             self.time += 0.5
             before = self.time
-            call.func(*call.args, **call.kw)
+            turn(*arguments)
             self.assertLess(self.time - before, 0.0095)
             turns += 1
         self.assertLess(turns, 9)
