@@ -38,8 +38,8 @@ from benchmarks.loopback.machine import free_port
 from benchmarks.simulation.scenario import MEAN_WORK, Lognormal
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import CameUp, Fleet
-from infernet_router.options import Settings
 from infernet_router.reports import NodeReport
+from infernet_router.settings import Settings
 from infernet_router.tap import make_router
 from infernet_router.testing import SimulatedJob, SimulatedNode
 
@@ -137,7 +137,7 @@ class Side:
         ]
         ips.write_text("\n".join(_serve(reactor, node) for node in self.nodes))
         listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
-        router = make_router(Settings(ips=ips, listen=(listen,)), reactor, fleet)
+        router = make_router(Settings(ips=ips, listen=(listen,), admin=None), reactor, fleet)
         router.privilegedStartService()
         router.startService()
         self.api = f"http://127.0.0.1:{port}/api/v1/ip?container=llm"

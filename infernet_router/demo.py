@@ -25,7 +25,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.server import Site
 from zope.interface import provider
 
-from infernet_router.options import Settings
+from infernet_router.settings import Settings
 from infernet_router.tap import make_router
 from infernet_router.testing import SimulatedNode
 
@@ -90,7 +90,7 @@ class Demo:
         ips = self._folder / "ips.txt"
         ips.write_text("".join(f"{place.address}\n" for place in self.places))
         port = self.api.partition("127.0.0.1:")[2].partition("/")[0]
-        settings = Settings(ips=ips, listen=(f"tcp:{port}:interface=127.0.0.1",))
+        settings = Settings(ips=ips, listen=(f"tcp:{port}:interface=127.0.0.1",), admin=None)
         self._router = make_router(settings, self._reactor)
         self._router.privilegedStartService()
         self._router.startService()

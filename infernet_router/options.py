@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import Factory, asdict, frozen
+from attrs import frozen
 from twisted.python import usage
 
 from infernet_router import __version__
 from infernet_router.addresses import BadAddress, NodeAddress, hide_credentials, parse_address
-from infernet_router.api.clients import Proxy, parse_proxy
+from infernet_router.admin.access import BadToken, check_token, parse_host
+from infernet_router.api.clients import parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.api.rate_limit import MAX_RATE
-from infernet_router.nodes.node_headers import BadHeader, NodeHeader, parse_headers
-from infernet_router.nodes.polling import MAX_POLLS
-from infernet_router.process import unblock_standard_streams
+from infernet_router.nodes.node_headers import BadHeader, parse_headers
+from infernet_router.process import FORMATS, LEVELS, unblock_standard_streams
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
+from infernet_router.settings import Settings, shown
 
 
 class CannotStart(SystemExit, Exception):
@@ -34,82 +35,12 @@ class CannotStart(SystemExit, Exception):
         super().__init__("\n".join(f"infernet-router: {line}" for line in why.splitlines()))
 
 
-_MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
-"""The settings that are always shown."""
+_PREFIX = "INFERNET_ROUTER_"
+"""What the name of every environment variable begins with, but for those of release 1.0.0."""
 
-_HIDDEN = ("port", "listen", "ips_given", "node_header")
-"""The settings that are never shown: listening addresses have log lines of their own, and headers
-for nodes are secret."""
-
-_UNITS = {
-    "interval": " s",
-    "busy_interval": " s",
-    "timeout": " s",
-    "resources_interval": " s",
-    "rate_limit": "/min",
-    "idle_timeout": " s",
-}
-
-
-@frozen(kw_only=True)
-class Settings:
-    """A router's configuration. Fields are named like options; `Settings()` has the defaults."""
-
-    port: int = 4000
-    listen: tuple[str, ...] = ()
-    """Twisted endpoint descriptions to serve on, in place of the port."""
-    ips: Path = Path("ips.txt")
-    ips_given: bool = False
-    """Whether the file was named, so that it must exist even if there is a Node Explorer."""
-    node_explorer: NodeAddress | None = None
-    resolver: tuple[str, int] | None = None
-    """IP address and port of the name server to ask; None for the system's."""
-    interval: float = 3.0
-    busy_interval: float = 1.1
-    timeout: float = 3.0
-    max_polls: int = MAX_POLLS
-    resources_interval: float = 60.0
-    max_utilization: float = 1.0
-    ca_file: Path | None = None
-    node_header: tuple[NodeHeader, ...] = ()
-    """Headers of each request to a node."""
-    rate_limit: int | None = None
-    """Requests a minute for each client and path; None for no limit."""
-    idle_timeout: float = 75.0
-    job_weight: Mapping[str, float] = Factory(dict)
-    pending_weight: Mapping[str, float] = Factory(dict)
-    trust_proxy: tuple[Proxy, ...] = ()
-    cors_origin: tuple[str, ...] = ()
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        """Descriptions of the Twisted endpoints to serve on."""
-        return self.listen or (f"tcp:{self.port}",)
-
-    def __str__(self) -> str:
-        """The main values, and those that differ from the default, on one printable line."""
-        defaults = Settings()
-        text = ", ".join(
-            f"{name.replace('_', '-')} {_shown(value)}{_UNITS.get(name, '')}"
-            for name, value in asdict(self, recurse=False).items()
-            if name in _MAIN or (name not in _HIDDEN and value != getattr(defaults, name))
-        )
-        return text if text.isprintable() else quoted(text)
-
-
-def _shown(value: object) -> str:
-    """A setting's value, as in a help text or the log."""
-    match value:
-        case float():
-            return f"{value:g}"
-        case (str(host), int(port)):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        case tuple():
-            return " ".join(map(str, value))
-        case Mapping():
-            return " ".join(f"{name}={weight:g}" for name, weight in value.items())
-        case _:
-            return str(value)
+_SERVICE_LINK = "tcp://"
+"""What begins the value that Kubernetes gives INFERNET_ROUTER_PORT when a service is named
+infernet-router; no option takes it, so it is ignored."""
 
 
 def _whole_number(most: int) -> Callable[[str], int]:
@@ -133,6 +64,15 @@ def _number(low: float, high: float, what: str) -> Callable[[str], float]:
     return read
 
 
+def _one_of(words: Collection[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text in words:
+            return text
+        raise ValueError(f"must be one of {', '.join(words)}")
+
+    return read
+
+
 _seconds = _number(0.1, 86400, "a number of seconds")
 
 
@@ -140,6 +80,12 @@ def _path(text: str) -> Path:
     if text and "\0" not in text:
         return Path(text)
     raise ValueError("must be the path of a file")
+
+
+def _endpoint(text: str) -> str | None:
+    if text and text.isprintable():
+        return None if text == "none" else text
+    raise ValueError("must be a Twisted endpoint such as tcp:4001:interface=127.0.0.1, or none")
 
 
 def _url(text: str) -> NodeAddress:
@@ -182,13 +128,22 @@ def _read(read: Callable[[str], Any], text: str, source: str) -> Any:
     try:
         return read(text)
     except ValueError as error:
-        shown = quoted(hide_credentials(text) if "://" in text else text)
-        raise CannotStart(f"{source} {error}, not {shown}") from None
+        given = quoted(hide_credentials(text) if "://" in text else text)
+        raise CannotStart(f"{source} {error}, not {given}") from None
+
+
+def _variable(name: str) -> str:
+    """The environment variable of an option."""
+    return _PREFIX + name.upper().replace("-", "_")
 
 
 @frozen
 class _Option:
-    """An option with one value, which an environment variable may set too."""
+    """
+    An option with one value.
+
+    :ivar variable: the environment variable that it had in release 1.0.0, if any.
+    """
 
     name: str
     read: Callable[[str], object]
@@ -200,12 +155,17 @@ class _Option:
         """The name of its setting."""
         return self.name.replace("-", "_")
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that set it, the first that is not empty."""
+        return (_variable(self.name), *([self.variable] if self.variable else ()))
+
     def row(self) -> list[object]:
         """The option as a row of usage.Options.optParameters."""
         default = getattr(Settings(), self.field)
         variable = f"; environment variable {self.variable}" if self.variable else ""
-        shown = "" if default is None else f" [default: {_shown(default)}]"
-        return [self.name, None, None, self.doc + variable + shown]
+        end = "" if default is None else f" [default: {shown(default)}]"
+        return [self.name, None, None, self.doc + variable + end]
 
 
 _OPTIONS = (
@@ -272,31 +232,77 @@ _OPTIONS = (
         _number(1, 86400, "a number of seconds"),
         "seconds after which an idle client connection is closed, 1 to 86400; more than a load"
         " balancer in front keeps it",
-        "INFERNET_ROUTER_IDLE_TIMEOUT",
+    ),
+    _Option(
+        "admin",
+        _endpoint,
+        "Twisted endpoint to serve operators on: status, metrics and probes; none for no such"
+        " endpoint",
+    ),
+    _Option(
+        "metrics",
+        _endpoint,
+        "Twisted endpoint to serve metrics and probes on, and nothing else",
+    ),
+    _Option(
+        "admin-tokens",
+        _path,
+        "file of the tokens that operators may use, NAME ROLE TOKEN in a line",
+    ),
+    _Option(
+        "log-format",
+        _one_of(FORMATS),
+        "format of the log: text, or json with one object in each line",
+    ),
+    _Option(
+        "log-level",
+        _one_of(LEVELS),
+        "level from which on events are logged: debug, info, warn or error",
+    ),
+    _Option(
+        "linger",
+        _number(0, 3600, "a number of seconds"),
+        "seconds from SIGTERM, when /readyz begins to answer 503, until connections end, 0 to 3600",
     ),
 )
 
-
-_NODE_HEADER = "INFERNET_ROUTER_NODE_HEADER"
+_REPEATABLE = (
+    "listen",
+    "job-weight",
+    "pending-weight",
+    "trust-proxy",
+    "cors-origin",
+    "admin-host",
+    "node-header",
+)
+"""The options that may be given more than once."""
 
 
 class Options(usage.Options):
     """
     The options of `twistd infernet-router`; once parsed, `settings` has their values.
 
-    A flag beats its environment variable, which beats the default. An empty variable is ignored.
+    A flag beats its environment variable INFERNET_ROUTER_NAME, which beats the variable that it had
+    in release 1.0.0, which beats the default. An empty variable is ignored.
 
     :param environ: the environment variables.
     """
 
     synopsis = "[options]"
-    longdesc = "Tells clients of Infernet nodes which node to send a job to."
+    longdesc = (
+        "Tells clients of Infernet nodes which node to send a job to. Each option can also be set"
+        " by an environment variable: INFERNET_ROUTER_ and its name in capitals, with _ for -, such"
+        " as INFERNET_ROUTER_MAX_POLLS; several values of one are separated by blanks, those of"
+        " --node-header by line ends."
+    )
     optParameters = [option.row() for option in _OPTIONS]
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
         self._environ = environ
         self._values: dict[str, Any] = {}
+        self._variable = ""
+        """The environment variable that is being read, in place of flags."""
         self.settings = Settings()
 
     def opt_listen(self, description: str) -> None:
@@ -314,16 +320,23 @@ class Options(usage.Options):
 
     def opt_trust_proxy(self, text: str) -> None:
         """believe X-Forwarded-For and Forwarded of this IP address, network or unix; repeatable"""
-        self._append("trust_proxy", _read(parse_proxy, text, "--trust-proxy"))
+        self._append("trust_proxy", _read(parse_proxy, text, self._source("trust-proxy")))
 
     def opt_cors_origin(self, text: str) -> None:
         """allow pages of this origin, such as https://app.example.org, or * for all; repeatable"""
-        self._append("cors_origin", _read(parse_origin, text, "--cors-origin"))
+        self._append("cors_origin", _read(parse_origin, text, self._source("cors-origin")))
+
+    def opt_admin_host(self, text: str) -> None:
+        """name by which operators reach the router, such as router.example.org; repeatable"""
+        self._append("admin_host", _read(parse_host, text, self._source("admin-host")))
 
     def opt_node_header(self, text: str) -> None:
-        """send this header, NAME: VALUE, or those in @FILE, to all nodes; repeatable; environment
-        variable INFERNET_ROUTER_NODE_HEADER"""
-        self._add_headers(text, "--node-header")
+        """send this header, NAME: VALUE, or those in @FILE, to all nodes; repeatable"""
+        try:
+            headers = parse_headers(text)
+        except BadHeader as error:  # it does not show the text, which may be a secret
+            raise CannotStart(f"{self._source('node-header')}: {error}") from None
+        self._values["node_header"] = (*self._values.get("node_header", ()), *headers)
 
     def opt_version(self) -> None:
         """Display the router's version and exit."""
@@ -334,21 +347,17 @@ class Options(usage.Options):
         """Add one value of a repeatable option."""
         self._values[field] = (*self._values.get(field, ()), value)
 
-    def _add_headers(self, text: str, source: str) -> None:
-        """Add headers for nodes. An error does not show the text, which may be a secret."""
-        try:
-            headers = parse_headers(text)
-        except BadHeader as error:
-            raise CannotStart(f"{source}: {error}") from None
-        self._values["node_header"] = (*self._values.get("node_header", ()), *headers)
-
     def _add_weight(self, option: str, read: Callable[[str], Any], text: str) -> None:
         """Add one weight of a repeatable option; each name may be given once."""
-        name, weight = _read(read, text, f"--{option}")
+        name, weight = _read(read, text, self._source(option))
         weights = self._values.setdefault(option.replace("-", "_"), {})
         if name in weights:
-            raise CannotStart(f"--{option} names {quoted(name)} twice")
+            raise CannotStart(f"{self._source(option)} names {quoted(name)} twice")
         weights[name] = weight
+
+    def _source(self, option: str) -> str:
+        """Where the value of a repeatable option comes from."""
+        return self._variable or f"--{option}"
 
     def parseOptions(self, options: list[str] | None = None) -> None:
         """
@@ -365,18 +374,45 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the options with one value, which are None unless given, and make the settings."""
-        self._values["ips_given"] = self["ips"] is not None
-        if "node_header" not in self._values:
-            for line in filter(str.strip, self._environ.get(_NODE_HEADER, "").split("\n")):
-                self._add_headers(line, _NODE_HEADER)
+        if self["port"] is not None and "listen" in self._values:
+            raise CannotStart("--port and --listen: give one of them")
+        listens = "listen" in self._values or self["port"] is not None
+        for name in _REPEATABLE:
+            if name.replace("-", "_") not in self._values and not (name == "listen" and listens):
+                self._read_variable(name)
         for option in _OPTIONS:
             text, source = self[option.name], f"--{option.name}"
+            for variable in option.variables if text is None else ():
+                found = self._environ.get(variable, "")
+                if text is None and found and not found.startswith(_SERVICE_LINK):
+                    text, source = found, variable
             if option.name == "port" and "listen" in self._values:
-                if text is not None:
-                    raise CannotStart("--port and --listen: give one of them")
-                continue
-            if text is None and option.variable:
-                text, source = self._environ.get(option.variable) or None, option.variable
-            if text is not None:
+                if source == _variable("port") and not listens:
+                    raise CannotStart(f"{source} and {_variable('listen')}: give one of them")
+            elif text is not None:
                 self._values[option.field] = _read(option.read, text, source)
+        self._values["ips_given"] = "ips" in self._values
+        self._values["admin_given"] = self._values.get("admin") is not None
+        self._values["admin_token"] = self._token()
         self.settings = Settings(**self._values)
+
+    def _read_variable(self, name: str) -> None:
+        """
+        Read the environment variable of a repeatable option: its values, divided by blanks, or by
+        line ends if the values may have blanks.
+        """
+        self._variable = _variable(name)
+        values = self._environ.get(self._variable, "")
+        texts = values.split("\n") if name == "node-header" else values.split()
+        for text in filter(str.strip, texts):
+            getattr(self, f"opt_{name.replace('-', '_')}")(text)
+        self._variable = ""
+
+    def _token(self) -> str | None:
+        """The token in the environment, which no message repeats."""
+        variable = _variable("admin-token")
+        token = self._environ.get(variable, "").strip() or None
+        try:
+            return token and check_token(token)
+        except BadToken as error:
+            raise CannotStart(f"{variable}: {error}") from None

@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
+from infernet_router.admin import BadTokens, Endpoints, Parts, Tokens
 from infernet_router.api import (
     Api,
     Clients,
@@ -23,8 +24,10 @@ from infernet_router.api import (
     FirstPolls,
     Outcomes,
     RateLimited,
+    Readiness,
     Turns,
 )
+from infernet_router.counting import Counts
 from infernet_router.files import OffLoop, in_thread
 from infernet_router.fleet import Fleet, Weights
 from infernet_router.nodes import (
@@ -38,18 +41,24 @@ from infernet_router.nodes import (
     WithHeaders,
     http_client,
 )
-from infernet_router.options import CannotStart, Options, Settings
+from infernet_router.options import CannotStart, Options
 from infernet_router.process import (
     CannotLog,
     Freezer,
     HangupListener,
     Log,
     Slices,
+    Systemd,
     keep_time,
+    line_format,
+    linger,
+    notifier,
     open_log,
     raise_limit,
+    watchdog_seconds,
 )
 from infernet_router.serving import CannotServe, ClosableSite, Server
+from infernet_router.settings import Settings
 from infernet_router.signals import ending_at_once, stop_once
 from infernet_router.sources import (
     AddressFile,
@@ -78,7 +87,11 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
     with ending_at_once():
         try:
-            own_log = None if options.parent is None else open_log(options.parent)
+            own_log = None
+            if options.parent is not None:
+                settings = options.settings
+                lines = line_format(settings.log_format, settings.log_level)
+                own_log = open_log(options.parent, lines)
         except CannotLog as error:
             raise CannotStart(str(error)) from None
         router = make_router(options.settings, reactor)
@@ -99,21 +112,27 @@ def make_router(
     :param make_fleet: called as Fleet is.
     :raises CannotStart: when it cannot be made, or later when it cannot listen.
     """
-    log.info("infernet-router {version}: {settings}", version=__version__, settings=settings)
+    log.info(
+        "infernet-router {version}: {settings}",
+        event="router.starting",
+        version=__version__,
+        settings=settings,
+    )
     appointments = keep_time(reactor, settings.timeout)
     limits = raise_limit()
     reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     weights = Weights(settings.job_weight, settings.pending_weight)
     fleet = make_fleet(monotonic, Random(), weights, settings.max_utilization)
     pool = NodeConnections(reactor, most_kept=limits.kept, patience=min(1.0, settings.timeout / 3))
-    router = _Router(pool)
+    counts, readiness = Counts(), Readiness(fleet, monotonic)
+    router = _Router(pool, readiness, settings.linger, reactor)
     try:
+        tokens = Tokens(settings.admin_tokens, settings.admin_token)
         http = http_client(reactor, pool, settings.ca_file)
         freezer = Freezer(fleet)
         slices = Slices(reactor, freezer.freezing_later)
-        sources = tuple(
-            _sources(settings, reactor, appointments, Sources(fleet, slices), slices, http)
-        )
+        sources = Sources(fleet, slices, counts)
+        finders = tuple(_sources(settings, reactor, appointments, sources, slices, http, tokens))
         paces = Paces()
         nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
         poller = Poller(
@@ -126,6 +145,7 @@ def make_router(
             max_polls=settings.max_polls,
             at_once=limits.polls,
             paces=paces,
+            counts=counts,
         )
         resources = Resources(
             fleet,
@@ -153,21 +173,67 @@ def make_router(
             turns,
             first_polls,
             lambda: poller.silence,
+            readiness,
+            counts,
         )
-        guarded = _guarded(api, clients, settings)
-        site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout)
+        guarded = _guarded(api, clients, settings, counts)
+        site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
         server = Server(site, settings.endpoints, reactor)
-    except (BadSource, BadCertificates, CannotServe) as error:
+        services = [*finders, poller, resources, surveyor, first_polls, server, freezer]
+        if settings.admin is not None or settings.metrics is not None:
+            parts = Parts(
+                fleet=fleet,
+                records=fleet.keep_records(Random()),
+                surveyor=surveyor,
+                poller=poller,
+                sources=sources,
+                readiness=readiness,
+                counts=counts,
+                decisions=decisions,
+                lines_dropped=lambda: router.log.lines_dropped if router.log else 0,
+                connections={"client": lambda: site.connections, "node": lambda: pool.open},
+                options=settings.shown(),
+            )
+            endpoints = Endpoints(
+                parts,
+                tokens,
+                reactor,
+                admin=settings.admin,
+                metrics=settings.metrics,
+                required=settings.admin_given,
+                hosts=settings.admin_host,
+                most_connections=limits.operators,
+            )
+            services.append(endpoints)
+        notify = notifier()
+        if notify is not None:
+            systemd = Systemd(
+                reactor,
+                notify,
+                is_ready=lambda: readiness.is_ready,
+                is_alive=lambda: poller.silence is None,
+                status=lambda: _status(fleet),
+                watchdog=watchdog_seconds(),
+            )
+            services.append(systemd)
+    except (BadSource, BadCertificates, BadTokens, CannotServe) as error:
         raise CannotStart(str(error)) from None
-    for service in (*sources, poller, resources, surveyor, first_polls, server, freezer):
+    for service in services:
         service.setServiceParent(router)
     return router
 
 
-def _guarded(api: Resource, clients: Clients, settings: Settings) -> Resource:
+def _status(fleet: Fleet) -> str:
+    """How many nodes are up, for systemd."""
+    states = fleet.states
+    there = states.up + states.suspect
+    return f"{there:,} of {there + states.down + states.unknown:,} nodes up"
+
+
+def _guarded(api: Resource, clients: Clients, settings: Settings, counts: Counts) -> Resource:
     """The API behind the rate limit and CORS, where these are on."""
     if settings.rate_limit is not None:
-        api = RateLimited(api, settings.rate_limit, clients, monotonic)
+        api = RateLimited(api, settings.rate_limit, clients, monotonic, counts=counts)
     return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
 
 
@@ -178,9 +244,10 @@ def _sources(
     sources: Sources,
     slices: Slices,
     http: HTTPClient,
+    tokens: Tokens,
 ) -> Iterator[IService]:
     """
-    The services that keep the addresses of all sources up to date.
+    The services that keep the addresses of all sources up to date, and read files on SIGHUP.
 
     :param appointments: the clock by which sources are asked again.
 
@@ -202,7 +269,7 @@ def _sources(
         off_loop,
         may_be_missing=may_be_missing,
     )
-    yield from (ips, watcher, HangupListener(reactor, ips.read_again))
+    yield from (ips, watcher, HangupListener(reactor, ips.read_again, tokens.read_again))
     if explorer is not None:
         yield AskedSource(
             explorer, partial(ask_explorer, http, explorer, reactor, slices), sources, appointments
@@ -215,9 +282,14 @@ class _Router(MultiService):
     log: Log | None = None
     """What twistd logs to, in place of a log of its own."""
 
-    def __init__(self, pool: NodeConnections) -> None:
+    def __init__(
+        self, pool: NodeConnections, readiness: Readiness, linger: float, reactor: Any
+    ) -> None:
         super().__init__()
         self._pool = pool
+        self._readiness = readiness
+        self._linger = linger
+        self._reactor = reactor
 
     def setServiceParent(self, parent: Any) -> None:
         super().setServiceParent(parent)
@@ -230,7 +302,22 @@ class _Router(MultiService):
         except CannotServe as error:
             raise CannotStart(str(error)) from None
 
+    def startService(self) -> None:
+        super().startService()
+        self._readiness.listening()
+
     def stopService(self) -> Deferred[Any]:
-        """Stop all services, then close the idle connections to nodes."""
-        stopped: Deferred[Any] = super().stopService()
-        return stopped.addCallback(lambda _: self._pool.closeCachedConnections())
+        """
+        Stop all services, then close the idle connections to nodes.
+
+        Load balancers are told before: all goes on until they have had time to notice.
+        """
+        self._readiness.closing()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._linger:
+            log.info("stopping in {seconds:g} s", event="router.stopping", seconds=self._linger)
+            await linger(self._reactor, self._linger)
+        await super().stopService()
+        await self._pool.closeCachedConnections()

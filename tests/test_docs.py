@@ -125,3 +125,31 @@ class MessageTests(SynchronousTestCase):
                 # A text with short words only, such as " is not ", would match nearly anything.
                 if len(fixed) == 1 or re.search(r"[A-Z]{3}|\w{4}", " ".join(fixed)):
                     yield re.compile(".*".join(map(re.escape, fixed)), re.DOTALL)
+
+
+class EventTests(SynchronousTestCase):
+    def test_events(self) -> None:
+        """The table of events has those of the code, each of whose log lines has one."""
+        events = {"other"}
+        for module in (ROOT / "infernet_router").rglob("*.py"):
+            for node in ast.walk(ast.parse(module.read_text())):
+                match node:
+                    case ast.Call(
+                        func=ast.Attribute(
+                            value=ast.Name(id="log"),
+                            attr="debug" | "info" | "warn" | "error" | "failure" | "critical",
+                        )
+                    ):
+                        found = [word.value for word in node.keywords if word.arg == "event"]
+                        self.assertEqual(len(found), 1, f"{module}, line {node.lineno}")
+                        events |= set(_texts(found[0]))
+        rows = tables(ROOT / "docs" / "operating.md", "event")
+        documented = [text for first, *_ in rows for text in re.findall(r"`([^`]+)`", first)]
+        self.assertEqual(sorted(documented), sorted(events))
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    """The texts that are constants in an expression."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value

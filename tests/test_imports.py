@@ -11,6 +11,8 @@ import infernet_router
 
 ROOT = Path(infernet_router.__file__).parent
 
+CORE = ("fleet", "addresses", "hosts", "reports", "quoting")
+
 MAY_IMPORT = {
     "quoting": (),
     "hosts": ("quoting",),
@@ -19,29 +21,22 @@ MAY_IMPORT = {
     "files": (),
     "signals": (),
     "fleet": ("addresses", "reports", "quoting"),
-    "nodes": ("files", "fleet", "addresses", "hosts", "reports", "quoting"),
-    "process": ("files", "fleet", "addresses", "reports", "quoting"),
-    "serving": ("files", "quoting"),
-    "api": ("files", "nodes", "process", "fleet", "addresses", "reports", "serving", "quoting"),
-    "sources": ("files", "nodes", "process", "fleet", "addresses", "hosts", "reports", "quoting"),
-    "options": (
-        "files",
-        "api",
-        "sources",
-        "nodes",
-        "process",
-        "fleet",
-        "addresses",
-        "reports",
-        "quoting",
-    ),
+    "counting": (),
+    "nodes": (*CORE, "files", "counting"),
+    "process": (*CORE, "files"),
+    "serving": ("files", "quoting", "counting"),
+    "api": (*CORE, "files", "nodes", "process", "serving", "counting"),
+    "sources": (*CORE, "files", "nodes", "process", "counting"),
+    "admin": (*CORE, "files", "api", "sources", "nodes", "process", "serving", "counting"),
+    "settings": ("api", "nodes", "addresses", "quoting"),
+    "options": (*CORE, "files", "settings", "admin", "api", "sources", "nodes", "process"),
 }
 """By folder, or module outside a folder: the others that it may import."""
 
 ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
 
-PURE = {"addresses", "hosts", "reports", "quoting", "fleet"}
+PURE = {"addresses", "hosts", "reports", "quoting", "fleet", "counting"}
 IMPURE = {"io", "logging", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 IMPURE |= {"klein", "treq", "twisted"}
 """The modules that the pure core must not import: reactor, network, files, log and clock."""

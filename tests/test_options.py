@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
 from infernet_router.nodes.node_headers import NodeHeader
-from infernet_router.options import CannotStart, Options, Settings
+from infernet_router.options import CannotStart, Options
+from infernet_router.settings import Settings
 
 PORT = "must be a whole number from 1 to 65535, not"
 SECONDS = "must be a number of seconds from 0.1 to 86400, not"
@@ -54,6 +55,15 @@ class OptionsTests(SynchronousTestCase):
                 "pending_weight": {},
                 "trust_proxy": (),
                 "cors_origin": (),
+                "admin": "tcp:4001:interface=127.0.0.1",
+                "admin_given": False,
+                "admin_host": (),
+                "admin_tokens": None,
+                "admin_token": None,
+                "metrics": None,
+                "log_format": "text",
+                "log_level": "info",
+                "linger": 0.0,
             },
         )
 
@@ -73,6 +83,104 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parsed("--port", "6000", PORT="5000").port, 6000)
         self.assertEqual(parsed("--port=6000", PORT="nonsense").port, 6000)
         self.assertEqual(parsed(PORT="", REFRESH_INTERVAL="").port, 4000)
+
+    def test_variables(self) -> None:
+        """Each option has a variable; it beats that of release 1.0.0, and a flag beats both."""
+        self.assertEqual(parsed(INFERNET_ROUTER_PORT="5001", PORT="5000").port, 5001)
+        self.assertEqual(parsed("--port=5002", INFERNET_ROUTER_PORT="x", PORT="5000").port, 5002)
+        self.assertEqual(parsed(INFERNET_ROUTER_PORT="", PORT="5000").port, 5000)
+        link = "tcp://10.0.0.1:4000"  # of Kubernetes, for a service named infernet-router
+        self.assertEqual(parsed(INFERNET_ROUTER_PORT=link).port, 4000)
+        self.assertEqual(parsed(INFERNET_ROUTER_PORT=link, PORT="5000").port, 5000)
+        self.assertEqual(parsed(INFERNET_ROUTER_MAX_POLLS="7").max_polls, 7)
+        self.assertTrue(parsed(INFERNET_ROUTER_IPS="a.txt").ips_given)
+        many = parsed(
+            INFERNET_ROUTER_TRUST_PROXY=" unix  10.0.0.0/8",
+            INFERNET_ROUTER_JOB_WEIGHT="a=2 b=3",
+            INFERNET_ROUTER_ADMIN_HOST="a.invalid b.invalid",
+            INFERNET_ROUTER_CORS_ORIGIN="*",
+        )
+        self.assertEqual(many.trust_proxy, ("unix", ip_network("10.0.0.0/8")))
+        self.assertEqual(many.job_weight, {"a": 2.0, "b": 3.0})
+        self.assertEqual(many.admin_host, ("a.invalid", "b.invalid"))
+        one = parsed("--trust-proxy=unix", INFERNET_ROUTER_TRUST_PROXY="x")
+        self.assertEqual(one.trust_proxy, ("unix",))
+        self.assert_bad(f"INFERNET_ROUTER_PORT {PORT} '0'", INFERNET_ROUTER_PORT="0")
+        self.assert_bad(
+            "INFERNET_ROUTER_JOB_WEIGHT names 'a' twice", INFERNET_ROUTER_JOB_WEIGHT="a=1 a=2"
+        )
+
+    def test_log(self) -> None:
+        """The log has a format and a level."""
+        settings = parsed("--log-format=json", INFERNET_ROUTER_LOG_LEVEL="warn")
+        self.assertEqual((settings.log_format, settings.log_level), ("json", "warn"))
+        self.assert_bad("--log-format must be one of text, json, not 'xml'", "--log-format=xml")
+        self.assert_bad(
+            "--log-level must be one of debug, info, warn, error, not 'WARN'", "--log-level=WARN"
+        )
+
+    def test_every_variable(self) -> None:
+        """An option that may be repeated is read from its variable like any other."""
+        repeatable = {
+            name.removeprefix("opt_")
+            for name in vars(Options)
+            if name.startswith("opt_") and name != "opt_version"
+        }
+        values = {"job_weight": "a=1", "pending_weight": "onchain=1", "trust_proxy": "unix"}
+        values |= {"cors_origin": "*", "admin_host": "a.invalid", "listen": "tcp:1"}
+        values["node_header"] = "X-Key: 1"
+        self.assertEqual(repeatable, set(values))
+        for name, value in values.items():
+            settings = parsed(**{f"INFERNET_ROUTER_{name.upper()}": value})
+            self.assertTrue(getattr(settings, name), name)
+
+    def test_listen_variables(self) -> None:
+        """Flags beat variables, also where --port and --listen exclude each other."""
+        both = {"INFERNET_ROUTER_LISTEN": "tcp:1 tcp6:2", "PORT": "5000"}
+        self.assertEqual(parsed(**both).listen, ("tcp:1", "tcp6:2"))
+        self.assertEqual(parsed("--port=3", **both).endpoints, ("tcp:3",))
+        self.assertEqual(parsed("--listen=tcp:4", **both).listen, ("tcp:4",))
+        settings = parsed("--listen=tcp:4", INFERNET_ROUTER_PORT="5")
+        self.assertEqual(settings.listen, ("tcp:4",))
+        self.assert_bad(
+            "INFERNET_ROUTER_PORT and INFERNET_ROUTER_LISTEN: give one of them",
+            **both,
+            INFERNET_ROUTER_PORT="5",
+        )
+
+    def test_admin(self) -> None:
+        """The endpoint for operators is there unless it is none; one that was named must work."""
+        self.assertEqual(parsed("--admin", "none").admin, None)
+        self.assertFalse(parsed("--admin", "none").admin_given)
+        self.assertEqual(parsed(INFERNET_ROUTER_ADMIN="tcp:1").admin, "tcp:1")
+        self.assertTrue(parsed(INFERNET_ROUTER_ADMIN="tcp:1").admin_given)
+        self.assertEqual(parsed("--metrics", "tcp:9").metrics, "tcp:9")
+        self.assertEqual(parsed("--linger", "0").linger, 0.0)
+        self.assert_bad(
+            "--linger must be a number of seconds from 0 to 3600, not '-1'", "--linger=-1"
+        )
+        self.assert_bad(
+            "--admin must be a Twisted endpoint such as tcp:4001:interface=127.0.0.1, or none,"
+            " not ''",
+            "--admin=",
+        )
+        self.assert_bad(
+            "--admin-host must be a host name such as router.example.org, not 'a:1'",
+            "--admin-host=a:1",
+        )
+
+    def test_token(self) -> None:
+        """The token is in the environment only, and shown nowhere."""
+        settings = parsed(INFERNET_ROUTER_ADMIN_TOKEN="s3cret\n")
+        self.assertEqual(settings.admin_token, "s3cret")
+        for text in (str(settings), repr(settings), str(settings.shown())):
+            self.assertNotIn("s3cret", text)
+        self.assertEqual(settings.shown()["admin-token"], "(hidden)")
+        self.assert_bad(
+            "INFERNET_ROUTER_ADMIN_TOKEN: the token has characters other than letters, digits and"
+            " -._~+/=",
+            INFERNET_ROUTER_ADMIN_TOKEN="s3 cret",
+        )
 
     def test_bad_flags(self) -> None:
         """An invalid value is refused; the message names the option and the valid values."""
@@ -284,6 +392,27 @@ class OptionsTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
+    def test_shown(self) -> None:
+        """All options are shown as JSON can have them, by their names."""
+        shown = parsed(
+            *("--resolver=192.0.2.1", "--trust-proxy=10.0.0.0/8", "--job-weight=a=2"),
+            *("--ips=a.txt", "--node-explorer=http://explorer.invalid"),
+        ).shown()
+        for name, value in {
+            "port": 4000,
+            "interval": 3.0,
+            "ips": "a.txt",
+            "node-explorer": "http://explorer.invalid",
+            "resolver": "192.0.2.1:53",
+            "trust-proxy": ["10.0.0.0/8"],
+            "job-weight": {"a": 2.0},
+            "listen": [],
+            "rate-limit": None,
+            "admin": "tcp:4001:interface=127.0.0.1",
+        }.items():
+            self.assertEqual(shown[name], value, name)
+        self.assertNotIn("ips-given", shown)
+
     def test_endpoints(self) -> None:
         """The router serves on the port, or instead on the endpoints of --listen."""
         self.assertEqual(parsed("--port", "5000").endpoints, ("tcp:5000",))

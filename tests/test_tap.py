@@ -3,7 +3,7 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.application.service import Application, IServiceMaker
@@ -16,17 +16,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from infernet_router import __version__
 from infernet_router.addresses import parse_address
 from infernet_router.fleet import Fleet
-from infernet_router.options import CannotStart, Options, Settings
+from infernet_router.options import CannotStart, Options
+from infernet_router.settings import Settings
 from infernet_router.tap import make_router, makeService
 from tests.doubles import DeafReactor
 
 
 class MakeRouterTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
+        self.reactor = cast(Any, MemoryReactorClock())
+        self.reactor.callFromThread = lambda *_: None  # files are looked at in threads
         self.ips = Path(self.mktemp()).absolute()
         self.ips.write_text("192.0.2.1:4000\nhttps://192.0.2.2\n")
-        self.settings = Settings(ips=self.ips)
+        self.settings = Settings(ips=self.ips, admin=None)
 
     def start(self, **changes: Any) -> Any:
         """A running router, with these settings changed."""
@@ -77,6 +79,53 @@ class MakeRouterTests(SynchronousTestCase):
             [line for line in lines if "listening" in line],
             ["listening on 0.0.0.0:4002", "listening on [::]:4003"],
         )
+
+    def test_admin(self) -> None:
+        """Operators and programs are served where the settings say, after clients."""
+        with capturedLogs() as events:
+            router = self.start(admin="tcp:4001", metrics="tcp:9", admin_given=True)
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(
+            [line for line in lines if "listening" in line],
+            [
+                "listening on 0.0.0.0:4000",
+                "listening on 0.0.0.0:4001 for operators",
+                "listening on 0.0.0.0:9 for metrics",
+            ],
+        )
+        self.assert_ends(router)
+
+    def test_admin_bad(self) -> None:
+        """A bad endpoint or file of tokens ends the start with the reason."""
+        self.assert_bad("cannot listen on 'nonsense:1'", admin="nonsense:1")
+        self.assert_bad(
+            "cannot read /nowhere/t: No such file or directory", admin_tokens=Path("/nowhere/t")
+        )
+
+    def test_admin_taken(self) -> None:
+        """The default endpoint may be taken, one that was named must not."""
+        self.reactor = DeafReactor()
+        listen = ("unix:" + self.mktemp(),)
+        with capturedLogs() as events:
+            router = self.start(admin="tcp:4001", listen=listen)
+        taken = "cannot listen on 'tcp:4001': Address already in use; going on without it"
+        self.assertIn(taken, [formatEvent(event) for event in events])
+        self.assert_ends(router)
+        with self.assertRaises(CannotStart):
+            self.start(admin="tcp:4001", admin_given=True, listen=listen)
+        with self.assertRaises(CannotStart):
+            self.start(metrics="tcp:4001", listen=listen)
+
+    def test_linger(self) -> None:
+        """It goes on for a while before it stops, so that load balancers can notice."""
+        router = self.start(linger=10.0)
+        stopped = router.stopService()
+        self.reactor.advance(9.9)
+        self.assertNoResult(stopped)
+        self.assertTrue(self.reactor.getDelayedCalls())
+        self.reactor.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_explorer(self) -> None:
         """With a Node Explorer, the file may be missing unless it was given."""
@@ -131,11 +180,11 @@ class MakeServiceTests(SynchronousTestCase):
         ips = Path(self.mktemp()).absolute()
         ips.write_text("192.0.2.1\n")
         options = Options({})
-        options.parseOptions(["--ips", str(ips), "--port", "4001"])
+        options.parseOptions(["--ips", str(ips), "--port", "4002", "--admin", "none"])
         reactor: Any = MemoryReactorClock()
         router: Any = makeService(options, reactor)
         router.privilegedStartService()
-        self.assertEqual([server[0] for server in reactor.tcpServers], [4001])
+        self.assertEqual([server[0] for server in reactor.tcpServers], [4002])
 
     def test_log(self) -> None:
         """Under twistd, the application logs without blocking, until the last line."""

@@ -22,7 +22,12 @@ def environment(**variables: str) -> dict[str, str]:
     router = {"PORT", "REFRESH_INTERVAL", "API_URL", "RATELIMIT_REQS_PER_MIN"}
     # Workers of `trial -j` have all of sys.path in PYTHONPATH.
     without = {"PYTHONPATH", *router}
-    return {k: v for k, v in os.environ.items() if k not in without} | variables
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in without and not name.startswith("INFERNET_ROUTER_")
+    }
+    return kept | variables
 
 
 def limited_twistd(folder: Path, descriptors: int) -> str:
@@ -100,7 +105,8 @@ class Program:
 
 class Router(Program):
     """
-    A router, started by twistd. It listens on a free port of 127.0.0.1 unless the flags say where.
+    A router, started by twistd. It listens on a free port of 127.0.0.1 unless the flags say where,
+    and has no endpoint for operators unless they name one.
 
     :param twistd: the twistd that runs it.
     """
@@ -114,6 +120,8 @@ class Router(Program):
     ) -> None:
         if not any(flag.startswith(("--port", "--listen")) for flag in flags):
             flags = (*flags, "--listen", "tcp:0:interface=127.0.0.1")
+        if not any(flag == "--admin" or flag.startswith("--admin=") for flag in flags):
+            flags = (*flags, "--admin", "none")
         super().__init__(folder, twistd, *FOREGROUND, *flags, variables=variables)
 
     @property

@@ -5,6 +5,7 @@ from infernet_router.api.cors import CrossOrigin
 from infernet_router.api.decisions import Decisions
 from infernet_router.api.first_polls import FirstPolls
 from infernet_router.api.outcomes import Outcomes
+from infernet_router.api.probes import Readiness
 from infernet_router.api.rate_limit import RateLimited
 from infernet_router.api.routes import Api
 from infernet_router.api.turns import Turns
@@ -17,5 +18,6 @@ __all__ = [
     "FirstPolls",
     "Outcomes",
     "RateLimited",
+    "Readiness",
     "Turns",
 ]

@@ -19,6 +19,8 @@ from infernet_router.quoting import quoted
 from infernet_router.serving.errors import JSON_HEADERS, RETRY_SOON, HTTPError
 from infernet_router.serving.streaming import BUFFER_SIZE, join, send
 
+JSON = JSON_HEADERS[b"Content-Type"]
+
 log = Logger()
 
 
@@ -33,29 +35,32 @@ def answer_encoded(request: IRequest, content: bytes) -> bytes:
 
 
 def answer_chunks(
-    request: Request, chunks: Iterable[bytes], run: Callable[[Steps[bytes]], Any]
+    request: Request,
+    chunks: Iterable[bytes],
+    run: Callable[[Steps[bytes]], Any],
+    content_type: bytes = JSON,
 ) -> bytes | Deferred[bytes]:
     """
-    Answer 200 with JSON in chunks of any size; returns the body to send.
+    Answer 200 with text, usually JSON, in chunks of any size; returns the body to send.
 
     A long response is sent while its client reads it, and has no Content-Length.
 
     :param run: makes them, as Turns.run does.
     """
-    made = iter(chain(chunks, (b"\n",)))
+    made = iter(chain(chunks, (b"\n",) if content_type is JSON else ()))
 
     def begin(first: bytes) -> bytes | Deferred[bytes]:
         if len(first) <= BUFFER_SIZE:  # joined chunks are longer, except for the last
-            return _answer_whole(request, first)
-        _set_headers(request)
+            return _answer_whole(request, first, content_type)
+        _set_headers(request, content_type)
         return b"" if request.method == b"HEAD" else send(request, first, made, run)
 
     joining: bytes | Deferred[bytes] = run(join(made))
     return joining.addCallback(begin) if isinstance(joining, Deferred) else begin(joining)
 
 
-def _answer_whole(request: IRequest, body: bytes) -> bytes:
-    _set_headers(request)
+def _answer_whole(request: IRequest, body: bytes, content_type: bytes = JSON) -> bytes:
+    _set_headers(request, content_type)
     request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
     return b"" if request.method == b"HEAD" else body
 
@@ -91,7 +96,7 @@ def _http_error(request: IRequest, failure: Failure) -> HTTPError:
             allowed = {b"Allow": ", ".join(sorted(methods or ())).encode("ascii")}
             return HTTPError(405, f"{_path(request)}: method not allowed", allowed)
         case _:
-            log.failure("a request failed", failure)
+            log.failure("a request failed", failure, event="internal.error")
             return HTTPError(500, "internal error")
 
 
@@ -99,6 +104,8 @@ def _path(request: IRequest) -> str:
     return quoted(request.path.decode("ascii", "replace"))
 
 
-def _set_headers(request: IRequest) -> None:
+def _set_headers(request: IRequest, content_type: bytes = JSON) -> None:
     for name, value in JSON_HEADERS.items():
         request.responseHeaders.setRawHeaders(name, [value])
+    if content_type is not JSON:
+        request.responseHeaders.setRawHeaders(b"Content-Type", [content_type])

@@ -173,6 +173,7 @@ class Clients:
             self._logged.add(key)
             log.warn(
                 "the trusted proxy {proxy} {what}: its clients count as one",
+                event="proxy.unclear",
                 proxy="on the Unix socket" if proxy is None else str(proxy),
                 what=what,
             )

@@ -1,10 +1,12 @@
 """Makes an id for each decision, and finds the node chosen when a client returns the id."""
 
+from array import array
 from collections.abc import Callable
 from hashlib import blake2b
 from hmac import compare_digest
 
 from infernet_router.addresses import NodeAddress
+from infernet_router.fleet import KEPT
 from infernet_router.serving.errors import HTTPError
 
 VALID = 600
@@ -23,7 +25,7 @@ class Decisions:
     """
     The ids of the decisions that this process made.
 
-    An id consists of four hexadecimal numbers: the number of the decision, counted from 0; the
+    An id consists of four hexadecimal numbers: the number of the decision in the fleet; the
     second in which it was made; a number that stands for the node; and a keyed hash of these three,
     so that nobody else can make an id. Making one takes less than a microsecond, and stores nothing
     unless the node is chosen for the first time.
@@ -40,19 +42,41 @@ class Decisions:
         self._seconds = seconds
         self._keyed = blake2b(key=key, digest_size=_HASH_SIZE)
         self._began = seconds()
-        self._count = 0
-        """How many decisions were made."""
         self._period = self._previous = _Period(0, 0)
+        self._nodes = array("I", bytes(4 * KEPT))
+        """The number of the node that each of the last decisions chose."""
 
-    def made(self, address: NodeAddress) -> bytes:
-        """The id of a decision that chose this node now."""
-        second, count, period = int(self._seconds() - self._began), self._count, self._period
+    def made(self, address: NodeAddress, number: int, at: float) -> bytes:
+        """
+        The id of a decision that chose this node.
+
+        :param number: that of the decision: Fleet.decided, just after it was made.
+        :param at: when it was made: Fleet.decided_at.
+        """
+        second, period = int(at - self._began), self._period
         if second > period.began + VALID:
             self._previous = period
-            period = self._period = _Period(second, count)
-        content = b"%x-%x-%x" % (count, second, period.number(address))
-        self._count = count + 1
+            period = self._period = _Period(second, number)
+        node = self._nodes[number % KEPT] = period.number(address)
+        content = b"%x-%x-%x" % (number, second, node)
         return b"%b-%b" % (content, self._hash(content))
+
+    def id_of(self, number: int, at: float) -> str:
+        """
+        The id of one of the last 20,000 decisions, as `made` returned it.
+
+        :param at: when it was made.
+        """
+        second = int(at - self._began)
+        content = b"%x-%x-%x" % (number, second, self._nodes[number % KEPT])
+        return (b"%b-%b" % (content, self._hash(content))).decode()
+
+    def number_of(self, id: str) -> int | None:
+        """The number of the decision that has an id, however old; None if no decision has it."""
+        content, _, hashed = id.encode().rpartition(b"-")
+        if not compare_digest(hashed, self._hash(content)):
+            return None
+        return int(content.partition(b"-")[0], 16)
 
     def use(self, id: str) -> NodeAddress:
         """
@@ -60,9 +84,9 @@ class Decisions:
 
         :raises HTTPError: 404 when the id is unknown or too old, 409 when it was used before.
         """
-        content, _, hashed = id.encode().rpartition(b"-")
-        if not compare_digest(hashed, self._hash(content)):
+        if self.number_of(id) is None:
             raise HTTPError(404, _UNKNOWN)
+        content = id.encode().rpartition(b"-")[0]
         count, made_at, number = (int(part, 16) for part in content.split(b"-"))
         if int(self._seconds() - self._began) > made_at + VALID:
             raise HTTPError(404, _UNKNOWN)

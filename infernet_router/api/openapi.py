@@ -105,6 +105,13 @@ _COUNT = {"type": "integer", "minimum": 0}
 _REASON = _object(error={"type": "string", "description": "why the request failed"})
 _LIMITED = _retry_later("the client is over its rate limit, or asks about too many models")
 _ERROR = _json("the request is invalid", _REASON)
+_PROBE = {
+    **_object(
+        status={"type": "string"}, why={"type": "string", "description": "only with verbose"}
+    ),
+    "required": ["status"],
+}
+_VERBOSE = _parameter("verbose", "if given, the response says why", {"type": "string"})
 _ADDRESS = {
     "type": "string",
     "minLength": 1,
@@ -251,6 +258,22 @@ _PATHS = {
             ),
         ),
         unavailable="why it is not healthy",
+        limited=False,
+    ),
+    "/livez": _path(
+        "Liveness probe",
+        description="Whether the process answers at all.",
+        response=_json("alive", _PROBE),
+        parameters=(_VERBOSE,),
+        limited=False,
+    ),
+    "/readyz": _path(
+        "Readiness probe",
+        description="Ready once the first polls are back, also when no node is up, and until the"
+        " router shuts down.",
+        response=_json("ready", _PROBE),
+        parameters=(_VERBOSE,),
+        unavailable="why it is not ready",
         limited=False,
     ),
     "/openapi.json": _path(

@@ -35,6 +35,11 @@ class Query:
                 name, value = _unquoted(name), _unquoted(value)
             self._parameters.setdefault(name, []).append(value)
 
+    @property
+    def names(self) -> set[str]:
+        """The names of all parameters."""
+        return {name.decode("utf-8", "replace") for name in self._parameters if name}
+
     def texts(self, name: str) -> list[str]:
         """
         The values of all parameters with this name, in their order.

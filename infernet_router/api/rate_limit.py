@@ -12,12 +12,13 @@ from twisted.web.server import Request
 from infernet_router.api.answers import answer_error
 from infernet_router.api.clients import Clients
 from infernet_router.api.routes import PATHS
+from infernet_router.counting import Counts
 from infernet_router.serving.errors import HTTPError
 
 MAX_RATE = 1_000_000
 """The highest limit, in requests a minute: more than the router can answer."""
 
-_UNLIMITED = b"/health"
+_UNLIMITED = frozenset((b"/health", b"/livez", b"/readyz"))
 """Orchestrators, often behind one address, would mistake a 429 for an unhealthy router."""
 
 
@@ -35,6 +36,7 @@ class RateLimited(Resource):
         each. A new pair replaces the one that was seen least recently, and resets its count. To
         evade the limit that way takes more than 50,000 addresses, which could send 50,000 times
         the limit anyway.
+    :param counts: counts the requests over the limit.
     """
 
     isLeaf = True
@@ -47,8 +49,10 @@ class RateLimited(Resource):
         seconds: Callable[[], float],
         *,
         counted: int = 50_000,
+        counts: Counts | None = None,
     ) -> None:
         super().__init__()
+        self._counts = counts or Counts()
         self._api = api
         self._clients = clients
         self._seconds = seconds
@@ -61,9 +65,10 @@ class RateLimited(Resource):
     def render(self, request: Request) -> bytes | int:
         """Pass a request on, or answer 429 with the seconds to wait in Retry-After."""
         path = b"/" + b"/".join(request.postpath or ()).lstrip(b"/")
-        wait = 0 if path == _UNLIMITED else self._count(request, path if path in PATHS else b"")
+        wait = 0 if path in _UNLIMITED else self._count(request, path if path in PATHS else b"")
         if not wait:
             return cast(int, self._api.render(request))
+        self._counts.rate_limited += 1
         headers = {b"Retry-After": b"%d" % wait}
         return answer_error(request, HTTPError(429, self._refusal, headers))
 

@@ -27,10 +27,12 @@ from infernet_router.api.openapi import (
     MAX_OFFSET,
 )
 from infernet_router.api.outcomes import Outcomes
+from infernet_router.api.probes import Readiness, answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
 from infernet_router.api.turns import Turns
-from infernet_router.fleet import Among, Fleet, NoNode, Outcome
-from infernet_router.nodes import Resources, Surveyor
+from infernet_router.counting import Counts
+from infernet_router.fleet import Among, Fleet, NoNode, Outcome, Reason
+from infernet_router.nodes import CannotSurvey, Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
 _USUAL_TARGET = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
@@ -53,6 +55,8 @@ class Api(Resource):
     :param turns: does what takes long.
     :param first_polls: holds requests that come too early.
     :param silence: the seconds since the last poll was sent, if that is too long; None otherwise.
+    :param readiness: whether the router is ready.
+    :param counts: counts the requests for which there is no node.
     """
 
     isLeaf = True
@@ -70,6 +74,8 @@ class Api(Resource):
         turns: Turns,
         first_polls: FirstPolls,
         silence: Callable[[], float | None],
+        readiness: Readiness | None = None,
+        counts: Counts | None = None,
     ) -> None:
         super().__init__()
         self._client_of = client_of
@@ -81,6 +87,9 @@ class Api(Resource):
         self._turns = turns
         self._first_polls = first_polls
         self._silence = silence
+        self._readiness = readiness or Readiness(fleet)
+        self._counts = counts or Counts()
+        self._counts.name_paths(PATHS)
         self._routes = self.app.resource()
 
     def render(self, request: Request) -> bytes | int:
@@ -88,7 +97,7 @@ class Api(Resource):
         try:
             return self._route(request)
         except Exception:
-            return answer_failure(request, Failure())
+            return cast(bytes, self._failed(request, Failure()))
 
     def _route(self, request: Request) -> bytes | int:
         """
@@ -157,7 +166,7 @@ class Api(Resource):
 
         def answer_with(best: list[NodeAddress], is_last: bool) -> bytes:
             if not best and not is_last and not self._fleet.can(containers):
-                raise NoNode
+                raise NoNode("the first polls are not back yet", Reason.FIRST_POLLS)
             if assign and best:
                 self._name_decision(request, best[0])
             return answer(request, [str(address) for address in best])
@@ -182,6 +191,7 @@ class Api(Resource):
         except ValueError:
             raise BadRequest(f"outcome must be one of {', '.join(Outcome)}") from None
         self._outcomes.tell(request, decision, outcome)
+        self._counts.outcomes[outcome.value] += 1
         request.setResponseCode(204)
         return b""
 
@@ -233,7 +243,7 @@ class Api(Resource):
     @app.route("/health", methods=["GET"])
     def _health(self, request: Request) -> bytes:
         """Health check: healthy while a node is up and the router is not shutting down."""
-        if getattr(request.site, "closing", False):
+        if self._readiness.is_closing or getattr(request.site, "closing", False):
             raise HTTPError(503, "the router is shutting down", RETRY_SOON)
         states = self._fleet.states
         if not states.up and not states.suspect:
@@ -242,6 +252,16 @@ class Api(Resource):
             why = f"no node has been polled for {silence:.0f} seconds, although polls are due"
             raise HTTPError(503, why, RETRY_SOON)
         return answer(request, {"status": "healthy", **asdict(states)})
+
+    @app.route("/livez", methods=["GET"])
+    def _livez(self, request: Request) -> bytes:
+        """Whether the reactor turns."""
+        return answer_alive(request)
+
+    @app.route("/readyz", methods=["GET"])
+    def _readyz(self, request: Request) -> bytes:
+        """Whether the router is ready for clients."""
+        return answer_ready(request, self._readiness)
 
     @app.route("/openapi.json", methods=["GET"])
     def _openapi(self, request: Request) -> bytes:
@@ -282,11 +302,16 @@ class Api(Resource):
 
     def _name_decision(self, request: Request, address: NodeAddress) -> None:
         """Give the answer the id of the decision that chose a node."""
-        id = self._decisions.made(address)
+        id = self._decisions.made(address, self._fleet.decided, self._fleet.decided_at)
         request.responseHeaders.setRawHeaders(b"Infernet-Decision", [id])
 
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        match failure.value:
+            case NoNode(reason=reason):
+                self._counts.no_node[reason] += 1
+            case CannotSurvey(is_share=False):
+                self._counts.no_node[Reason.MODEL] += 1
         return answer_failure(request, failure)
 
 

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from infernet_router.fleet import Steps
 
-_SLICE = 0.005
-"""Seconds of work in one turn of the reactor."""
+SLICE = 0.005
+"""Seconds of work in one turn of the reactor, by default."""
 
 
 class Turns:
@@ -23,11 +23,15 @@ class Turns:
     what the one before has changed.
 
     :param seconds: measures the slices, in seconds.
+    :param slice: how long a slice is.
     """
 
-    def __init__(self, clock: IReactorTime, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: IReactorTime, seconds: Callable[[], float], slice: float = SLICE
+    ) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._slice = slice
         self._queue: deque[tuple[Steps[Any], Deferred[Any]]] = deque()
         self._is_scheduled = False
         self._spent = 0.0
@@ -39,9 +43,9 @@ class Turns:
         """The result of these steps or, when they take longer, a Deferred for it."""
         now = self._seconds()
         self._spent = max(0.0, self._spent - (now - self._ended))
-        if not self._queue and self._spent < _SLICE:
+        if not self._queue and self._spent < self._slice:
             try:
-                self._work(steps, now + _SLICE)
+                self._work(steps, now + self._slice)
             except StopIteration as finished:
                 return finished.value
             finally:
@@ -61,7 +65,7 @@ class Turns:
     def _turn(self) -> None:
         """Do a slice of the work that waits."""
         self._is_scheduled = False
-        end = self._seconds() + _SLICE
+        end = self._seconds() + self._slice
         while self._queue:
             steps, result = self._queue[0]
             try:

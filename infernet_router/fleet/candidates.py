@@ -1,6 +1,6 @@
 """Candidates: finds the nodes that can do a job, in classes, the best first."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain, islice
 from operator import and_, or_
@@ -8,6 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from infernet_router.fleet.groups import RUN, Candidate, Group, Tier, bits_of, indices_of
+from infernet_router.fleet.no_node import Reason
 from infernet_router.fleet.steps import Steps
 from infernet_router.quoting import quoted
 
@@ -41,7 +42,9 @@ class Candidates:
     :param random: chooses which candidates are compared.
     """
 
-    def __init__(self, nodes: Sequence[Candidate | None], random: Random) -> None:
+    def __init__(
+        self, nodes: Sequence[Candidate | None] | Mapping[int, Candidate], random: Random
+    ) -> None:
         self._nodes = nodes
         self._random = random
         self._external: dict[str, Group] = {}
@@ -98,6 +101,27 @@ class Candidates:
     def is_cached(self, asked: Sequence[str]) -> bool:
         """Whether the candidates need not be searched for."""
         return len(asked) == 1 or (asked[0], frozenset(asked)) in self._together
+
+    def bits_of(self, asked: tuple[str, ...], first: str | None) -> int:
+        """
+        As bits, the nodes that run all these containers, the `first` or, if None, any as external;
+        drained ones too.
+        """
+        if len(asked) > 1:
+            return self._find(asked, first)
+        group = self._external.get(asked[0])
+        return group.bits if group else 0
+
+    def count_by_tier(self, bits: int) -> list[int]:
+        """How many of these nodes are in each tier."""
+        unusual = [(bits & members).bit_count() for members in self._unusual.values()]
+        return [bits.bit_count() - sum(unusual), *unusual]
+
+    def tier_of(self, index: int) -> Tier:
+        """The tier of a node."""
+        node = self._nodes[index]
+        assert node is not None
+        return node.tier
 
     def _combination(self, asked: tuple[str, ...], first: str | None) -> Group | None:
         """The nodes that run all these containers, the `first` or, if None, any as external."""
@@ -217,6 +241,20 @@ class Candidates:
                 return sample
         return ()
 
+    def equals_of(self, index: int, others: Iterable[int], first: str) -> list[int]:
+        """Those of some candidates that are in the same class as one of them."""
+
+        def number(index: int) -> tuple[Tier, bool]:
+            node = self._nodes[index]
+            assert node is not None
+            return node.tier, node.containers[first]
+
+        return [other for other in others if number(other) == number(index)]
+
+    def by_container(self, container: str) -> list[Group]:
+        """The nodes that are up and run a container, as groups; drained ones too."""
+        return self._running(container)
+
     @property
     def running(self) -> list[str]:
         """All containers that up nodes run."""
@@ -226,7 +264,7 @@ class Candidates:
         """How many up nodes run a container."""
         return sum(map(len, self._running(container)))
 
-    def why_none(self, asked: tuple[str, ...]) -> str:
+    def why_none(self, asked: tuple[str, ...]) -> tuple[str, Reason]:
         """Why none of the nodes that are up gets a job for these containers."""
         absent = [
             quoted(container)
@@ -234,13 +272,15 @@ class Candidates:
             if container not in self._external and container not in self._internal
         ]
         if absent:
-            return f"no up node runs {' or '.join(absent)}"
+            return f"no up node runs {' or '.join(absent)}", Reason.NOT_RUNNING
         named = ", ".join(map(quoted, asked))
         if self.of(asked):
-            return f"every up node that runs {named} is drained"
+            return f"every up node that runs {named} is drained", Reason.DRAINED
         if len(asked) == 1:
-            return f"no up node takes jobs for {named}, which is not external"
-        return f"no single up node runs all of {named} and takes jobs for one of them"
+            why = f"no up node takes jobs for {named}, which is not external"
+            return why, Reason.NOT_EXTERNAL
+        why = f"no single up node runs all of {named} and takes jobs for one of them"
+        return why, Reason.NOT_TOGETHER
 
     def _running(self, container: str) -> list[Group]:
         """The nodes that are up and run a container, as groups."""

@@ -5,6 +5,8 @@ from heapq import merge
 
 import msgspec
 
+from infernet_router.fleet.steps import Steps
+
 _STEP = 2000
 """Containers, or descriptions of one, that are looked at in one step."""
 
@@ -57,6 +59,16 @@ class Catalogue:
             kept[container] = copy
         return kept
 
+    def describing(self, id: str) -> Steps[str | None]:
+        """The description of a container that most nodes give, as in RunningContainer."""
+        descriptions = tuple(self._descriptions.get(id, {}).values())
+        best: tuple[int, str] | None = None
+        for start in range(0, len(descriptions), _STEP):
+            some = ((-count, text) for text, count in descriptions[start : start + _STEP])
+            best = min(some) if best is None else min(best, *some)
+            yield
+        return best and best[1]
+
     def list_running(self) -> Iterator[RunningContainer | None]:
         """
         Every container that an up node runs, sorted by id.
@@ -70,11 +82,6 @@ class Catalogue:
             parts.append(sorted(ids[start : start + _STEP]))
             yield None
         for id in merge(*parts):
-            descriptions = tuple(self._descriptions.get(id, {}).values())
-            best: tuple[int, str] | None = None
-            for start in range(0, len(descriptions), _STEP):
-                some = ((-count, text) for text, count in descriptions[start : start + _STEP])
-                best = min(some) if best is None else min(best, *some)
-                yield None
+            description = yield from self.describing(id)
             if count := self._count(id):
-                yield RunningContainer(id, count, best and best[1])
+                yield RunningContainer(id, count, description)

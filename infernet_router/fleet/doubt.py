@@ -48,10 +48,10 @@ _LOOKS = (0.1, 0.4, 1.2)
 _SOME = 0.3
 """How much evidence that is."""
 
-FAILED = 1.0
+_FAILED = 1.0
 """The evidence in a client's word that its job failed: that of one report."""
 
-CRASHED = 2.5
+_CRASHED = 2.5
 """The evidence in a container that ceased to say what resources it has: nearly enough."""
 
 
@@ -68,6 +68,10 @@ class Doubt(msgspec.Struct, gc=False):
     """Whether that time has come, and the job is not assigned yet."""
     false_alarms: int = 0
     """How often it was doubted and then seen at work."""
+    failures: int = 0
+    """How many clients said that their jobs failed, since it was last seen at work."""
+    crashes: int = 0
+    """How often a container ceased to say what resources it has, since then."""
 
     @property
     def share(self) -> float:
@@ -78,6 +82,19 @@ class Doubt(msgspec.Struct, gc=False):
     def factor(self) -> float:
         """What the node's cost is multiplied by."""
         return _FACTOR if self.wait and not self.is_tried else 1.0
+
+    @property
+    def words(self) -> str:
+        """What the evidence consists of."""
+        unseen = self.evidence - self.failures * _FAILED - self.crashes * _CRASHED
+        parts = []
+        if unseen > 0.01:
+            parts.append("its reports do not show the jobs that it was sent")
+        if self.failures:
+            parts.append(f"clients reported {self.failures} failed jobs")
+        if self.crashes:
+            parts.append(f"containers stopped to report resources {self.crashes} times")
+        return ", ".join(parts)
 
     @property
     def looks(self) -> tuple[float, ...]:
@@ -92,14 +109,25 @@ class Doubt(msgspec.Struct, gc=False):
             self.false_alarms = min(self.false_alarms + 1, _MAX_FALSE_ALARMS)
         self.evidence = self.wait = 0.0
         self.is_tried = False
+        self.failures = self.crashes = 0
 
     def unseen(self, chance: float, at: float) -> None:
         """A report at `at` does not show the node at work, though there was this chance of it."""
-        self.add(min(_CAP, -log(1.0 - _SURE * chance)), at)
+        self._add(min(_CAP, -log(1.0 - _SURE * chance)), at)
         if self.wait and at >= self.retry_at:
             self.is_tried = True
 
-    def add(self, evidence: float, at: float) -> None:
+    def failed(self, at: float) -> None:
+        """A client said that its job failed."""
+        self.failures += 1
+        self._add(_FAILED, at)
+
+    def crashed(self, at: float) -> None:
+        """A container ceased to say what resources it has."""
+        self.crashes += 1
+        self._add(_CRASHED, at)
+
+    def _add(self, evidence: float, at: float) -> None:
         """Add evidence that came at `at`."""
         self.evidence += evidence
         if not self.wait and self.share >= 1.0:

@@ -63,7 +63,7 @@ class Group:
     __slots__ = ("_bits", "_positions", "_tiers")
 
     def __init__(self, tiers: Iterable[Sequence[int]] = ((),)) -> None:
-        self._tiers = [array("q", tier) for tier in tiers]
+        self._tiers = [array("i", tier) for tier in tiers]
         """By tier, up to the last one ever needed: there are many groups, most with one tier."""
         self._positions: dict[int, int] | None = None
         """By index of a node, its position in the array of its tier; None until that is needed."""
@@ -79,6 +79,9 @@ class Group:
     def __iter__(self) -> Iterator[int]:
         return chain(*self._tiers)
 
+    def __contains__(self, index: int) -> bool:
+        return index in self._places()
+
     @property
     def bits(self) -> int:
         """The members: a number with the bit of each index set."""
@@ -87,16 +90,12 @@ class Group:
     def set(self, node: Candidate, member: bool) -> None:
         """Add a node, or remove it. It must be removed before its tier changes."""
         index, tier = node.index, int(node.tier)
-        positions = self._positions
-        if positions is None:
-            positions = self._positions = {}
-            for each in self._tiers:
-                positions.update(zip(each, count()))
+        positions = self._places()
         if member == (index in positions):
             return
         if member:
             while len(self._tiers) <= tier:
-                self._tiers.append(array("q"))
+                self._tiers.append(array("i"))
             positions[index] = len(self._tiers[tier])
             self._tiers[tier].append(index)
         else:
@@ -109,6 +108,24 @@ class Group:
         elif len(positions) == _MANY:
             self._bits = bits_of(positions)
 
+    def _places(self) -> dict[int, int]:
+        """By index of a member, its position in the array of its tier."""
+        if self._positions is None:
+            self._positions = {}
+            for each in self._tiers:
+                self._positions.update(zip(each, count()))
+        return self._positions
+
+    @property
+    def counts(self) -> list[int]:
+        """How many members are in each tier, drained ones too."""
+        return [len(tier) for tier in self._tiers] + [0] * (len(Tier) - len(self._tiers))
+
+    @property
+    def best(self) -> "array[int]":
+        """The members in the best tier; empty if no member gets jobs."""
+        return self._tiers[0] or next(filter(None, self.serving), _EMPTY)
+
     @property
     def serving(self) -> "list[array[int]]":
         """The members that get jobs, by tier."""
@@ -120,7 +137,7 @@ class Group:
 
         Empty if no member gets jobs.
         """
-        indices = self._tiers[0] or next(filter(None, self.serving), _EMPTY)
+        indices = self._tiers[0] or self.best
         length = len(indices)
         if length <= 2 * RUN:
             return indices
@@ -132,7 +149,7 @@ class Group:
         )
 
 
-_EMPTY = array("q")
+_EMPTY = array("i")
 
 
 def bits_of(indices: Iterable[int]) -> int:

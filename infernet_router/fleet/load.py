@@ -15,17 +15,16 @@ Work is counted in jobs of weight 1, time in seconds.
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from itertools import compress
 from math import exp, inf, isnan, log, nan
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
-from attrs import field, frozen
 
-from infernet_router.fleet.doubt import CRASHED, FAILED, Doubt
+from infernet_router.fleet.doubt import Doubt
 from infernet_router.fleet.speed import Pace, Speed
 from infernet_router.fleet.steps import Steps
 
@@ -62,27 +61,6 @@ _STEP = 4096
 """Nodes whose costs are computed and sorted in one step, of 1 ms."""
 
 
-@frozen
-class Weights:
-    """What jobs cost; an ordinary job costs 1."""
-
-    jobs: Mapping[str, float] = field(factory=dict)
-    """By container, what one job for it costs; 1 for a container that is not listed."""
-
-    pending: Mapping[str, float] = field(factory=dict)
-    """By kind of pending jobs, what each costs; 1 for a kind that is not listed."""
-
-    def of_job(self, containers: Collection[str]) -> float:
-        """What one job for all these containers costs: the sum over them."""
-        if not self.jobs:
-            return float(len(containers))
-        return sum([self.jobs.get(container, 1.0) for container in containers])
-
-    def of_pending(self, pending: Mapping[str, int]) -> float:
-        """The pending jobs of a report, weighted by kind."""
-        return sum([count * self.pending.get(kind, 1.0) for kind, count in pending.items()])
-
-
 class _History(msgspec.Struct, gc=False):
     """What is remembered of one node, to learn from its next report."""
 
@@ -100,6 +78,26 @@ class _History(msgspec.Struct, gc=False):
     speed: Speed = msgspec.field(default_factory=Speed)
     share: float = 1.0
     """How many times the jobs of an ordinary node an operator lets it have."""
+
+
+class Witness(Protocol):
+    """What is told about the loads of nodes, such as Records."""
+
+    def priced(self, index: int, rate: float, price: float) -> None: ...
+
+    def reported(
+        self,
+        index: int,
+        at: float,
+        *,
+        expected: float,
+        pending: float,
+        weight: float,
+        busy: float,
+        is_used: bool,
+    ) -> None: ...
+
+    def lost(self, index: int) -> None: ...
 
 
 class Loads:
@@ -128,7 +126,10 @@ class Loads:
         """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / share."""
         self._histories: list[_History] = []
         self._doubts: list[Doubt] = []
+        self._doubted: set[int] = set()
+        """The nodes that seem to fail all jobs."""
         self._free: list[int] = []
+        self.witness: Witness | None = None
 
     def add(self) -> int:
         """Add a new node; returns its index."""
@@ -148,16 +149,50 @@ class Loads:
         """Forget a node; a new one may get its index."""
         self._histories[index] = _History()
         self._doubts[index] = Doubt()
+        self._doubted.discard(index)
         self._free.append(index)
+
+    @property
+    def size(self) -> int:
+        """One more than the highest index."""
+        return len(self._histories)
 
     def jobs(self, index: int, now: float) -> float:
         """The jobs that wait or run at a node at `now`; a fraction is the chance of one more."""
         ahead = (self._one_left_at[index] - now) * self._rates[index]
         return ahead + 1.0 if ahead > 0.0 else exp(ahead)
 
+    def all_jobs(self, start: int, stop: int, now: float) -> list[float]:
+        """The jobs at each of the nodes with these indices, as in `jobs`."""
+        nodes = zip(self._one_left_at[start:stop], self._rates[start:stop], strict=True)
+        return [
+            ahead + 1.0 if (ahead := (one_left_at - now) * rate) > 0.0 else exp(ahead)
+            for one_left_at, rate in nodes
+        ]
+
+    def all_rates(self, start: int, stop: int) -> list[float]:
+        """The rate of each of the nodes with these indices; 0 for one that is doubted."""
+        rates = list(self._rates[start:stop])
+        for index in self._doubted:
+            if start <= index < stop:
+                rates[index - start] = 0.0
+        return rates
+
     def rate(self, index: int) -> float:
         """The estimated jobs a second that a node finishes while it has any."""
         return self._rates[index]
+
+    def price(self, index: int) -> float:
+        """What multiplies the jobs at a node to give the cost."""
+        return self._prices[index]
+
+    def pending(self, index: int) -> float:
+        """The pending jobs in a node's last report, weighted by kind."""
+        return self._histories[index].pending
+
+    def is_learned(self, index: int) -> bool:
+        """Whether a node's rate is rather its own than that of the fleet."""
+        return self._histories[index].speed.is_learned
 
     def assigned(self, index: int) -> float:
         """The jobs assigned to a node since its last report."""
@@ -167,18 +202,26 @@ class Loads:
         """The evidence that a node fails its jobs, as a multiple of what it takes to doubt it."""
         return self._doubts[index].share
 
+    def is_doubted(self, index: int) -> bool:
+        """Whether a node seems to fail all jobs, so that it costs 1000 times as much."""
+        return index in self._doubted
+
+    def evidence(self, index: int) -> str:
+        """In words, what the evidence against a node consists of."""
+        return self._doubts[index].words
+
     def looks(self, index: int) -> tuple[float, ...]:
         """Seconds after a job was assigned to a node at which to poll it; empty for no hurry."""
         return self._doubts[index].looks
 
     def failed(self, index: int, now: float) -> None:
         """A client said that a node failed its job."""
-        self._doubts[index].add(FAILED, now)
+        self._doubts[index].failed(now)
         self._set_price(index)
 
     def suspected(self, index: int, now: float) -> None:
         """A container of a node seems to have crashed."""
-        self._doubts[index].add(CRASHED, now)
+        self._doubts[index].crashed(now)
         self._set_price(index)
 
     def finished(self, index: int) -> None:
@@ -214,6 +257,33 @@ class Loads:
                 if random.random() * ties < 1.0:
                     best = index
         return best
+
+    def cheapest_of(
+        self,
+        indices: Iterable[int],
+        now: float,
+        weight: float,
+        random: Random,
+        costs: list[float],
+    ) -> int:
+        """The same as `cheapest`, which it repeats; puts the costs into a list, in 0.5 µs."""
+        one_left_at, rates, prices = self._one_left_at, self._rates, self._prices
+        best, lowest, ties = -1, inf, 1
+        for index in indices:
+            ahead = (one_left_at[index] - now) * rates[index]
+            cost = ((ahead + 1.0 if ahead > 0.0 else exp(ahead)) + weight) * prices[index]
+            costs.append(cost)  # faster than a bound method, as Python 3.11 specialises it
+            if cost < lowest:
+                best, lowest, ties = index, cost, 1
+            elif cost == lowest:
+                ties += 1
+                if random.random() * ties < 1.0:
+                    best = index
+        return best
+
+    def cost(self, index: int, now: float, weight: float) -> float:
+        """What a job of this weight costs at a node, as in `cheapest`."""
+        return (self.jobs(index, now) + weight) * self._prices[index]
 
     def cheapest_first(
         self, indices: Sequence[int], now: float, weight: float, count: int, order: int
@@ -275,6 +345,7 @@ class Loads:
         history = self._histories[index]
         travelling = _travelling(history, at)
         jobs = pending * history.mean_weight + travelling
+        expected = busy = nan
         if not isnan(history.reported):
             left = self.jobs(index, at)
             if pending and pending != history.pending:
@@ -285,6 +356,8 @@ class Loads:
                 arrived = (left - travelling) / history.mean_weight
                 self._doubts[index].unseen(min(max(arrived, 0.0), 1.0), at)
             had = history.reported + history.assigned
+            expected = max(left - travelling, 0.0) / history.mean_weight
+            busy = (had - left) / self._rates[index]
             history.speed.learn(
                 self._pace,
                 self._rates[index],
@@ -292,6 +365,16 @@ class Loads:
                 had - jobs,
                 had - left,
                 is_busy=pending > 0,
+                is_used=history.assigned > 0,
+            )
+        if self.witness is not None:
+            self.witness.reported(
+                index,
+                at,
+                expected=expected,
+                pending=pending,
+                weight=history.mean_weight,
+                busy=busy,
                 is_used=history.assigned > 0,
             )
         self._settle_rate(index)
@@ -303,6 +386,8 @@ class Loads:
     def lost(self, index: int) -> None:
         """A node did not report: its next report cannot be compared with its last."""
         self._histories[index].reported = nan
+        if self.witness is not None:
+            self.witness.lost(index)
 
     def _settle_rate(self, index: int) -> None:
         """Set a node's rate to what was learned of it."""
@@ -311,8 +396,15 @@ class Loads:
         self._set_price(index)
 
     def _set_price(self, index: int) -> None:
-        price = self._rates[index] ** -_SPEED_EXPONENT * self._doubts[index].factor
+        factor = self._doubts[index].factor
+        if factor > 1.0:
+            self._doubted.add(index)
+        else:
+            self._doubted.discard(index)
+        price = self._rates[index] ** -_SPEED_EXPONENT * factor
         self._prices[index] = price / self._histories[index].share
+        if self.witness is not None:
+            self.witness.priced(index, self._rates[index], self._prices[index])
 
     def _set_jobs(self, index: int, now: float, jobs: float) -> None:
         """Set the jobs that are at a node at `now`."""

@@ -26,10 +26,12 @@ class Node(Candidate):
         "is_full",
         "override",
         "pending",
+        "quiet",
         "reason",
         "reported_at",
         "since",
         "state",
+        "utilization",
     )
 
     def __init__(self, address: NodeAddress, index: int, now: float) -> None:
@@ -43,7 +45,11 @@ class Node(Candidate):
         self.descriptions: dict[str, str] = {}
         """While it is up or suspect: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None
+        self.quiet = 0
+        """Its last reports in a row without pending jobs, since the last job was assigned."""
         self.reported_at: float | None = None
+        self.utilization: float | None = None
+        """The share of its GPU memory in use, as last said; None if that is unknown."""
         self.is_full = False
         self.override = Tier.NORMAL
         """The best tier in which an operator lets it be."""

@@ -139,6 +139,11 @@ class Speed(msgspec.Struct, gc=False):
             self.done = self.done_lately
             self.busy = self.busy_lately
 
+    @property
+    def is_learned(self) -> bool:
+        """Whether what was seen of the node counts more than the prior belief."""
+        return self.done >= _PRIOR
+
     def rate(self, pace: Pace, each: float) -> float:
         """The estimated jobs a second, if its jobs have this mean weight."""
         done, busy = self.done, self.busy + self.standing

@@ -33,6 +33,14 @@ class NodeView:
     """The estimated jobs a second that it finishes while it has any."""
     doubt: float
     """The evidence that it fails its jobs, as a multiple of what it takes to give it only a few."""
+    utilization: float | None
+    """The share of its GPU memory in use, from 0 to 1, as last said; None if that is unknown."""
     tier: Tier
+    """The tier it is in now."""
+    override: Tier
+    """The best tier in which an operator lets it be: DRAINED by a drain order, else NORMAL."""
     weight: float
     """An operator's: it gets this many times the share of an ordinary node."""
+    quiet: int = 0
+    """How many of its last reports in a row showed no pending job, since it got its last job. While
+    `assigned` is more than 0, its last job is later than all of them."""

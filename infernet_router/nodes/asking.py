@@ -45,6 +45,8 @@ class NoAnswer(Exception):
     :param status: the HTTP status of the answer, when that is the reason.
     :param limit: what the answer says about the node's rate limit.
     :param timed_out: whether there was no answer in time, and no other reason.
+    :param kind: a word for the reason, to count by: refused, closed, tls, report or other; a status
+        or timeout has its own.
     """
 
     def __init__(
@@ -54,8 +56,12 @@ class NoAnswer(Exception):
         *,
         limit: RateLimit = NO_LIMIT,
         timed_out: bool = False,
+        kind: str = "other",
     ) -> None:
         super().__init__(reason)
+        if status is not None:
+            kind = "limited" if status == 429 else "status"
+        self.kind = "timeout" if timed_out else kind
         self.status = status
         self.limit = limit
         self.timed_out = timed_out
@@ -155,7 +161,7 @@ class _Body(TwistedProtocol):
             return
         self.abandon()
         if not self.received.called:
-            self.received.errback(NoAnswer(why))
+            self.received.errback(NoAnswer(why, kind="report"))
         raise NoAnswer(why)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -201,10 +207,10 @@ def _deliver(response: IResponse, body: _Body) -> None:
 
 def _give_reason(failure: Failure) -> Failure:
     """Turn any failure into NoAnswer."""
-    return failure if failure.check(NoAnswer) else Failure(NoAnswer(_reason(failure.value)))
+    return failure if failure.check(NoAnswer) else Failure(_no_answer(failure.value))
 
 
-def _reason(problem: BaseException | None, otherwise: str = "request failed") -> str:
+def _no_answer(problem: BaseException | None, otherwise: str = "request failed") -> NoAnswer:
     """
     Why a request failed, for an operator; without any text that the node sent.
 
@@ -213,18 +219,19 @@ def _reason(problem: BaseException | None, otherwise: str = "request failed") ->
     match problem:
         case ResponseFailed() if problem.reasons:
             # The first reason is either that of the connection's end or a parser's exception.
-            return _reason(problem.reasons[0].value, "the answer is not HTTP")
+            return _no_answer(problem.reasons[0].value, "the answer is not HTTP")
         case NoAnswer():
-            return str(problem)
+            return problem
         case error.ConnectionRefusedError():
-            return "connection refused"
+            return NoAnswer("connection refused", kind="refused")
         case error.DNSLookupError():
-            return "unknown host name"
+            return NoAnswer("unknown host name")
         case error.ConnectError(osError=int(number)):
-            return f"cannot connect: {os.strerror(number)}"
+            return NoAnswer(f"cannot connect: {os.strerror(number)}")
         case error.ConnectionClosed():
-            return "it closed the connection before the answer was complete"
+            why = "it closed the connection before the answer was complete"
+            return NoAnswer(why, kind="closed")
         case SSL.Error():
-            return why_failed(problem)
+            return NoAnswer(why_failed(problem), kind="tls")
         case _:
-            return f"{otherwise} ({type(problem).__name__})"
+            return NoAnswer(f"{otherwise} ({type(problem).__name__})")

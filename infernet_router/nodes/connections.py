@@ -118,7 +118,10 @@ class NodeConnections:
         for connection in tuple(self._kept.get(host, ())):
             self._close(connection)
         log.info(
-            "no connections to {host} are kept for a while: {reason}", host=host, reason=reason
+            "no connections to {host} are kept for a while: {reason}",
+            event="node.not_kept",
+            host=host,
+            reason=reason,
         )
 
     def seems_locked(self, host: Host, seconds: float) -> None:

@@ -78,7 +78,7 @@ class HostnameResolver:
 
     def _no_thread(self, failure: Failure) -> list[Any]:
         """Give no addresses when no thread can be started; a later request tries again."""
-        log.warn("cannot look up host names: {reason}", reason=failure.value)
+        log.warn("cannot look up host names: {reason}", event="lookup.failed", reason=failure.value)
         return []
 
     def _found(self, addresses: list[Any], name: str) -> None:

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
+from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet
 from infernet_router.nodes.asking import KEEP_ALIVE, LIMITED, Asker, NoAnswer, ask
 from infernet_router.nodes.pace import Pace, Paces
@@ -48,6 +49,9 @@ _SILENT_AFTER = 3
 _SHORTEST_SILENCE, _LONGEST_SILENCE = 5.0, 30.0
 """The limits of that time, in seconds."""
 
+_RETELL = 60.0
+"""Seconds after which a changed reason of a node that stays down is logged."""
+
 _LISTED = 10
 """The most containers of a node that a log line lists."""
 
@@ -67,7 +71,9 @@ class _Target(Target):
         "looks",
         "pace",
         "phase",
+        "reason",
         "reported",
+        "told_at",
     )
 
     def __init__(self, address: NodeAddress, pace: Pace) -> None:
@@ -90,6 +96,10 @@ class _Target(Target):
         """When to poll it in addition, after the first job in a while; ascending."""
         self.failures = 0
         """Failed polls since its last report."""
+        self.reason = ""
+        """Why it went down, or stays down, as logged last."""
+        self.told_at = 0.0
+        """When that was logged."""
         self.reported: float | None = None
         """When the poll for its last report was sent."""
 
@@ -119,6 +129,7 @@ class Poller(Rounds[_Target]):
     :param max_polls: the most polls in a second.
     :param at_once: the most nodes that are polled at the same time.
     :param paces: how often each node may be asked.
+    :param counts: counts the polls, by result.
     """
 
     def __init__(
@@ -133,9 +144,11 @@ class Poller(Rounds[_Target]):
         max_polls: int = MAX_POLLS,
         at_once: int = 1000,
         paces: Paces | None = None,
+        counts: Counts | None = None,
     ) -> None:
         super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
         self._http = http
+        self._counts = counts or Counts()
         self._busy_interval = min(busy_interval, interval)
         self._timeout = timeout
         self._paces = paces or Paces()
@@ -283,14 +296,16 @@ class Poller(Rounds[_Target]):
         target.pace.answered(limit, self._busy_interval, _MOST_PAUSE * self.interval)
 
     def _answered(self, report: NodeReport, target: _Target, asked: float) -> None:
+        self._counts.polled("ok", self._clock.seconds() - asked)
         came_up = self._fleet.observed(target.address, report)
         target.reported = asked
         target.failures = 0
         target.is_busy = any(report.pending.values())
         if came_up is not None:
             log.info(
-                "{address} is {state}: version {version}, containers {containers}",
-                address=target.address,
+                "{node} is {state}: version {version}, containers {containers}",
+                event="node.up",
+                node=target.address,
                 state="up" if came_up.away is None else f"back after {came_up.away:.1f} s",
                 version=quoted(report.version),
                 containers=_listed(report),
@@ -301,6 +316,8 @@ class Poller(Rounds[_Target]):
         if not self.running:
             return
         problem, timed_out = failure.value, False
+        result = problem.kind if isinstance(problem, NoAnswer) else "report"
+        self._counts.polled(result, self._clock.seconds() - asked)
         if isinstance(problem, NoAnswer):
             timed_out = problem.timed_out
             if problem.status == 429:
@@ -321,13 +338,29 @@ class Poller(Rounds[_Target]):
         elif not target.is_limited:
             target.is_limited = True
             log.warn(
-                "{address} limits the rate of requests (HTTP 429): what it runs is not known yet",
-                address=target.address,
+                "{node} limits the rate of requests (HTTP 429): what it runs is not known yet",
+                event="node.limited",
+                node=target.address,
             )
 
     def _missed(self, target: _Target, reason: str, *, timed_out: bool = False) -> None:
-        if self._fleet.missed(target.address, reason, timed_out=timed_out):
-            log.warn("{address} is down: {reason}", address=target.address, reason=reason)
+        """Record a failed poll; log when the node goes down, and when the reason has changed."""
+        now = self._fleet.now
+        went_down = self._fleet.missed(target.address, reason, timed_out=timed_out)
+        if not went_down and (
+            self._fleet.is_up(target.address)
+            or reason == target.reason
+            or now < target.told_at + _RETELL
+        ):
+            return
+        target.reason, target.told_at = reason, now
+        log.warn(
+            "{node} is {state}: {reason}",
+            event="node.down" if went_down else "node.still_down",
+            node=target.address,
+            state="down" if went_down else "still down",
+            reason=reason,
+        )
 
 
 def _listed(report: NodeReport) -> str:

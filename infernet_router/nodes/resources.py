@@ -162,8 +162,9 @@ class Resources(Rounds[_Target]):
             self._set_utilization(target, None)
         if not target.problem and self._fleet.is_up(target.address):
             log.warn(
-                "{address} does not say what its resources are: {reason}",
-                address=target.address,
+                "{node} does not say what its resources are: {reason}",
+                event="node.resources",
+                node=target.address,
                 reason=failure.value,
             )
         target.problem = str(failure.value)
@@ -174,8 +175,9 @@ class Resources(Rounds[_Target]):
         if is_full is None:
             return
         log.info(
-            "{address} {change}: {reason}",
-            address=target.address,
+            "{node} {change}: {reason}",
+            event="node.full" if is_full else "node.not_full",
+            node=target.address,
             change="is full" if is_full else "is not full any more",
             reason="it does not say how much of its GPU memory is in use"
             if share is None

@@ -120,6 +120,11 @@ class Rounds(Service, Generic[SomeTarget]):
         return DeferredList([self._stopped, self.throttle.stop()])
 
     @property
+    def least_interval(self) -> float:
+        """The same for a small fleet, as it was set."""
+        return self._least_interval
+
+    @property
     def interval(self) -> float:
         """Seconds from one question to a node to the next, for a fleet of this size."""
         return max(self._least_interval, len(self._targets) / self._rate)
@@ -145,7 +150,7 @@ class Rounds(Service, Generic[SomeTarget]):
             self._loop.interval = self._interval if has_all else min(self._interval, _SOON)
             self.throttle.ask_due()
         except Exception:
-            log.failure("a tick broke")
+            log.failure("a tick broke", event="internal.error")
 
     def _follow(self, now: float) -> bool:
         """
@@ -159,7 +164,9 @@ class Rounds(Service, Generic[SomeTarget]):
                 try:
                     self._apply(change, new, now)
                 except Exception:
-                    log.failure("following {address} broke", address=change.address)
+                    log.failure(
+                        "following {node} broke", event="internal.error", node=change.address
+                    )
             if self._fleet.now - now > _FOLLOWING:
                 break
         if new:

@@ -93,7 +93,11 @@ class Throttle(Generic[Item]):
                 self._allowance -= 1
                 asked = self._ask(item, now)
                 self._asked.add(asked)
-                asked.addErrback(lambda failure: log.failure("asking a node broke", failure))
+                asked.addErrback(
+                    lambda failure: log.failure(
+                        "asking a node broke", failure, event="internal.error"
+                    )
+                )
                 asked.addBoth(self._ended, asked)
         finally:
             self._is_asking = False

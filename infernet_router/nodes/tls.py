@@ -162,7 +162,7 @@ class _Connection(SSL.Connection):
 def _fail(protocol: ref[TLSMemoryBIOProtocol], why: str) -> None:
     """Close a connection, if it still exists, for this reason."""
     if (existing := protocol()) is not None:
-        existing.failVerification(Failure(NoAnswer(why)))
+        existing.failVerification(Failure(NoAnswer(why, kind="tls")))
 
 
 def _problem(

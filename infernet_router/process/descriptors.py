@@ -23,10 +23,13 @@ _SURVEYS = 64
 _LOOKUPS = 200
 """Many, as a dead name server blocks a thread for seconds."""
 
+_OPERATORS = 64
+"""Connections of operators and of programs that read metrics, on each of their endpoints."""
+
 _MORE = 2
 """Connections for other requests, such as to the Node Explorer."""
 
-_OTHERS = _LOOKUPS + 56
+_OTHERS = _LOOKUPS + 2 * _OPERATORS + 56
 """Descriptors for everything else: host name lookups, DNS queries, files, listening sockets."""
 
 _ENOUGH = 1024
@@ -51,6 +54,8 @@ class Limits:
     """Nodes being asked about a model."""
     lookups: int
     """Host names being looked up."""
+    operators: int = _OPERATORS
+    """Connections to each endpoint for operators."""
 
     @property
     def nodes(self) -> int:
@@ -90,6 +95,7 @@ def raise_limit() -> Limits:
     limits = limits_of(raised)
     log.info(
         "{raised} descriptors{before}: at most {clients} connections of clients, {nodes} to nodes",
+        event="descriptors.limit",
         raised=raised,
         before=f", raised from {soft}" if raised != soft else "",
         clients=limits.clients,
@@ -100,6 +106,7 @@ def raise_limit() -> Limits:
             "{raised} descriptors are few: clients have {clients} connections at most, and {polls}"
             " nodes are polled at the same time; allow {enough} or more (ulimit -n, LimitNOFILE= in"
             " systemd, --ulimit nofile= in Docker)",
+            event="descriptors.few",
             raised=raised,
             clients=limits.clients,
             polls=limits.polls,

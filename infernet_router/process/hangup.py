@@ -1,4 +1,4 @@
-"""Calls a function on SIGHUP."""
+"""Calls functions on SIGHUP."""
 
 import signal
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 class HangupListener(Service):
     """
-    Calls a function whenever the process gets SIGHUP, while this runs.
+    Calls functions whenever the process gets SIGHUP, while this runs.
 
-    :param heard: called in the reactor's thread.
+    :param heard: each called in the reactor's thread.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, heard: Callable[[], object]) -> None:
+    def __init__(self, reactor: IReactorFromThreads, *heard: Callable[[], object]) -> None:
         self._reactor = reactor
         self._heard = heard
         self._before: Any = signal.SIG_DFL
@@ -30,4 +30,5 @@ class HangupListener(Service):
         signal.signal(signal.SIGHUP, self._before or signal.SIG_DFL)
 
     def _hear(self, *_: object) -> None:
-        self._reactor.callFromThread(self._heard)
+        for heard in self._heard:
+            self._reactor.callFromThread(heard)

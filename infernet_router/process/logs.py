@@ -75,7 +75,12 @@ class RotatedFile(LogFile):
                 super().rotate()
             self._opened = Path(self.path).stat()
         except OSError as error:
-            log.warn("cannot begin a new {path}: {reason}", path=self.path, reason=error.strerror)
+            log.warn(
+                "cannot begin a new {path}: {reason}",
+                event="log.not_rotated",
+                path=self.path,
+                reason=error.strerror,
+            )
 
     def _was_moved(self) -> bool:
         try:
@@ -84,7 +89,9 @@ class RotatedFile(LogFile):
             return True
 
 
-def open_log(twistd: Mapping[str, Any]) -> Log | None:
+def open_log(
+    twistd: Mapping[str, Any], format_event: Format = formatEventAsClassicLogText
+) -> Log | None:
     """
     The log that these options of twistd ask for; None to leave it to twistd, as for syslog.
 
@@ -96,17 +103,21 @@ def open_log(twistd: Mapping[str, Any]) -> Log | None:
         return None
     name = twistd["logfile"] or ("-" if twistd["nodaemon"] or twistd["debug"] else "twistd.log")
     if name == "-":
-        return Log(descriptor_writer(_STANDARD_OUTPUT))
+        return Log(descriptor_writer(_STANDARD_OUTPUT), format_event)
     try:
         file: RotatedFile = in_time(lambda: RotatedFile.fromFullPath(name))
     except OSError as error:
         raise CannotLog(f"cannot open {name} for the log: {error.strerror or error}") from None
     except TooSlow as error:
         raise CannotLog(f"cannot open {name} for the log: {error}") from None
-    opened = Log(file.write)
+    opened = Log(file.write, format_event)
     signal.signal(signal.SIGUSR1, lambda *_: opened.writer.call(file.rotate))
     return opened
 
 
 def _say_dropped(count: int) -> None:
-    log.warn("{count} lines of the log were dropped, as they could not be written", count=count)
+    log.warn(
+        "{count} lines of the log were dropped, as they could not be written",
+        event="log.dropped",
+        count=count,
+    )

@@ -79,6 +79,9 @@ class ChannelSite(Closing, Protocol):
     def lost(self, channel: "Channel") -> None:
         """The connection of a client ended."""
 
+    def malformed(self, request: bytes, error: HTTPError) -> None:
+        """Bytes that may be no request were answered with an error."""
+
 
 @implementer(IHalfCloseableProtocol)
 class Channel(RespondingChannel):
@@ -90,6 +93,8 @@ class Channel(RespondingChannel):
     _head: Head | None = None
     """The head of the request whose body is being skipped."""
     _deadline: Deadline
+    began = 0.0
+    """When the request in flight was complete."""
     _over_limit = False
     _is_idle = False
     _is_half_closed = False
@@ -168,6 +173,7 @@ class Channel(RespondingChannel):
         else:
             self._head = None
             self._deadline.clear()
+            self.began = self.factory.reactor.seconds()
             super().dataReceived(head.content)
 
     def _next_request(self) -> Head | None:
@@ -272,6 +278,7 @@ class Channel(RespondingChannel):
         discarded. TLS has its own closing handshake, which waits for the client.
         """
         head = self._head.content if self._head else self._received
+        self.factory.malformed(head, error)
         self.transport.write(last_response(error, to_head=head.startswith(b"HEAD ")))
         self._end(_CLOSE_TIMEOUT)
         if self.isSecure() or self._is_half_closed:

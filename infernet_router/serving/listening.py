@@ -49,11 +49,22 @@ class Server(MultiService):
     Serves a site on endpoints. Stopping it waits for the requests in flight.
 
     :param endpoints: Twisted server endpoint descriptions, such as `tcp:4000`.
+    :param purpose: what they are for, as the log says it; empty for clients.
+    :param required: whether listening must succeed; otherwise a failure is logged.
     :raises CannotServe: when one of them is malformed.
     """
 
-    def __init__(self, site: ClosableSite, endpoints: Iterable[str], reactor: Any) -> None:
+    def __init__(
+        self,
+        site: ClosableSite,
+        endpoints: Iterable[str],
+        reactor: Any,
+        *,
+        purpose: str = "",
+        required: bool = True,
+    ) -> None:
         super().__init__()
+        self._required = required
         self._site = site
         self._endpoints = tuple(endpoints)
         for endpoint in self._endpoints:
@@ -64,23 +75,31 @@ class Server(MultiService):
                 unknown = endpoint.startswith("systemd:") and isinstance(error, LookupError)
                 why = "systemd passed no such socket" if unknown else error
                 raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
-            listener.endpoint = LoggedEndpoint(listener.endpoint)
+            listener.endpoint = LoggedEndpoint(listener.endpoint, purpose)
             self.addService(listener)
 
     def privilegedStartService(self) -> None:
         """
         Listen on all endpoints.
 
-        :raises CannotServe: when that fails for one of them.
+        :raises CannotServe: when that fails for one of them, and it is required.
         """
-        for endpoint, listener in zip(self._endpoints, self, strict=True):
+        for endpoint, listener in zip(self._endpoints, tuple(self), strict=True):
             try:
                 remove_stale(endpoint)
                 listener.privilegedStartService()
             except Exception as error:  # each kind of endpoint raises exceptions of its own
                 cause = error.socketError if isinstance(error, CannotListenError) else error
                 why = getattr(cause, "strerror", None) or cause
-                raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+                if self._required:
+                    raise CannotServe(f"cannot listen on {quoted(endpoint)}: {why}") from None
+                log.warn(
+                    "cannot listen on {endpoint}: {why}; going on without it",
+                    event="listening.failed",
+                    endpoint=quoted(endpoint),
+                    why=why,
+                )
+                self.removeService(listener)
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, and close the site."""
@@ -94,14 +113,24 @@ class LoggedEndpoint:
     """An endpoint that logs the address it listens on, in place of Twisted's own line."""
 
     endpoint: IStreamServerEndpoint
+    purpose: str = ""
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         listening: Deferred[Any] = callWithContext(_SILENT, self.endpoint.listen, protocolFactory)
-        return listening.addCallback(_log_address)
+        return listening.addCallback(_log_address, self.purpose)
 
 
-def _log_address(port: IListeningPort) -> IListeningPort:
-    log.info("listening on {address}", address=_shown(port.getHost()))
+def _log_address(port: IListeningPort, purpose: str) -> IListeningPort:
+    address = _shown(port.getHost())
+    if purpose:
+        log.info(
+            "listening on {address} for {purpose}",
+            event="listening",
+            address=address,
+            purpose=purpose,
+        )
+    else:
+        log.info("listening on {address}", event="listening", address=address)
     return port
 
 

@@ -122,7 +122,7 @@ class AddressFile(Service):
                 self._sources.failed(self._path, str(error))
             except Exception:
                 if self.running:
-                    log.failure("checking {path} failed", path=self._path)
+                    log.failure("checking {path} failed", event="internal.error", path=self._path)
             check = self._check
             if self.running and not self._is_told:
                 await self._pause()

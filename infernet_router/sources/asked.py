@@ -80,7 +80,9 @@ class AskedSource(Service):
                 if isinstance(error, BadSource):
                     self._sources.failed(self._source, str(error))
                 else:
-                    log.failure("asking {source} failed", source=self._source)
+                    log.failure(
+                        "asking {source} failed", event="internal.error", source=self._source
+                    )
                 wait, retry = retry, min(2 * retry, _LONGEST_RETRY)
             else:
                 wait, retry = answer.seconds, _FIRST_RETRY

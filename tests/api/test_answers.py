@@ -19,7 +19,7 @@ from infernet_router.api.answers import (
     answer_failure,
 )
 from infernet_router.api.query import BadRequest
-from infernet_router.fleet import NoNode, finish
+from infernet_router.fleet import NoNode, Reason, finish
 from infernet_router.nodes.model_support import CannotSurvey
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 from tests.doubles import ask
@@ -78,7 +78,7 @@ class AnswerTests(SynchronousTestCase):
         failures: tuple[tuple[Exception, int, str, dict[str, str]], ...] = (
             (HTTPError(501, "what"), 501, "what", {}),
             (BadRequest("n is bad"), 400, "n is bad", {}),
-            (NoNode("no node"), 503, "no node", unavailable),
+            (NoNode("no node", Reason.NONE_UP), 503, "no node", unavailable),
             (CannotSurvey("too many"), 503, "too many", unavailable),
             (BadHost(), 400, "Host is not a host name", {}),
             (NotFound(), 404, f"no such path: {path}", {}),

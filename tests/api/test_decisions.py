@@ -6,7 +6,7 @@ from random import Random
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.addresses import parse_address
+from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.api.decisions import MAX_ID, VALID, Decisions
 from infernet_router.serving.errors import HTTPError
 
@@ -18,10 +18,12 @@ class DecisionsTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000.9)
         self.decisions = Decisions(self.clock.seconds, b"secret")
+        self.count = 0
 
-    def made(self) -> str:
-        """The id of a decision that chose A."""
-        return self.decisions.made(A).decode()
+    def made(self, address: NodeAddress = A) -> str:
+        """The id of a decision that chose this node."""
+        self.count += 1
+        return self.decisions.made(address, self.count, self.clock.seconds()).decode()
 
     def assert_refused(self, status: int, error: str, *ids: str) -> None:
         for id in ids:
@@ -34,7 +36,7 @@ class DecisionsTests(SynchronousTestCase):
 
     def test_node(self) -> None:
         """An id shows which node was chosen, and fits into a URL without escapes."""
-        ids = [(self.decisions.made(address).decode(), address) for address in (A, B, A, B, B)]
+        ids = [(self.made(address), address) for address in (A, B, A, B, B)]
         Random(1).shuffle(ids)
         for id, address in ids:
             self.assertEqual(self.decisions.use(id), address)
@@ -55,8 +57,8 @@ class DecisionsTests(SynchronousTestCase):
         id = self.made()
         self.assert_unknown(
             *("", "-", "0-0-0-", "\ud7ff", "ä-ö", "-" * MAX_ID, id.upper(), id[:-1], f"0{id}"),
-            *(re.sub(r"^0", "1", id), id.replace("-", "_"), f"{id} ", f"-{id}", id[::-1]),
-            Decisions(self.clock.seconds, b"another secret").made(A).decode(),
+            *(re.sub(r"^1", "2", id), id.replace("-", "_"), f"{id} ", f"-{id}", id[::-1]),
+            Decisions(self.clock.seconds, b"another secret").made(A, 1, 1001.0).decode(),
         )
         self.assertEqual(self.decisions.use(id), A)
 
@@ -66,7 +68,7 @@ class DecisionsTests(SynchronousTestCase):
             ids = []
             for _ in range(VALID + 2):
                 ids.append(self.made())
-                self.decisions.made(B)
+                self.made(B)
                 self.clock.advance(1)
             self.assert_unknown(ids[0])
             self.assertEqual({self.decisions.use(id) for id in ids[2:]}, {A})
@@ -84,3 +86,15 @@ class DecisionsTests(SynchronousTestCase):
             third = self.made()
             self.assert_unknown(first, second)
             self.assertEqual(self.decisions.use(third), A)
+
+    def test_number(self) -> None:
+        """An id has the number of its decision, and follows from the number and the time."""
+        made = []
+        for address in (A, B, B, A):
+            made.append((self.made(address), self.clock.seconds()))
+            self.clock.advance(VALID)
+        for number, (id, at) in enumerate(made, 1):
+            self.assertEqual(self.decisions.id_of(number, at), id)
+            self.assertEqual(self.decisions.number_of(id), number)
+        self.assertIsNone(self.decisions.number_of("1-0-0-0"))
+        self.assertIsNone(self.decisions.number_of("x"))

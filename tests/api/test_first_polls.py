@@ -11,7 +11,7 @@ from infernet_router.addresses import parse_address
 from infernet_router.api import first_polls
 from infernet_router.api.first_polls import FirstPolls
 from infernet_router.api.turns import Turns
-from infernet_router.fleet import Fleet, NoNode
+from infernet_router.fleet import Fleet, NoNode, Reason
 from tests.doubles import report
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")
@@ -60,7 +60,7 @@ class FirstPollsTests(SynchronousTestCase):
 
         def attempt(is_last: bool) -> str:
             self.attempts += 1
-            raise NoNode("excluded")
+            raise NoNode("excluded", Reason.EXCLUDED)
 
         self.fleet.observed(A, report("llm"))
         held = self.first_polls.hold(("llm",), attempt)

@@ -32,6 +32,7 @@ class OutcomesTests(SynchronousTestCase):
         self.clock = Clock()
         self.fleet = RecordingFleet(self.clock.seconds, Random(1))
         self.decisions = Decisions(self.clock.seconds, b"secret")
+        self.count = 0
         self.client: bytes | None = b"one"
         self.outcomes = Outcomes(
             self.fleet, self.decisions, lambda _: self.client, self.clock.seconds
@@ -40,7 +41,9 @@ class OutcomesTests(SynchronousTestCase):
     def tell(self, address: NodeAddress, outcome: Outcome) -> None:
         """Tell the outcome of a new decision."""
         request: Any = None
-        self.outcomes.tell(request, self.decisions.made(address).decode(), outcome)
+        self.count += 1
+        id = self.decisions.made(address, self.count, self.clock.seconds()).decode()
+        self.outcomes.tell(request, id, outcome)
 
     def test_passed_on(self) -> None:
         """The fleet is told the outcome, and at which node."""

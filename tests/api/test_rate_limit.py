@@ -11,6 +11,7 @@ from twisted.web.server import Request
 
 from infernet_router.api.clients import Clients, Proxy
 from infernet_router.api.rate_limit import RateLimited
+from infernet_router.counting import Counts
 from tests.doubles import ask
 
 IP = "/api/v1/ip"
@@ -32,7 +33,8 @@ class RateLimitedTests(SynchronousTestCase):
         self.limit(2)
 
     def limit(self, limit: int, *proxies: Proxy) -> None:
-        self.root = RateLimited(Api(), limit, Clients(proxies), self.clock.seconds)
+        clients, self.counts = Clients(proxies), Counts()
+        self.root = RateLimited(Api(), limit, clients, self.clock.seconds, counts=self.counts)
 
     def status(self, path: str = IP, peer: str = "192.0.2.1", **headers: str) -> int:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -71,6 +73,7 @@ class RateLimitedTests(SynchronousTestCase):
             self.assertEqual(self.status(), 200)
         self.clock.advance(60)
         self.assertEqual([self.status() for _ in range(3)], [200, 200, 429])
+        self.assertEqual(self.counts.rate_limited, 4)
 
     def test_refused_costs_nothing(self) -> None:
         """Requests over the limit do not count: a client that never pauses gets its full rate."""
@@ -104,9 +107,10 @@ class RateLimitedTests(SynchronousTestCase):
             self.assertEqual(self.status(path), status)
 
     def test_health(self) -> None:
-        """/health has no limit."""
+        """/health and the probes have no limit."""
         for _ in range(10):
             self.assertEqual([self.status("/health"), self.status("//health?x")], [200, 200])
+            self.assertEqual([self.status("/livez"), self.status("/readyz")], [200, 200])
 
     def test_clients(self) -> None:
         """Each IPv4 address and each IPv6 /64 network has its own count."""

@@ -52,6 +52,21 @@ class IpTests(ApiTestCase):
         ):
             self.assertEqual(self.ask(f"/api/v1/ip?{query}").code, 200)
 
+    def test_recorded_decision(self) -> None:
+        """The id in the header leads to the decision that the fleet recorded, and back."""
+        records = self.fleet.keep_records(Random(2))
+        for path in ("ip?container=llm", "ip?container=llm&jobs=3", "ips?container=llm"):
+            self.clock.advance(1.5)
+            response = self.ask(f"/api/v1/{path}")
+            id = response.headers.getRawHeaders("infernet-decision")[0]
+            number = self.decisions.number_of(id)
+            assert number is not None
+            decision = records.decisions.get(number)
+            assert decision is not None
+            self.assertEqual((decision.node, decision.time), (NODE, self.clock.seconds()))
+            self.assertEqual(self.decisions.id_of(number, decision.time), id)
+        self.assertEqual(self.fleet.decided, 3)
+
     def test_leading_slashes(self) -> None:
         """Repeated slashes count as one at the start of a path, and only there."""
         self.assertEqual(self.ask("//api/v1/ip?container=llm").code, 200)

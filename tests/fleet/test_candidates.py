@@ -121,7 +121,7 @@ class CandidatesTests(SynchronousTestCase):
                 "no single up node runs all of 'llm', 'prover' and takes jobs for one of them",
             ),
         ):
-            self.assertEqual(self.candidates.why_none(asked), why)
+            self.assertEqual(self.candidates.why_none(asked)[0], why)
 
     def test_fair(self) -> None:
         """Of many candidates, each is equally likely to be sampled."""

@@ -17,12 +17,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet import candidates as candidates_module
+from infernet_router.fleet.among import Among
 from infernet_router.fleet.catalogue import RunningContainer
 from infernet_router.fleet.events import CameUp, Change, Event, Outcome
-from infernet_router.fleet.fleet import Among, Fleet, NoNode, States
+from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.groups import Tier
-from infernet_router.fleet.load import Weights
+from infernet_router.fleet.no_node import NoNode
 from infernet_router.fleet.node import State
+from infernet_router.fleet.roster import States
+from infernet_router.fleet.weights import Weights
 from infernet_router.reports import Container, NodeReport
 from tests.doubles import report
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.fleet.load import Loads, Weights
+from infernet_router.fleet.load import Loads
 from infernet_router.fleet.steps import finish
+from infernet_router.fleet.weights import Weights
 
 
 class SteadyNode:

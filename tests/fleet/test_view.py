@@ -46,7 +46,9 @@ class ViewTests(SynchronousTestCase):
                 assigned=0.0,
                 rate=1.0,
                 doubt=0.0,
+                utilization=None,
                 tier=Tier.NORMAL,
+                override=Tier.NORMAL,
                 weight=1.0,
             ),
         )

@@ -162,6 +162,27 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(len(node.lost), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_kinds(self) -> None:
+        """Every failure has a word to count it by."""
+        for problem, kind in (
+            (error.ConnectionRefusedError(), "refused"),
+            (error.DNSLookupError("node.invalid"), "other"),
+            (ResponseNeverReceived([Failure(error.ConnectionLost())]), "closed"),
+            (SSL.Error([("SSL routines", "", "wrong version number")]), "tls"),
+            (ResponseFailed([Failure(NoAnswer("x", kind="tls"))]), "tls"),
+            (ValueError(), "other"),
+        ):
+            failed = self.failureResultOf(self.ask(Failing(problem)), NoAnswer)
+            self.assertEqual(failed.value.kind, kind)
+        for status, kind in ((500, "status"), (302, "status"), (429, "limited")):
+            failed = self.failureResultOf(self.ask(StubTreq(Fixed(status, b""))), NoAnswer)
+            self.assertEqual(failed.value.kind, kind)
+        large = self.ask(StubTreq(Fixed(200, b"x" * (MAX_BYTES + 1))))
+        self.assertEqual(self.failureResultOf(large, NoAnswer).value.kind, "report")
+        late = self.ask(StubTreq(Fixed(200, b"", ends=False)))
+        self.clock.advance(3)
+        self.assertEqual(self.failureResultOf(late, NoAnswer).value.kind, "timeout")
+
     def test_reasons(self) -> None:
         """Every failure has a plain reason, without any text that the node sent."""
         closed = "it closed the connection before the answer was complete"

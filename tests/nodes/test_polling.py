@@ -22,6 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from infernet_router.addresses import NodeAddress, parse_address
+from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet, NoNode, Outcome
 from infernet_router.nodes.asking import LIMITED
 from infernet_router.nodes.pace import Paces
@@ -109,6 +110,7 @@ class PollerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.nodes = Nodes(self.clock)
+        self.counts = Counts()
         self.fleet = Fleet(self.clock.seconds, Random(1))
         self.lines = logged(self, "infernet_router.nodes.polling")
 
@@ -140,6 +142,7 @@ class PollerTests(SynchronousTestCase):
             max_polls=max_polls,
             at_once=at_once,
             paces=paces,
+            counts=self.counts,
         )
         poller.startService()
         self.addCleanup(lambda: poller.running and poller.stopService())
@@ -489,6 +492,24 @@ class PollerTests(SynchronousTestCase):
         self.pass_time(1.1)
         self.assertEqual(self.fleet.pick(["llm"]), A)
 
+    def test_counted(self) -> None:
+        """Each poll is counted by its result, with its time."""
+        self.start([A], interval=1, timeout=0.5)
+        for result, knobs in (
+            ("ok", {}),
+            ("status", {"status": 500}),
+            ("report", {"status": 200, "info": b"{}"}),
+            ("limited", {"status": 429, "info": None}),
+            ("timeout", {"status": 200, "silent": True}),
+        ):
+            for name, value in knobs.items():
+                setattr(self.nodes[A], name, value)
+            before = self.counts.polls[result]
+            self.pass_time(5)
+            self.assertGreater(self.counts.polls[result], before, result)
+        self.assertEqual(sum(self.counts.poll_seconds.counts), self.counts.polls.total())
+        self.assertGreater(self.counts.poll_seconds.total, 0.4)
+
     def test_bad_reports(self) -> None:
         """A node with a malformed report is down, and still polled."""
         bodies = {
@@ -540,6 +561,17 @@ class PollerTests(SynchronousTestCase):
             self.pass_time(1.1)
             self.assertEqual(self.fleet.states.up, 1)
         self.assertEqual(len(self.lines), 1, "blips are not logged")
+
+    def test_still_down(self) -> None:
+        """A changed reason of a node that stays down is logged, at most once a minute."""
+        self.start([A])
+        self.lines.clear()
+        for code in (500, 501, 502):
+            self.nodes[A].status = code
+            self.pass_time(20)
+        self.assertEqual(self.lines, [f"warn: {A} is down: HTTP 500"])
+        self.pass_time(60)
+        self.assertEqual(self.lines[1:], [f"warn: {A} is still down: HTTP 502"])
 
     def test_suspect_down(self) -> None:
         """It is down when that poll fails, too, which is logged once."""

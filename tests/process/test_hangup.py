@@ -11,7 +11,7 @@ from infernet_router.process.hangup import HangupListener
 
 class HangupListenerTests(SynchronousTestCase):
     def test_hangup(self) -> None:
-        """SIGHUP calls the function in the reactor; stopping restores the handler there was."""
+        """SIGHUP calls the functions in the reactor; stopping restores the handler there was."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.addCleanup(signal.signal, signal.SIGHUP, before or signal.SIG_DFL)
         calls: list[Callable[[], object]] = []
@@ -22,13 +22,14 @@ class HangupListenerTests(SynchronousTestCase):
                 calls.append(callable)
 
         reactor: Any = Reactor()
-        listener = HangupListener(reactor, lambda: heard.append("SIGHUP"))
+        listener = HangupListener(reactor, lambda: heard.append("one"), lambda: heard.append("two"))
         listener.startService()
         signal.raise_signal(signal.SIGHUP)
-        self.assertEqual((len(calls), heard), (1, []))
-        calls[0]()
-        self.assertEqual(heard, ["SIGHUP"])
+        self.assertEqual((len(calls), heard), (2, []))
+        for call in calls:
+            call()
+        self.assertEqual(heard, ["one", "two"])
         listener.stopService()
         self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
         signal.raise_signal(signal.SIGHUP)
-        self.assertEqual(len(calls), 1)
+        self.assertEqual(len(calls), 2)

@@ -144,6 +144,10 @@ class DescriptorWriterTests(SynchronousTestCase):
 
 
 class StandardStreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        for name in ("stdout", "stderr"):  # which are as before after each test
+            self.patch(sys, name, getattr(sys, name))
+
     def pipe(self) -> tuple[int, TextIOWrapper]:
         """The reading end of a pipe, and a stream that writes to it."""
         reader, writer = os.pipe()

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from infernet_router.counting import Counts
 from infernet_router.serving.site import ClosableSite
 from tests.doubles import Socket
 
@@ -56,6 +57,35 @@ class ClosableSiteTests(SynchronousTestCase):
         for protocol, transport in connections:
             if transport.disconnecting:
                 protocol.connectionLost(None)
+
+    def test_counts(self) -> None:
+        """Responses are counted by path and code, those to malformed requests too."""
+        counts = Counts()
+        counts.name_paths([b"/a"])
+        self.site = ClosableSite(self.slow, self.reactor, 10, counts=counts)
+        self.connect(GET.replace(b"/ ", b"/a "))
+        self.reactor.advance(0.4)
+        (request,) = self.slow.requests
+        request.responseHeaders.setRawHeaders(b"Infernet-Decision", [b"id"])
+        self.assertEqual(counts.paths["/a"].codes, {})
+        self.slow.answer()
+        self.assertEqual(counts.paths["/a"].codes, {200: 1})
+        self.assertEqual(counts.paths["/a"].seconds.total, 0.4)
+        self.assertIn(("id", 0.4), counts.paths["/a"].seconds.examples)
+        for sent in (b"GET /a?b HTTP/2.0\r\n", b"\0\r\n", b"nonsense\r\n"):
+            protocol: Any = self.site.buildProtocol(None)
+            protocol.makeConnection(Socket())
+            protocol.dataReceived(sent)
+        self.assertEqual(counts.paths["/a"].codes, {200: 1, 505: 1})
+        self.assertEqual(counts.paths["other"].codes, {400: 2})
+
+    def test_refused(self) -> None:
+        """Connections over the limit are counted, whether they are answered 503 or aborted."""
+        counts = Counts()
+        self.site = ClosableSite(self.slow, self.reactor, 10, counts=counts)
+        for _ in range(12):
+            self.site.buildProtocol(None).makeConnection(Socket())
+        self.assertEqual((self.site.connections, counts.refused), (10, 3))
 
     def test_nobody(self) -> None:
         """A site without clients closes at once."""

@@ -1,0 +1,145 @@
+"""The endpoints for operators: joins what they see with the parts of the router that know it."""
+
+from collections.abc import Callable, Mapping
+from time import monotonic, time
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import MultiService
+
+from infernet_router.admin.access import Access
+from infernet_router.admin.census import Census
+from infernet_router.admin.choices import Choices
+from infernet_router.admin.draining import Drainer
+from infernet_router.admin.overview import Overview
+from infernet_router.admin.results import Results
+from infernet_router.admin.shown import Viewer
+from infernet_router.admin.tokens import Tokens
+from infernet_router.admin.traffic import Traffic
+from infernet_router.api.decisions import Decisions
+from infernet_router.api.probes import Readiness
+from infernet_router.api.turns import Turns
+from infernet_router.counting import Counts
+from infernet_router.fleet import Fleet, Records
+from infernet_router.nodes import Poller, Surveyor
+from infernet_router.serving import ClosableSite, Server
+from infernet_router.sources import Sources
+
+_SLICE = 0.002
+"""Seconds of work for operators in one turn of the reactor: clients are answered in between."""
+
+
+@frozen(kw_only=True)
+class Parts:
+    """The parts of the router that operators see."""
+
+    fleet: Fleet
+    poller: Poller
+    records: Records
+    surveyor: Surveyor
+    sources: Sources
+    readiness: Readiness
+    counts: Counts
+    decisions: Decisions
+    lines_dropped: Callable[[], int]
+    """Lines of the log that could not be written."""
+    connections: Mapping[str, Callable[[], int]]
+    """By side, client or node: returns how many connections there are."""
+    options: Mapping[str, object]
+    """The options in effect, without secrets."""
+
+
+class Endpoints(MultiService):
+    """
+    Serves operators, and programs that read metrics.
+
+    :param admin: the description of the endpoint for operators, if there is one.
+    :param metrics: that of the endpoint for programs only.
+    :param required: whether the router must be able to listen for operators.
+    :param hosts: the names by which operators reach the router.
+    :param most_connections: the limit of each endpoint.
+    :raises CannotServe: when a description is malformed.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        tokens: Tokens,
+        reactor: Any,
+        *,
+        admin: str | None,
+        metrics: str | None,
+        required: bool,
+        hosts: tuple[str, ...],
+        most_connections: int,
+    ) -> None:
+        super().__init__()
+        # prometheus_client takes 10 ms and a megabyte, so it is imported only when it is used.
+        from infernet_router.admin.metrics import Exposition, Gauges
+        from infernet_router.admin.routes import AdminRoot
+        from infernet_router.admin.scraped import MetricsRoot, Scraped
+
+        fleet, counts = parts.fleet, parts.counts
+        results = Results(Turns(reactor, monotonic, _SLICE), reactor)
+        census = Census(fleet, results)
+
+        def up() -> int:
+            return fleet.states.up + fleet.states.suspect
+
+        traffic = Traffic(counts, lambda: fleet.decided, up, reactor)
+        traffic.setServiceParent(self)
+        gauges = Gauges(
+            connections=parts.connections,
+            poll_interval=lambda: parts.poller.interval,
+            fleet=fleet,
+            lines_dropped=parts.lines_dropped,
+            delay=traffic.delay,
+            sources=parts.sources,
+        )
+        scraped = Scraped(Exposition(counts, gauges), census, parts.readiness)
+
+        def serve(root: Any, endpoint: str, purpose: str, *, required: bool) -> None:
+            site = ClosableSite(root, reactor, most_connections)
+            Server(site, [endpoint], reactor, purpose=purpose, required=required).setServiceParent(
+                self
+            )
+
+        def access(endpoint: str) -> Access:
+            return Access(tokens, hosts, trust_local=not endpoint.startswith("haproxy:"))
+
+        if admin is not None:
+            viewer = Viewer(parts.sources.naming, monotonic, time)
+            overview = Overview(
+                census=census,
+                results=results,
+                fleet=fleet,
+                traffic=traffic,
+                sources=parts.sources,
+                viewer=viewer,
+                started=time(),
+                poll_interval=lambda: parts.poller.interval,
+                least_interval=parts.poller.least_interval,
+            )
+            root = AdminRoot(
+                access(admin),
+                scraped,
+                fleet=fleet,
+                results=results,
+                viewer=viewer,
+                overview=overview,
+                choices=Choices(
+                    fleet,
+                    parts.records,
+                    parts.decisions,
+                    parts.surveyor,
+                    results,
+                    viewer,
+                    monotonic,
+                ),
+                drainer=Drainer(fleet, reactor),
+                sources=parts.sources,
+                options=dict(parts.options),
+            )
+            serve(root, admin, "operators", required=required)
+        if metrics is not None:
+            serve(MetricsRoot(access(metrics), scraped), metrics, "metrics", required=True)

@@ -1,0 +1,305 @@
+"""The routes of the endpoints for operators, each from a query to an answer."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+
+from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.admin.access import Access, Role
+from infernet_router.admin.census import Count, nodes_of
+from infernet_router.admin.choices import Choices
+from infernet_router.admin.draining import Drainer, is_drained
+from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
+from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
+from infernet_router.admin.overview import Overview
+from infernet_router.admin.results import Results
+from infernet_router.admin.scraped import Scraped
+from infernet_router.admin.secured import Secured
+from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
+from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.api.openapi import MAX_EXCLUDED
+from infernet_router.api.probes import answer_alive, answer_ready
+from infernet_router.api.query import BadRequest, Query
+from infernet_router.fleet import Fleet, NodeView
+from infernet_router.serving.errors import HTTPError
+from infernet_router.sources import Sources
+
+_OPEN = frozenset((b"/metrics", b"/livez", b"/readyz"))
+"""Paths that anyone may read, without a token: programs of other machines do."""
+
+_READ = (b"GET", b"HEAD")
+
+_DEFAULT_LIMIT = 50
+_MAX_LIMIT = 1000
+_MAX_TEXT = 500
+"""The longest name of a container or model, in characters."""
+
+_DECISIONS_SHOWN = 20
+"""How many of the decisions that chose a node are shown with it."""
+
+_DEFAULT_WAIT = 300
+_MAX_WAIT = 86_400
+"""Seconds to wait until a node is drained."""
+
+
+class AdminRoot(Secured):
+    """
+    The endpoint for operators.
+
+    :param options: the options in effect, without secrets.
+    """
+
+    app = Klein()
+    app.url_map.merge_slashes = False
+
+    def __init__(
+        self,
+        access: Access,
+        scraped: Scraped,
+        *,
+        fleet: Fleet,
+        results: Results,
+        viewer: Viewer,
+        overview: Overview,
+        choices: Choices,
+        drainer: Drainer,
+        sources: Sources,
+        options: dict[str, object],
+    ) -> None:
+        super().__init__(access)
+        self._scraped = scraped
+        self._fleet = fleet
+        self._results = results
+        self._viewer = viewer
+        self._overview = overview
+        self._choices = choices
+        self._drainer = drainer
+        self._sources = sources
+        self._options = options
+
+    def check(self, request: Request) -> None:
+        """
+        Check Host, and that whoever sends a request may read or change.
+
+        :raises HTTPError: when it is not allowed.
+        """
+        self._access.check_host(request)
+        if request.method not in _READ:
+            self._access.admit(request, Role.OPERATOR)
+        else:
+            is_open = request.path in _OPEN
+            self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
+
+    @app.route("/metrics", methods=["GET"])
+    def _metrics(self, request: Request) -> Deferred[bytes]:
+        return self._scraped.metrics(request)
+
+    @app.route("/livez", methods=["GET"])
+    def _livez(self, request: Request) -> bytes:
+        return answer_alive(request)
+
+    @app.route("/readyz", methods=["GET"])
+    def _readyz(self, request: Request) -> bytes:
+        return answer_ready(request, self._scraped.readiness)
+
+    @app.route("/metrics/nodes", methods=["GET"])
+    def _node_metrics(self, request: Request) -> Deferred[bytes]:
+        """Metrics of the nodes that are in a state and run containers."""
+        query = Query(request.uri)
+        containers = tuple(filter(None, query.texts("container")))
+        wanted = Wanted(state=parse_state(query), containers=containers)
+
+        def found(addresses: list[NodeAddress]) -> bytes | Deferred[bytes]:
+            chunks = lines(self._fleet, addresses)
+            return answer_chunks(request, chunks, self._results.turns.run, CONTENT_TYPE)
+
+        return self._results.make(selected(self._fleet, wanted.has)).addCallback(found)
+
+    @app.route("/admin/v1/overview", methods=["GET"])
+    def _overview_route(self, request: Request) -> Deferred[bytes]:
+        """How the router and its nodes are; 304 if that has not changed since it was read."""
+
+        def made(overview: tuple[bytes, bytes]) -> bytes:
+            content, tag = overview
+            request.setHeader(b"ETag", tag)
+            if tag in _tags(request):
+                request.setResponseCode(304)
+                return b""
+            return answer_encoded(request, content)
+
+        return self._overview.make().addCallback(made)
+
+    @app.route("/admin/v1/nodes", methods=["GET"])
+    def _nodes(self, request: Request) -> Deferred[bytes]:
+        """Some of the nodes, sorted."""
+        wanted = parse(Query(request.uri))
+
+        def work() -> Any:
+            return listed(self._fleet, self._viewer, wanted)
+
+        found = self._results.once(wanted, work)
+        return found.addCallback(lambda content: answer_encoded(request, content))
+
+    @app.route("/admin/v1/nodes/<text>", methods=["GET"])
+    def _node(self, request: Request, text: str) -> bytes | Deferred[bytes]:
+        """One node, at once or as soon as it is drained."""
+        view, query = self._view(text), Query(request.uri)
+        wait = query.text("wait", longest=20)
+        if wait is None:
+            return self._detail(view).addCallback(lambda detail: answer(request, detail))
+        if wait != "drained":
+            raise BadRequest("wait must be drained")
+        seconds = query.whole_number("timeout", default=_DEFAULT_WAIT, most=_MAX_WAIT)
+        if not is_ordered_drained(view):
+            raise HTTPError(409, f"{view.address} is not to be drained: there is no such order")
+
+        def waited(now: NodeView | None) -> Deferred[bytes]:
+            if now is None:
+                raise HTTPError(404, f"{view.address} is not in the fleet any more")
+            drained = {"drained": is_drained(now)}
+            detail = self._detail(now)
+            return detail.addCallback(lambda detail: answer(request, detail | drained))
+
+        return self._drainer.wait(view.address, seconds).addCallback(waited)
+
+    @app.route("/admin/v1/decisions", methods=["GET"])
+    def _decisions_route(self, request: Request) -> Deferred[bytes]:
+        """The last decisions, newest first."""
+        query = Query(request.uri)
+        container, node = query.text("container", longest=_MAX_TEXT), _node_of(query)
+        limit = query.whole_number("limit", default=_DEFAULT_LIMIT, least=1, most=_MAX_LIMIT)
+        found = self._choices.newest(container, node, limit)
+        return found.addCallback(lambda shown: answer(request, {"decisions": shown}))
+
+    @app.route("/admin/v1/decisions/<id>", methods=["GET"])
+    def _decision(self, request: Request, id: str) -> bytes:
+        """One decision."""
+        return answer(request, self._choices.get(id))
+
+    @app.route("/admin/v1/explain", methods=["GET"])
+    def _explain(self, request: Request) -> Deferred[bytes]:
+        """What a job would cost at each node, and why one would not get it."""
+        query = Query(request.uri)
+        containers = query.texts("container")
+        if not containers or "" in containers:
+            raise BadRequest("No containers specified")
+        model, node = query.text("model_id", longest=_MAX_TEXT), _node_of(query)
+        exclude = query.addresses("exclude", most=MAX_EXCLUDED)
+        limit = query.whole_number("limit", default=_DEFAULT_LIMIT, most=_MAX_LIMIT)
+        found = self._choices.explain(containers, model, exclude, node, limit)
+        return found.addCallback(lambda shown: answer(request, shown))
+
+    @app.route("/admin/v1/whatif", methods=["GET"])
+    def _whatif(self, request: Request) -> Deferred[bytes]:
+        """What would change if nodes were drained."""
+        drained = Query(request.uri).addresses("drain", most=_MAX_LIMIT)
+        if not drained:
+            raise BadRequest("drain is missing: name the address of a node")
+        return self._choices.whatif(drained).addCallback(lambda shown: answer(request, shown))
+
+    @app.route("/admin/v1/containers", methods=["GET"])
+    def _containers(self, request: Request) -> Deferred[bytes]:
+        """The containers that nodes run, those on most nodes first."""
+
+        def counted(count: Count) -> bytes | Deferred[bytes]:
+            return answer_chunks(request, self._container_chunks(count), self._results.turns.run)
+
+        return self._scraped.census.count().addCallback(counted)
+
+    @app.route("/admin/v1/sources", methods=["GET"])
+    def _sources_route(self, request: Request) -> bytes:
+        """The sources of addresses."""
+        shown = [
+            {
+                "name": source.name,
+                "kind": source.kind,
+                "addresses": source.addresses,
+                "last_success": source.last_success and rfc3339(source.last_success),
+                "reason": source.reason,
+                "flaw": source.flaw,
+            }
+            for source in self._sources.states()
+        ]
+        return answer(request, {"sources": shown})
+
+    @app.route("/admin/v1/options", methods=["GET"])
+    def _options_route(self, request: Request) -> bytes:
+        """The options in effect."""
+        return answer(request, {"options": self._options})
+
+    @app.route("/admin/v1/overrides", methods=["GET"])
+    def _overrides(self, request: Request) -> bytes:
+        """The orders of operators."""
+        return answer(request, {"overrides": []})
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        return answer_failure(request, failure)
+
+    def _view(self, text: str) -> NodeView:
+        """
+        The node whose address is a part of a path.
+
+        :raises HTTPError: 404 when there is no such node.
+        """
+        try:
+            address = parse_address(unquote_to_bytes(text).decode())
+        except (BadAddress, UnicodeDecodeError) as error:
+            why = error if isinstance(error, BadAddress) else "it is not UTF-8"
+            raise HTTPError(400, f"this is not the address of a node: {why}") from None
+        view = self._fleet.view(address)
+        if view is None:
+            raise HTTPError(404, f"there is no node {address}")
+        return view
+
+    def _detail(self, view: NodeView) -> Deferred[dict[str, Any]]:
+        """A node with its ups and downs, and the decisions that chose it."""
+        history = [
+            {
+                "time": self._viewer.instant(entered.time),
+                "state": entered.state.value,
+                "reason": entered.reason,
+            }
+            for entered in self._fleet.history(view.address)
+        ]
+        decisions = self._choices.newest(None, view.address, _DECISIONS_SHOWN)
+        return decisions.addCallback(
+            lambda shown: {**self._viewer.node(view), "history": history, "decisions": shown}
+        )
+
+    def _container_chunks(self, count: Count) -> Iterator[bytes]:
+        """The answer to a request for the containers, in parts."""
+        separator = b'{"containers":['
+        for container in count.containers:
+            busy = container.utilization
+            yield separator + msgspec.json.encode(
+                {
+                    "id": container.id,
+                    "description": container.description,
+                    "nodes": {state.value: n for state, n in nodes_of(container).items()},
+                    "jobs": rounded(container.jobs),
+                    "capacity_jobs_per_second": rounded(container.capacity),
+                    "utilization": None if busy is None else rounded(busy),
+                }
+            )
+            separator = b","
+        yield b"]}" if count.containers else separator + b"]}"
+
+
+def _node_of(query: Query) -> NodeAddress | None:
+    """The node that a query names, if any."""
+    return next(iter(query.addresses("node", most=1)), None)
+
+
+def _tags(request: HTTPRequest) -> set[bytes]:
+    """The entity tags in If-None-Match; those that a proxy weakened count too."""
+    values = request.requestHeaders.getRawHeaders(b"if-none-match", ())
+    return {tag.strip().removeprefix(b"W/") for tag in b",".join(values).split(b",")}

@@ -1,0 +1,63 @@
+"""What programs read, on either endpoint: metrics and probes."""
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+
+from infernet_router.admin.access import Access
+from infernet_router.admin.census import Census, Count
+from infernet_router.admin.metrics import Exposition
+from infernet_router.admin.secured import Secured
+from infernet_router.api.answers import answer_failure
+from infernet_router.api.probes import Readiness, answer_alive, answer_ready
+
+
+@frozen
+class Scraped:
+    """What programs read: metrics and probes."""
+
+    exposition: Exposition
+    census: Census
+    readiness: Readiness
+
+    def metrics(self, request: Request) -> Deferred[bytes]:
+        """Answer with the metrics, in the format that the request accepts."""
+        accept = request.getHeader(b"accept") or b""
+
+        def made(count: Count) -> bytes:
+            body, content_type = self.exposition.make(count, accept.decode("latin-1"))
+            request.setHeader(b"Content-Type", content_type.encode("ascii"))
+            request.setHeader(b"Content-Length", b"%d" % len(body))
+            return b"" if request.method == b"HEAD" else body
+
+        return self.census.count().addCallback(made)
+
+
+class MetricsRoot(Secured):
+    """The endpoint for programs only: metrics and probes."""
+
+    app = Klein()
+    app.url_map.merge_slashes = False
+
+    def __init__(self, access: Access, scraped: Scraped) -> None:
+        super().__init__(access)
+        self._scraped = scraped
+
+    @app.route("/metrics", methods=["GET"])
+    def _metrics(self, request: Request) -> Deferred[bytes]:
+        return self._scraped.metrics(request)
+
+    @app.route("/livez", methods=["GET"])
+    def _livez(self, request: Request) -> bytes:
+        return answer_alive(request)
+
+    @app.route("/readyz", methods=["GET"])
+    def _readyz(self, request: Request) -> bytes:
+        return answer_ready(request, self._scraped.readiness)
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        return answer_failure(request, failure)

@@ -1,0 +1,115 @@
+"""Tests of infernet_router.admin.routes."""
+
+from infernet_router.fleet import Tier
+from tests.admin.case import A, AdminTestCase, B
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class RouteTests(AdminTestCase):
+    def test_headers(self) -> None:
+        """Each response, errors included, tells browsers what they may do with it."""
+        for path in ("/admin/v1/options", "/metrics", "/nothing", "/admin/v1/nodes?limit=x"):
+            headers = self.ask(path).headers
+            self.assertEqual(headers["content-security-policy"], POLICY)
+            self.assertEqual(headers["x-content-type-options"], "nosniff")
+            self.assertEqual(headers["cache-control"], "no-store")
+
+    def test_node(self) -> None:
+        """A node is found by its address, percent-encoded or not, and has all fields."""
+        self.fleet.override(B, Tier.DRAINED, weight=2.0)
+        node = self.read("/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb")
+        self.assertEqual(
+            {name: node[name] for name in node if name not in ("jobs", "rate")},
+            {
+                "address": "https://node.invalid/b",
+                "state": "drained",
+                "since": "1970-01-01T00:16:40.000Z",
+                "reason": "",
+                "containers": ["llm", "prover"],
+                "pending": 0,
+                "report_age_seconds": 0.0,
+                "assigned": 0.0,
+                "doubt": 0.0,
+                "utilization": 0.5,
+                "weight": 2.0,
+                "override": {"drain": True, "weight": 2.0},
+                "sources": ["/ips.txt"],
+                "history": [{"time": "1970-01-01T00:16:40.000Z", "state": "up", "reason": ""}],
+                "decisions": [],
+            },
+        )
+        self.assertEqual(self.read("/admin/v1/nodes/192.0.2.1:4000")["pending"], 2)
+        self.assertIsNone(self.read("/admin/v1/nodes/192.0.2.1%3a4000")["override"])
+
+    def test_no_node(self) -> None:
+        """An address that is not in the fleet is 404, and what is no address 400."""
+        self.assert_error("/admin/v1/nodes/192.0.2.9", 404, "there is no node 192.0.2.9")
+        self.assertEqual(self.ask("/admin/v1/nodes/a%20b").status, 400)
+        self.assertEqual(self.ask("/admin/v1/nodes/%ff").status, 400)
+        self.assertEqual(self.ask("/admin/v1/nodes/https://node.invalid/b").status, 404)
+
+    def test_containers(self) -> None:
+        """Containers are listed with their nodes by state, those on most nodes first."""
+        found = self.read("/admin/v1/containers")["containers"]
+        self.assertEqual([container["id"] for container in found], ["llm", "prover"])
+        self.assertEqual((found[0]["description"], found[0]["nodes"]), ("a model", {"up": 2}))
+        for name in ("jobs", "capacity_jobs_per_second", "utilization"):
+            self.assertGreaterEqual(found[0][name], 0)
+        self.fleet.replace([])
+        self.clock.advance(1)
+        self.assertEqual(self.read("/admin/v1/containers"), {"containers": []})
+
+    def test_sources(self) -> None:
+        """Each source has its addresses, when it was good last, and what is wrong."""
+        source = {
+            "name": "/ips.txt",
+            "kind": "file",
+            "addresses": 3,
+            "last_success": "1970-01-01T00:16:40.000Z",
+            "reason": "",
+            "flaw": "",
+        }
+        self.assertEqual(self.read("/admin/v1/sources"), {"sources": [source]})
+        self.sources.failed("http://explorer.invalid", "HTTP 500")
+        explorer = self.read("/admin/v1/sources")["sources"][1]
+        self.assertEqual((explorer["kind"], explorer["last_success"]), ("explorer", None))
+        self.assertEqual(explorer["reason"], "HTTP 500")
+
+    def test_others(self) -> None:
+        """Options and overrides are objects with one key."""
+        self.assertEqual(self.read("/admin/v1/options"), {"options": {"interval": 3.0}})
+        self.assertEqual(self.read("/admin/v1/overrides"), {"overrides": []})
+
+    def test_probes(self) -> None:
+        """Probes are on both endpoints; the one for programs has nothing else."""
+        for root in (None, self.metrics_root()):
+            self.assertEqual(self.read("/livez", root=root), {"status": "alive"})
+            self.assertEqual(self.read("/readyz", root=root), {"status": "ready"})
+            self.assertEqual(self.ask("/metrics", root=root).status, 200)
+        for path in ("/admin/v1/overview", "/metrics/nodes", "/", "/api/v1/ip"):
+            answer = self.ask(path, root=self.metrics_root())
+            self.assertEqual(answer.status, 404, path)
+
+    def test_scraped_by_name(self) -> None:
+        """The endpoint for programs may be reached by any name."""
+        answer = self.ask("/metrics", root=self.metrics_root(), host="router.invalid")
+        self.assertEqual(answer.status, 200)
+
+    def test_methods(self) -> None:
+        """A method in lower case is none."""
+        self.assertIn(self.ask("/livez", method="get").status, (403, 501))
+        root = self.metrics_root()
+        self.assertEqual(self.ask("/livez", method="get", root=root).status, 501)
+        self.assertEqual(self.ask("/livez", method="PUT", root=root).status, 405)
+
+    def test_ages(self) -> None:
+        """Instants are shown as the time of day that they were."""
+        self.clock.advance(86_400)
+        node = self.read("/admin/v1/nodes/192.0.2.1:4000")
+        self.assertEqual(node["since"], "1970-01-01T00:16:40.000Z")
+        self.assertEqual(node["report_age_seconds"], 86_400.0)
+        self.assertIsNotNone(self.fleet.view(A))
