@@ -386,26 +386,6 @@ class CheapestFirstTests(LoadsTestCase):
         self.assertEqual(orders[0], tuple(nodes))
         self.assertEqual(tuple(self.first(nodes, 3, 4)), orders[4][:3])
 
-    def test_many(self) -> None:
-        """With many nodes, and many ties, each is in its place, however many are wanted."""
-        nodes = [self.loads.add() for _ in range(10_000)]
-        for index in nodes:
-            self.assign(index, index % 3)
-        ranked = self.first(nodes, 10_000, order=9)
-        self.assertEqual(
-            ranked, sorted(nodes, key=lambda index: (self.loads.jobs(index, self.now), index ^ 9))
-        )
-        for count in (3, 300, 3000, 7000):
-            self.assertEqual(self.first(nodes, count, order=9), ranked[:count])
-
-    def test_steps(self) -> None:
-        """Many nodes are compared in steps; nodes may come and go meanwhile."""
-        nodes = [self.loads.add() for _ in range(10_000)]
-        steps = self.loads.cheapest_first(nodes, self.now, 1.0, 10_000, order=0)
-        next(steps)
-        nodes.clear()
-        self.assertEqual(len(finish(steps)), 10_000)
-
 
 class WeightsTests(LoadsTestCase):
     def test_unnamed(self) -> None:
