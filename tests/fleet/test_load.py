@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.fleet.load import Loads
 from infernet_router.fleet.steps import finish
-from infernet_router.fleet.weights import Weights
 
 
 class SteadyNode:
@@ -388,19 +387,6 @@ class CheapestFirstTests(LoadsTestCase):
 
 
 class WeightsTests(LoadsTestCase):
-    def test_unnamed(self) -> None:
-        """The default cost is 1; a job for several containers costs the sum."""
-        weights = Weights()
-        self.assertEqual(weights.of_job(["llm"]), 1.0)
-        self.assertEqual(weights.of_job(["llm", "prover"]), 2.0)
-        self.assertEqual(weights.of_pending({"offchain": 2, "onchain": 3}), 5.0)
-
-    def test_named(self) -> None:
-        """Weights apply to the names that they are given for."""
-        weights = Weights(jobs={"llm": 4.0}, pending={"onchain": 2.5})
-        self.assertEqual(weights.of_job(["llm", "prover"]), 5.0)
-        self.assertEqual(weights.of_pending({"offchain": 2, "onchain": 2}), 7.0)
-
     def test_consistent(self) -> None:
         """Each job in a report costs the average of the jobs that were assigned to the node."""
         index = self.loads.add()
