@@ -4,6 +4,7 @@ import json
 
 from klein import Klein
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from infernet_router.admin.access import Access, Role
@@ -38,7 +39,7 @@ class Example(Secured):
         raise ZeroDivisionError
 
     @app.handle_errors(Exception)
-    def failed(self, request: Request, failure: Failure) -> bytes:
+    def failed(self, request: IRequest, failure: Failure) -> bytes:
         return answer_failure(request, failure)
 
 
