@@ -1,13 +1,11 @@
 """Tests of infernet_router.sources.address_file."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from errno import EACCES
 from pathlib import Path
 from threading import Event
 from typing import Any
-
-from twisted.internet.defer import Deferred, maybeDeferred
 
 from infernet_router import files
 from infernet_router.addresses import DnsSource, NodeAddress
@@ -16,30 +14,9 @@ from infernet_router.process import Slices
 from infernet_router.sources import address_file, reading
 from infernet_router.sources.address_file import AddressFile, NoFile
 from infernet_router.sources.joining import BadSource
-from tests.doubles import SourceTestCase, addresses
+from tests.doubles import SourceTestCase, Threads, addresses
 
 EXAMPLE = "copy ips.txt.example to ips.txt and put your nodes in it, one address a line"
-
-
-class Threads:
-    """Runs calls at once, or keeps them for later while the file system hangs."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self.kept: list[tuple[Callable[[], object], Deferred[Any]]] = []
-
-    def __call__(self, call: Callable[[], object]) -> Deferred[Any]:
-        if not self.hangs:
-            return maybeDeferred(call)
-        self.kept.append((call, Deferred()))
-        return self.kept[-1][1]
-
-    def go_on(self) -> None:
-        """The file system answers again."""
-        self.hangs = False
-        while self.kept:
-            call, deferred = self.kept.pop()
-            maybeDeferred(call).chainDeferred(deferred)
 
 
 class FileTestCase(SourceTestCase):
