@@ -155,3 +155,9 @@ OPTIONS = (
         "seconds from SIGTERM, when /readyz begins to answer 503, until connections end, 0 to 3600",
     ),
 )
+
+FLAGS = {
+    "wait-for-nodes": "start even if the file of addresses is missing, empty or bad, and wait until"
+    " it is good; without this option, the router then exits",
+}
+"""The options without a value, each with its help. In an environment variable, it is yes or no."""

@@ -269,6 +269,7 @@ def _sources(
         slices,
         off_loop,
         may_be_missing=may_be_missing,
+        waits=settings.wait_for_nodes,
     )
     yield from (ips, watcher, HangupListener(reactor, ips.read_again, tokens.read_again))
     if explorer is not None:

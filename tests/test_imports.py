@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "settings": ("api", "nodes", "addresses", "quoting"),
     "option_values": ("addresses",),
     "option_table": ("option_values", "settings", "api", "process"),
-    "options": (*CORE, "option_table", "option_values", *UPPER),
+    "option_help": (),
+    "options": (*CORE, "option_help", "option_table", "option_values", *UPPER),
 }
 """By folder, or module outside a folder: the others that it may import."""
 

@@ -178,7 +178,7 @@ class MakeRouterTests(SynchronousTestCase):
             f"infernet-router: {self.ips}, line 2: 'c d': there is a blank inside"
         )
         self.ips.unlink()
-        self.assert_bad(f"there is no {self.ips}: copy ips.txt.example")
+        self.assert_bad(f"there is no {self.ips}: write the addresses")
 
     def test_taken(self) -> None:
         """When the port is in use, the start ends with the reason."""
