@@ -250,6 +250,11 @@ _OPTIONS = (
         "file of the tokens that operators may use, NAME ROLE TOKEN in a line",
     ),
     _Option(
+        "state",
+        _path,
+        "directory to keep the orders of operators in, over restarts, and the audit",
+    ),
+    _Option(
         "log-format",
         _one_of(FORMATS),
         "format of the log: text, or json with one object in each line",

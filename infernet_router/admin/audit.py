@@ -40,7 +40,7 @@ class _Refusals:
 
 class Audit:
     """
-    Keeps an entry of each change and each refusal: in memory, in the log and in the state directory.
+    Keeps an entry of each change and each refusal: in memory, and in the state directory.
 
     :param state: the state directory, if there is one.
     :param now: the time of day, in seconds since the epoch.
@@ -93,7 +93,9 @@ class Audit:
             return succeed(None)
         return ensureDeferred(self._append(self._state, msgspec.json.encode(entry)))
 
-    def refuse(self, peer: str, verb: str, address: str, result: str, name: str = "") -> None:
+    def refuse(
+        self, peer: str, verb: str, address: str, result: str, name: str = "", reason: str = ""
+    ) -> None:
         """Add an entry of a refusal, or only count it if this peer has had too many."""
         if peer not in self._peers and len(self._peers) >= _MOST_PEERS:
             peer = "others"
@@ -114,7 +116,7 @@ class Audit:
             address=quoted(address),
             result=result,
         )
-        self.add(verb, result, name=name, peer=peer, address=address)
+        self.add(verb, result, name=name, peer=peer, address=address, reason=reason)
 
     def _minute_over(self, peer: str) -> None:
         """Say how many refusals of a peer were only counted."""
@@ -135,7 +137,9 @@ class Audit:
             if not self._is_failing:
                 self._is_failing = True
                 log.warn(
-                    "the audit is in the log only: {reason}", event="audit.failed", reason=str(error)
+                    "the audit is in the log only: {reason}",
+                    event="audit.failed",
+                    reason=str(error),
                 )
         else:
             if self._is_failing:

@@ -113,15 +113,24 @@ class Steering(Service):
         """
         return _uninterrupted(self._end(address, name, peer))
 
-    def refused(self, peer: str, verb: str, target: str, error: HTTPError, name: str = "") -> None:
+    def refused(
+        self,
+        peer: str,
+        verb: str,
+        target: str,
+        error: HTTPError,
+        name: str = "",
+        reason: str = "",
+    ) -> None:
         """
-        Record a request for a change that is not allowed.
+        Record a request for a change that was not made.
 
         :param verb: put, delete or other.
         :param target: the address of a node, or the path of the request.
+        :param reason: what the operator gave as the reason for the change.
         """
-        self._counts.acted(verb, "refused")
-        self.audit.refuse(peer, verb, target, f"{error.status}: {error}", name)
+        self._counts.acted(verb, "refused" if error.status < 500 else "failed")
+        self.audit.refuse(peer, verb, target, f"{error.status}: {error}", name, reason)
 
     def shown(self, order: Order) -> dict[str, Any]:
         """An override as operators see it."""
@@ -163,7 +172,7 @@ class Steering(Service):
                     self._check_drain(address)
                 await self._keep(order)
             except HTTPError as error:
-                self.refused(peer, "put", str(address), error, name)
+                self.refused(peer, "put", str(address), error, name, wanted.reason)
                 raise
             self.overrides.apply(order)
             self._schedule()
@@ -277,9 +286,7 @@ class Steering(Service):
         self._counts.acted("expire", "done")
         node = str(order.address)
         log.info("the override of {node} is over", event="override.expired", node=node)
-        self.audit.add(
-            "expire", "done", name=order.by, address=node, before=self.shown(order)
-        )
+        self.audit.add("expire", "done", name=order.by, address=node, before=self.shown(order))
 
     def _save(self, state: State) -> None:
         self._saving = None
