@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from errno import EACCES
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -61,6 +62,7 @@ class State:
         self._audit = self.path / "audit.jsonl"
         self._off_loop = off_loop
         self._lock = DeferredLock()
+        self._descriptor: int | None = None
         try:
             self._descriptor = in_time(partial(_claim, self.path))
             self.orders = in_time(partial(_read_orders, self._overrides))
@@ -68,6 +70,7 @@ class State:
             self.lines = in_time(partial(_read_tail, self._audit))
             """The last lines of the audit at that time, oldest first."""
         except (BadFile, TooSlow) as error:
+            self.close()
             raise BadState(str(error)) from None
 
     async def write(self, orders: Sequence[Order]) -> None:
@@ -89,7 +92,9 @@ class State:
 
     def close(self) -> None:
         """Let another process use the directory."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     async def _run(self, call: Callable[[], None], abandoned: list[bool]) -> None:
         """Run a call in a thread, after those before it."""
@@ -110,23 +115,24 @@ def _claim(path: Path) -> int:
 
     :raises BadFile: when it cannot be used.
     """
+    descriptor = None
     try:
         with suppress(FileExistsError):
             path.mkdir(mode=0o750)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadFile(
-                f"another router uses {path}: each needs a state directory of its own"
-            ) from None
         if not os.access(path, os.W_OK | os.X_OK):
-            raise BadFile(f"cannot write to {path}: the router's user may not")
+            raise PermissionError(EACCES, "the router's user may not write there")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in path.glob(".overrides.json.*"):  # by a process that was killed
             with suppress(OSError):
                 left.unlink()
     except OSError as error:
-        raise BadFile(f"cannot use {path} as the state directory: {error.strerror}") from None
+        if descriptor is not None:
+            os.close(descriptor)
+        why = f"cannot use {path} as the state directory: {error.strerror}"
+        if isinstance(error, BlockingIOError):
+            why = f"another router uses {path}: each needs a state directory of its own"
+        raise BadFile(why) from None
     return descriptor
 
 
