@@ -32,13 +32,14 @@ class LeanRequestTests(SynchronousTestCase):
         protocol.makeConnection(transport)
         sent = b"%b %b HTTP/1.1\r\nHost: r.invalid\r\nCookie: a=b\r\n\r\n" % (method, target)
         protocol.dataReceived(sent)
-        return transport.value()
+        response: bytes = transport.value()
+        return response
 
     def test_leaf(self) -> None:
         """A leaf gets the path in segments; there is no body, cookie or argument."""
         head, _, body = self.ask(b"/a%2Fb//c?d=e", Shown()).partition(b"\r\n\r\n")
-        path = b"/a%2Fb//c", [], [b"a/b", b"", b"c"], {}, None, {}
-        self.assertEqual(body, repr(path).encode())
+        seen: tuple[object, ...] = b"/a%2Fb//c", [], [b"a/b", b"", b"c"], {}, None, {}
+        self.assertEqual(body, repr(seen).encode())
         lines = head.split(b"\r\n")
         self.assertEqual(lines[0], b"HTTP/1.1 200 OK")
         names = [line.partition(b":")[0] for line in lines[1:]]
@@ -50,8 +51,8 @@ class LeanRequestTests(SynchronousTestCase):
         root = Resource()
         root.putChild(b"child", Shown())
         body = self.ask(b"/child/x", root).partition(b"\r\n\r\n")[2]
-        path = b"/child/x", [b"child"], [b"x"], {}, None, {}
-        self.assertEqual(body, repr(path).encode())
+        seen: tuple[object, ...] = b"/child/x", [b"child"], [b"x"], {}, None, {}
+        self.assertEqual(body, repr(seen).encode())
 
     def test_star(self) -> None:
         """OPTIONS * is answered without the resource."""
