@@ -188,8 +188,7 @@ class Roster:
             more = f"; {limited - 1} more" if limited > 1 else ""
             more += f"; {states.down} down" if states.down else ""
             message = (
-                f"no node is up; what {example.address} runs is not known yet:"
-                f" {example.reason}{more}"
+                f"no node is up; {example.address} has not reported yet: {example.reason}{more}"
             )
             return NoNode(message, Reason.NONE_UP)
         example = next(iter(self._down))
@@ -206,7 +205,7 @@ class Roster:
         if waiting := self.awaited:
             why += f"; the first polls of {waiting} more are not back"
         if limited:
-            why += f"; {limited} more limit the rate of requests: what they run is not known yet"
+            why += f"; {limited} more limit the rate of requests and have not reported yet"
         return NoNode(why, reason)
 
     def _add(self, address: NodeAddress) -> Node:

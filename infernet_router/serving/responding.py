@@ -25,14 +25,14 @@ def _server_and_date(second: int) -> bytes:
 
 
 class Closing(Protocol):
-    """What may be closing."""
+    """Tells whether it is closing."""
 
     closing: bool
 
 
 class RespondingChannel(HTTPChannel):
     """
-    A client's connection, as far as the heads of responses are concerned.
+    The part of a client's connection that writes the heads of responses.
 
     :ivar factory: its site; when that is closing, the connection ends with its next response.
     """
