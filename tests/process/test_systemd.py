@@ -3,6 +3,8 @@
 import os
 import socket
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -82,8 +84,10 @@ class NotifierTests(SynchronousTestCase):
 
     def test_path(self) -> None:
         """Datagrams go to the socket that NOTIFY_SOCKET names."""
-        path = str(Path(self.mktemp()).absolute())
-        receiver = self.receiver(os.path.relpath(path))
+        folder = mkdtemp()  # not in the folder of the test, whose path may be too long for a socket
+        self.addCleanup(rmtree, folder)
+        path = f"{folder}/notify"
+        receiver = self.receiver(path)
         notify = notifier({"NOTIFY_SOCKET": path})
         assert notify is not None
         notify(b"READY=1")
