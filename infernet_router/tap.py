@@ -127,7 +127,8 @@ def make_router(
     counts, readiness = Counts(), Readiness(fleet, monotonic)
     router = _Router(pool, readiness, settings.linger, reactor)
     try:
-        tokens = Tokens(settings.admin_tokens, settings.admin_token)
+        off_loop = OffLoop[Any](partial(in_thread, reactor), reactor)
+        tokens = Tokens(settings.admin_tokens, settings.admin_token, off_loop)
         http = http_client(reactor, pool, settings.ca_file)
         freezer = Freezer(fleet)
         slices = Slices(reactor, freezer.freezing_later)

@@ -3,8 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -84,9 +83,10 @@ class NotifierTests(SynchronousTestCase):
 
     def test_path(self) -> None:
         """Datagrams go to the socket that NOTIFY_SOCKET names."""
-        folder = mkdtemp()  # not in the folder of the test, whose path may be too long for a socket
-        self.addCleanup(rmtree, folder)
-        path = f"{folder}/notify"
+        # mktemp is too long in a deep folder: a socket's path has 107 bytes at most.
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = f"{folder.name}/notify"
         receiver = self.receiver(path)
         notify = notifier({"NOTIFY_SOCKET": path})
         assert notify is not None

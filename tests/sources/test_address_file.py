@@ -1,13 +1,11 @@
 """Tests of infernet_router.sources.address_file."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from errno import EACCES
 from pathlib import Path
 from threading import Event
 from typing import Any
-
-from twisted.internet.defer import Deferred, maybeDeferred
 
 from infernet_router import files
 from infernet_router.addresses import DnsSource, NodeAddress
@@ -16,32 +14,11 @@ from infernet_router.process import Slices
 from infernet_router.sources import address_file, reading
 from infernet_router.sources.address_file import AddressFile, NoFile
 from infernet_router.sources.joining import BadSource
-from tests.doubles import SourceTestCase, addresses
+from tests.doubles import SourceTestCase, Threads, addresses
 
 EXAMPLE = """write the addresses of your nodes into it, one a line, such as
     10.0.0.1:4000
     10.0.0.2:4000"""
-
-
-class Threads:
-    """Runs calls at once, or keeps them for later while the file system hangs."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self.kept: list[tuple[Callable[[], object], Deferred[Any]]] = []
-
-    def __call__(self, call: Callable[[], object]) -> Deferred[Any]:
-        if not self.hangs:
-            return maybeDeferred(call)
-        self.kept.append((call, Deferred()))
-        return self.kept[-1][1]
-
-    def go_on(self) -> None:
-        """The file system answers again."""
-        self.hangs = False
-        while self.kept:
-            call, deferred = self.kept.pop()
-            maybeDeferred(call).chainDeferred(deferred)
 
 
 class FileTestCase(SourceTestCase):
@@ -106,6 +83,20 @@ class BadFileTests(FileTestCase):
             f"{self.path}, line 5: 'dns://nodes.invalid': the port is missing, as in"
             " dns://nodes.example.org:4000"
         )
+
+    def test_encoding(self) -> None:
+        """A file in another encoding, or with other line ends, is refused as a whole."""
+        utf_16 = f"{self.path} is in UTF-16 or UTF-32: save it as UTF-8"
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+            self.path.write_bytes("# nodes\n192.0.2.1:4000\r\n".encode(encoding))
+            self.assert_bad(utf_16)
+        self.path.write_bytes(b"# nodes\r192.0.2.1:4000\r192.0.2.2:4000\r")
+        self.assert_bad(
+            f"{self.path} has lines that end with a carriage return (CR): end them with a line feed"
+            " (LF)"
+        )
+        self.path.write_bytes(b"\r192.0.2.1:4000\r")
+        self.assert_good("192.0.2.1:4000")
 
     def test_many_bad_lines(self) -> None:
         """Twenty bad lines are named, cut if they are long; the others are counted."""
