@@ -28,6 +28,7 @@ from infernet_router.nodes.deadlines import Deadlines
 from infernet_router.nodes.exchange import MAX_AGE, Exchange
 from infernet_router.nodes.hostnames import NodeEndpoint
 from infernet_router.nodes.tls import VerifiedTLS, make_trust
+from infernet_router.quoting import host_port
 
 _MOST_PER_HOST = 8
 """The most idle connections to a host. A node needs one, as it gets one poll at a time, but nodes
@@ -48,7 +49,7 @@ class Host(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{f'[{self.name}]' if ':' in self.name else self.name}:{self.port}"
+        return host_port(self.name, self.port)
 
 
 class NodeConnections:
