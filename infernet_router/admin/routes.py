@@ -16,10 +16,13 @@ from infernet_router.addresses import BadAddress, NodeAddress, parse_address
 from infernet_router.admin.access import Access, Role
 from infernet_router.admin.census import Count, nodes_of
 from infernet_router.admin.choices import Choices
+from infernet_router.admin.demand import Demand
 from infernet_router.admin.draining import Drainer, is_drained
 from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
+from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
 from infernet_router.admin.overview import Overview
+from infernet_router.admin.page import page_file
 from infernet_router.admin.results import Results
 from infernet_router.admin.scraped import Scraped
 from infernet_router.admin.secured import Secured
@@ -34,6 +37,9 @@ from infernet_router.sources import Sources
 
 _OPEN = frozenset((b"/metrics", b"/livez", b"/readyz"))
 """Paths that anyone may read, without a token: programs of other machines do."""
+
+_PAGE = b"/page/"
+"""Where the status page's own files are, which are no secret; the page asks for a token."""
 
 _READ = (b"GET", b"HEAD")
 
@@ -69,6 +75,8 @@ class AdminRoot(Secured):
         results: Results,
         viewer: Viewer,
         overview: Overview,
+        node_map: NodeMap,
+        demand: Demand,
         choices: Choices,
         drainer: Drainer,
         sources: Sources,
@@ -80,6 +88,8 @@ class AdminRoot(Secured):
         self._results = results
         self._viewer = viewer
         self._overview = overview
+        self._node_map = node_map
+        self._demand = demand
         self._choices = choices
         self._drainer = drainer
         self._sources = sources
@@ -95,8 +105,27 @@ class AdminRoot(Secured):
         if request.method not in _READ:
             self._access.admit(request, Role.OPERATOR)
         else:
-            is_open = request.path in _OPEN
+            path = request.path
+            is_open = path in _OPEN or path == b"/" or path.startswith(_PAGE)
             self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
+            if path.startswith(b"/admin/"):
+                self._demand.take()
+
+    @app.route("/", methods=["GET"])
+    def _index(self, request: Request) -> bytes:
+        """The status page."""
+        return self._page(request, "index.html")
+
+    @app.route("/page/<name>", methods=["GET"])
+    def _page(self, request: Request, name: str) -> bytes:
+        """A file of the status page, which browsers keep until it changes."""
+        file = page_file(name)
+        request.setHeader(b"Content-Type", file.content_type)
+        request.setHeader(b"Cache-Control", b"no-cache")
+        if _is_known(request, file.tag):
+            return b""
+        request.setHeader(b"Content-Length", b"%d" % len(file.content))
+        return b"" if request.method == b"HEAD" else file.content
 
     @app.route("/metrics", methods=["GET"])
     def _metrics(self, request: Request) -> Deferred[bytes]:
@@ -129,13 +158,19 @@ class AdminRoot(Secured):
 
         def made(overview: tuple[bytes, bytes]) -> bytes:
             content, tag = overview
-            request.setHeader(b"ETag", tag)
-            if tag in _tags(request):
-                request.setResponseCode(304)
-                return b""
-            return answer_encoded(request, content)
+            return b"" if _is_known(request, tag) else answer_encoded(request, content)
 
+        self._demand.looked()
         return self._overview.make().addCallback(made)
+
+    @app.route("/admin/v1/map", methods=["GET"])
+    def _map(self, request: Request) -> Deferred[bytes]:
+        """The state of every node, and how long a job would wait there, in one letter each."""
+        query = Query(request.uri)
+        known = query.text("list", longest=50)
+        is_grouped = query.whole_number("grouped", default=0, most=1) == 1
+        made = self._node_map.make(known, is_grouped=is_grouped)
+        return made.addCallback(lambda content: answer_encoded(request, content))
 
     @app.route("/admin/v1/nodes", methods=["GET"])
     def _nodes(self, request: Request) -> Deferred[bytes]:
@@ -297,6 +332,15 @@ class AdminRoot(Secured):
 def _node_of(query: Query) -> NodeAddress | None:
     """The node that a query names, if any."""
     return next(iter(query.addresses("node", most=1)), None)
+
+
+def _is_known(request: HTTPRequest, tag: bytes) -> bool:
+    """Answer with this entity tag; whether it is a 304, as the client has what it names."""
+    request.setHeader(b"ETag", tag)
+    if tag not in _tags(request):
+        return False
+    request.setResponseCode(304)
+    return True
 
 
 def _tags(request: HTTPRequest) -> set[bytes]:

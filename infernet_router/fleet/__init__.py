@@ -10,6 +10,7 @@ from infernet_router.fleet.explanations import Explanation
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.history import Transition
+from infernet_router.fleet.map import STATES, WAITS, Grouping, Map
 from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.node import State
 from infernet_router.fleet.records import Records
@@ -22,6 +23,8 @@ from infernet_router.fleet.whatif import Forecast
 __all__ = [
     "BOUNDS",
     "KEPT",
+    "STATES",
+    "WAITS",
     "Among",
     "CameUp",
     "Change",
@@ -32,6 +35,8 @@ __all__ = [
     "Explanation",
     "Fleet",
     "Forecast",
+    "Grouping",
+    "Map",
     "NoNode",
     "NodeView",
     "Outcome",

@@ -54,6 +54,8 @@ class Roster:
         self.records: Records | None = None
         self.transitions = Counter[State]()
         """How often a node entered each state."""
+        self.membership = 0
+        """How often a node was added, removed or respelled."""
         self._counts = Counter[State]()
         """How many nodes are in which state."""
         self._down: dict[Node, None] = {}
@@ -73,6 +75,7 @@ class Roster:
                 nodes[address] = node
                 if node.address.text != address.text:
                     node.address = address
+                    self.membership += 1
                     self._changes.write(Change(Event.RESPELLED, address))
             yield
         rest = list(self.nodes)
@@ -207,6 +210,7 @@ class Roster:
         if self.records is not None:
             self.records.added(node.index)
         self._counts[node.state] += 1
+        self.membership += 1
         self._changes.write(Change(Event.ADDED, address))
         return node
 
@@ -222,6 +226,7 @@ class Roster:
             self.records.removed(node.index, node.address)
         self._loads.remove(node.index)
         self.by_index[node.index] = None
+        self.membership += 1
         self._changes.write(Change(Event.REMOVED, node.address))
 
     def _forget_containers(self, node: Node) -> None:
