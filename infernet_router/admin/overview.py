@@ -93,11 +93,11 @@ class Overview:
         if not total:
             yield "no node is known", "/admin/v1/sources"
         elif not there:
-            yield f"none of {total} nodes can be used", "/admin/v1/nodes"
+            yield f"none of {total:,} nodes can be used", "/admin/v1/nodes"
         for state in (Shown.DOWN, Shown.SUSPECT):
             if number := count.nodes[state]:
                 link = f"/admin/v1/nodes?state={state.value}"
-                yield f"{number} of {total} nodes {_be(number)} {state.value}", link
+                yield f"{number:,} of {total:,} nodes {_be(number)} {state.value}", link
         idle = [container.id for container in count.containers if there and not container.nodes]
         for id in idle[:_MOST_NAMED]:
             yield f"no node that runs {quoted(id)} gets jobs", "/admin/v1/containers"

@@ -18,7 +18,7 @@ from infernet_router.admin.census import Count, nodes_of
 from infernet_router.admin.choices import Choices
 from infernet_router.admin.demand import Demand
 from infernet_router.admin.draining import Drainer, is_drained
-from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
+from infernet_router.admin.node_list import Wanted, listed, parse, parse_states, selected
 from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
 from infernet_router.admin.overview import Overview
@@ -144,7 +144,7 @@ class AdminRoot(Secured):
         """Metrics of the nodes that are in a state and run containers."""
         query = Query(request.uri)
         containers = tuple(filter(None, query.texts("container")))
-        wanted = Wanted(state=parse_state(query), containers=containers)
+        wanted = Wanted(states=parse_states(query), containers=containers)
 
         def found(addresses: list[NodeAddress]) -> bytes | Deferred[bytes]:
             chunks = lines(self._fleet, addresses)
