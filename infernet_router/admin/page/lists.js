@@ -52,10 +52,8 @@ export const orders = {
     every: 3,
     title: () => "Orders",
     load: async () => {
-        const [{ overrides }, audit] = await Promise.all([
-            get("overrides"), get("audit?limit=50").catch((error) => { if (error.status === 404) return { audit: [] }; throw error; }),
-        ]);
-        return { overrides, audit: audit.audit };
+        const [{ overrides }, { audit }] = await Promise.all([get("overrides"), get("audit?limit=50")]);
+        return { overrides, audit };
     },
     show: ({ overrides, audit }) => h("div", { class: "view" },
         h("h1", { tabindex: -1 }, several(overrides.length, "order"), h("span", {}, " in force")),
@@ -65,7 +63,7 @@ export const orders = {
                 { title: "Order", cell: effect },
                 { title: "Reason", wide: true, cell: ({ reason }) => reason ?? "" },
                 { title: "By", cell: (each) => each.by ?? "" },
-                { title: "Since", cell: (each) => ago(each.given ?? each.since) },
+                { title: "Since", cell: (each) => ago(each.given) },
                 { title: "Ends", cell: (each) => (each.until ? ago(each.until) : "when undone") },
             ], overrides.slice(0, 100), { empty: "no node is drained or weighed" })),
         h("section", { class: "panel", "aria-labelledby": "audit" },
@@ -74,7 +72,7 @@ export const orders = {
                 { title: "When", cell: ({ time }) => ago(time) },
                 { title: "Who", cell: ({ name, peer }) => [name || "nobody", peer && h("span", { class: "muted" }, ` from ${peer}`)] },
                 { title: "What", cell: ({ verb }) => verb ?? "" },
-                { title: "Node", cell: ({ address }) => address && node(address) },
+                { title: "Node", cell: ({ address }) => (address?.startsWith("/") ? address : address && node(address)) },
                 { title: "Before", cell: ({ before }) => effect(before) },
                 { title: "After", cell: ({ after }) => effect(after) },
                 { title: "Reason", wide: true, cell: ({ reason }) => reason ?? "" },

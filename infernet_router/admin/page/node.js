@@ -17,7 +17,7 @@ export const title = ({ params }) => params;
 
 export async function load({ params, query }) {
     const isFirst = !seen.has(params);
-    const found = await get(`nodes/${encodeURIComponent(params)}`);
+    const found = await read(params);
     if (isFirst) {
         const past = await get(`decisions?limit=200&node=${encodeURIComponent(params)}`);
         seen.set(params, before(past.decisions));
@@ -27,6 +27,14 @@ export async function load({ params, query }) {
     samples.push({ time: now(), expected: found.jobs, reported: found.state === "down" ? null : found.pending });
     while (samples[0].time < now() - SPAN * 1000) samples.shift();
     return { ...found, samples };
+}
+
+/** A node; of one that is being drained, also whether it is done. */
+async function read(address) {
+    const path = `nodes/${encodeURIComponent(address)}`, found = await get(path);
+    if (!found.override?.drain) return found;
+    // 409: the order has ended meanwhile.
+    return get(`${path}?wait=drained&timeout=0`).catch((error) => { if (error.status === 409) return found; throw error; });
 }
 
 /** What was expected and reported after the last decisions, from before the page was opened. */
@@ -44,7 +52,8 @@ export function show(found) {
         h("div", { class: "bar" },
             h("h1", { tabindex: -1 }, h("span", { class: "address" }, found.address)),
             buttons(found)),
-        h("p", {}, state(found.state), h("span", { class: "muted" }, " since ", ago(found.since), reasons(found))),
+        h("p", {}, state(found.state), h("span", { class: "muted" }, " since ", ago(found.since), reasons(found)),
+            found.override?.drain && h("strong", {}, found.drained ? " It has no jobs left: it is safe to delete." : " It may still have jobs.")),
         h("section", { class: "panel", "aria-label": "What is known of it" }, facts(found)),
         h("section", { class: "panel", "aria-labelledby": "queue" },
             h("h2", { id: "queue" }, "Jobs that wait or run there"), queues(found.samples, now(), span)),
@@ -70,7 +79,7 @@ function buttons(found) {
 
 function facts(found) {
     const fact = (name, value, more = "") => h("div", {}, h("dt", {}, name), h("dd", {}, value, more && h("span", { class: "muted" }, ` ${more}`)));
-    const { override } = found, until = override?.until ?? override?.ends;
+    const { override } = found, until = override?.until;
     return h("dl", { class: "facts" },
         fact("Last report", found.report_age_seconds === null ? "none" : `${duration(found.report_age_seconds)} ago`),
         fact("Jobs it reported", figure(found.pending)),

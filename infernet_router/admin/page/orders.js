@@ -53,7 +53,7 @@ function ask({ title, content, verb, act }) {
 
 /** Fields for the reason of an order and the time until it ends. */
 const fields = () => [
-    h("label", {}, "Reason", h("input", { name: "reason", required: true, maxlength: 200, autocomplete: "off" })),
+    h("label", {}, "Reason", h("input", { name: "reason", required: true, maxlength: 500, autocomplete: "off" })),
     h("label", {}, "For how long (30m, 2h, 1d; empty until it is undone)",
         h("input", { name: "for", pattern: TIME, title: "a whole number and s, m, h or d", autocomplete: "off", placeholder: "2h" })),
 ];
@@ -69,8 +69,8 @@ async function order(address, content, form, force) {
 }
 
 /** Drain a node, after a look at what would be left. */
-export function askDrain({ address, override, weight }) {
-    const kept = override && weight !== 1 ? { weight } : {};
+export function askDrain({ address, override }) {
+    const kept = override?.weight ? { weight: override.weight } : {};
     ask({
         title: `Drain ${address}?`,
         content: [h("p", {}, "It gets no job any more, and finishes those it has."), forecast(address), ...fields()],

@@ -72,12 +72,10 @@ function target(path) {
 function problems(list) {
     if (!list.length) return null;
     const [worst, ...others] = list.map(({ text, link: path }) => h("a", { href: target(path) }, text));
-    return h("div", { class: "problem" },
-        others.length
-            ? h("details", {},
-                h("summary", {}, worst, h("span", { class: "muted" }, ` and ${several(others.length, "other problem")}`)),
-                h("ul", {}, others.map((other) => h("li", {}, other))))
-            : worst);
+    return h("div", { class: "problem" }, worst,
+        others.length > 0 && h("details", {},
+            h("summary", {}, `and ${several(others.length, "other problem")}`),
+            h("ul", {}, others.map((other) => h("li", {}, other)))));
 }
 
 function sparks({ history, nodes, requests_per_second: answers, p99_seconds: p99 }) {
