@@ -70,7 +70,7 @@ export function morph(old, fresh) {
  */
 export function table(caption, columns, items, { className = () => null, empty = "none" } = {}) {
     const kind = (column) => (column.number ? "number" : column.wide ? "wide" : null);
-    return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
         h("table", {},
             h("caption", { class: "unseen" }, caption),
             h("thead", {}, h("tr", {}, columns.map((column) =>
