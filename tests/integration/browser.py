@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from axe_core_python.base import AXE_SCRIPT
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -63,7 +64,9 @@ class Browser:
 
     def get(self, selector: str, text: str = "") -> WebElement:
         """The same, once there is one."""
-        return until(lambda: self.find(selector, text), f"{selector} with {text!r}")
+        found = until(lambda: self.find(selector, text), f"{selector} with {text!r}")
+        assert found is not None
+        return found
 
     def click(self, selector: str, text: str = "") -> None:
         self.get(selector, text).click()
@@ -97,6 +100,17 @@ class Browser:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def violations(self) -> list[tuple[str, list[str]]]:
+        """What axe finds that some cannot read or use: its rules, and the elements."""
+        self.run(AXE_SCRIPT)
+        found = self.driver.execute_async_script(
+            "axe.run(document, {resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+        )
+        return [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in found["violations"]
+        ]
 
     def requests(self) -> list[str]:
         """The URLs of all requests since the last call."""
