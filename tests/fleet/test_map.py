@@ -74,7 +74,7 @@ class MapTests(SynchronousTestCase):
         self.assertEqual((len(drawn.letters), drawn.addresses), (2, [A, D]))
 
     def test_grouping(self) -> None:
-        """Nodes are grouped by all containers they run, also those they ran until they went down."""
+        """Nodes are grouped by all containers that they run, or ran until they went down."""
         self.fleet.observed(A, report("llm", internal=("prover",)))
         self.fleet.observed(B, report("prover", "llm"))
         self.fleet.observed(C, report("llm"))
