@@ -30,6 +30,8 @@ test: lint ## Lint, check types, run all tests and measure coverage: what .ci/ru
 	.venv/bin/coverage run -m twisted.trial -j$(JOBS) tests
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || \
+		echo 'WARNING: the status page was not tested: apt-get install chromium chromium-driver' >&2
 
 lint: .venv/dev ## Lint and check types.
 	.venv/bin/ruff check .

@@ -14,7 +14,7 @@ _BURST = 400
 _RATE = 200
 """How many requests there may be at once, and in a second from then on."""
 
-_WEIGHT = 0.3
+_WEIGHT = 0.5
 """The weight of the last second in the estimate of how many operators look."""
 
 
@@ -32,7 +32,7 @@ class Demand:
         self._watchers = 0.0
         """The estimated number of operators who look."""
         self._looks = 0
-        """Looks since the interval was set."""
+        """Looks since the interval was set, and requests that were refused."""
         self._set_at = self._taken_at = seconds()
         self._left = float(_BURST)
         """Requests that may be sent now."""
@@ -61,6 +61,7 @@ class Demand:
         self._left = min(self._left + (now - self._taken_at) * _RATE, float(_BURST))
         self._taken_at = now
         if self._left < 1.0:
+            self._looks += 1
             wait = {b"Retry-After": b"%d" % max(2, self.interval)}
             raise HTTPError(429, f"more than {_RATE} requests of operators a second", wait)
         self._left -= 1.0

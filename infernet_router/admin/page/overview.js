@@ -8,18 +8,25 @@ import { count, duration, figure, link, percent, several, state } from "./words.
 
 const map = new NodeMap();
 let known = null;  // the last map, of which the addresses are kept
+let knownAt = 0;
+
+/** From so many nodes on, a new map every other second is enough. */
+const MANY = 5000;
 
 export const title = () => "Overview";
 
 /** The router leaves the addresses out while they are the same. */
 export async function load({ query, overview }) {
     const grouped = query.get("group") === "containers";
+    const isFresh = known?.letters.length > MANY && !known.set_of === !grouped && performance.now() - knownAt < 1900;
+    if (isFresh) return { overview, map: known, grouped };
     const asked = [known && `list=${encodeURIComponent(known.list)}`, grouped && "grouped=1"].filter(Boolean).join("&");
     const fresh = await get(`map?${asked}`);
     fresh.addresses ??= known.addresses;
     const isSame = known?.set_of && fresh.set_of && JSON.stringify([known.sets, known.set_of]) === JSON.stringify([fresh.sets, fresh.set_of]);
     if (isSame) fresh.set_of = known.set_of;
     known = fresh;
+    knownAt = performance.now();
     return { overview, map: fresh, grouped };
 }
 
