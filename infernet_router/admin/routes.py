@@ -246,6 +246,15 @@ class AdminRoot(Secured):
         newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
         return answer(request, {"overrides": list(map(self._steering.shown, newest))})
 
+    @app.route("/admin/v1/nodes/<text>/override", methods=["GET"])
+    def _one_override(self, request: Request, text: str) -> bytes:
+        """The override for an address."""
+        address = address_in(text)
+        shown = self._steering.shown_of(address)
+        if shown is None:
+            raise HTTPError(404, f"there is no override for {address}")
+        return answer(request, shown)
+
     @app.route("/admin/v1/nodes/<text>/override", methods=["PUT"])
     def _override(self, request: Request, text: str) -> Deferred[bytes]:
         """Put an override into force."""
