@@ -103,11 +103,11 @@ class Router:
             connection.request(method, f"{self._prefix}/admin/v1/{path}", body, headers)
             response = connection.getresponse()
             content = response.read(_MAX_BODY)
-        except HTTPException as error:
-            raise CannotReach(f"{self._url} does not speak HTTP: {type(error).__name__}") from None
         except OSError as error:
             why = "it does not answer" if isinstance(error, TimeoutError) else _words(error)
             raise CannotReach(f"cannot reach {self._url}: {why}") from None
+        except HTTPException as error:
+            raise CannotReach(f"{self._url} does not speak HTTP: {type(error).__name__}") from None
         finally:
             connection.close()
         return self._decoded(response.status, content)

@@ -3,19 +3,15 @@
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
+from time import monotonic
 from typing import IO, Any, NoReturn
 
-from infernet_router import __version__
+from infernet_router.ctl.arguments import DEFAULT_URL, URL, BadArguments, find_token, parse
 from infernet_router.ctl.asking import BadUrl, CannotReach, Refused, Router, node_path
 from infernet_router.ctl.tables import print_fields, print_json, print_table, text_of
-
-_DEFAULT_URL = "http://127.0.0.1:4001"
-_URL = "INFERNET_ROUTER_URL"
-_TOKEN = "INFERNET_ROUTER_ADMIN_TOKEN"
 
 _REFUSED, _USAGE, _UNREACHABLE, _INTERRUPTED = 1, 2, 3, 130
 
@@ -24,12 +20,6 @@ _PAGE = 1000
 
 _LOOK = 10
 """Seconds that the router is asked to wait for a drain at a time."""
-
-_MAX_TOKEN_FILE = 4096
-
-
-class _BadArguments(Exception):
-    """The arguments cannot be used; the message says why."""
 
 
 class _Commands:
@@ -181,15 +171,15 @@ class _Commands:
 
     def _wait(self) -> int:
         """Wait until a node is drained."""
-        end = time.monotonic() + self._given.timeout
+        end = monotonic() + self._given.timeout
         shown = ""
         while True:
-            left = max(0, ceil(min(_LOOK, end - time.monotonic())))
+            left = max(0, ceil(min(_LOOK, end - monotonic())))
             query = {"wait": "drained", "timeout": left}
             node = self._router.get(node_path(self._given.address), query, left)
             if node["drained"]:
                 return self._done(node, "drained: safe to delete")
-            if time.monotonic() >= end:
+            if monotonic() >= end:
                 why = f"{node['state']}: {node['reason']}" if node["reason"] else node["state"]
                 jobs = f"{node['pending']} jobs were pending in its last report"
                 self._done(node, f"not drained within {self._given.timeout} s: it is {why}; {jobs}")
@@ -245,105 +235,6 @@ def _kept(override: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _parser() -> argparse.ArgumentParser:
-    """The parser of the arguments."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--url", help=f"where the router is; {_URL}, or {_DEFAULT_URL}")
-    common.add_argument(
-        "--token-file", metavar="FILE", help=f"file that holds one token, in place of {_TOKEN}"
-    )
-    common.add_argument("--json", action="store_true", help="print what the router answers")
-    top = argparse.ArgumentParser(
-        prog="infernet-router-ctl",
-        description="Reads and steers a running Infernet Router.",
-        epilog="Exit code: 0 done, 1 refused, 2 wrong arguments, 3 the router cannot be reached.",
-        parents=[common],
-        allow_abbrev=False,
-    )
-    top.add_argument("--version", action="version", version=f"infernet-router {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, does: Callable[[_Commands], int]) -> argparse.ArgumentParser:
-        words = does.__doc__ or ""
-        return commands.add_parser(
-            name, help=words[0].lower() + words[1:-1], description=words, parents=[common],
-            allow_abbrev=False,
-        )  # fmt: skip
-
-    def steer(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--for", dest="duration", metavar="2h", help="how long: s, m, h or d")
-        parser.add_argument("--reason", help="why, for others")
-
-    nodes = add("nodes", _Commands.nodes)
-    nodes.add_argument("--state", help="up, suspect, down, unknown or drained")
-    nodes.add_argument("--container", action="append", help="that runs this; repeatable")
-    nodes.add_argument("--search", metavar="TEXT", help="in address, reason or containers")
-    nodes.add_argument("--sort", metavar="FIELD", help="such as jobs; address by default")
-    nodes.add_argument("--desc", action="store_true", help="the greatest first")
-    nodes.add_argument("--limit", type=_count, help="how many at most")
-    add("node", _Commands.node).add_argument("address", metavar="ADDRESS")
-    explain = add("explain", _Commands.explain)
-    explain.add_argument("containers", metavar="CONTAINER", nargs="+")
-    explain.add_argument("--model", metavar="ID", help="that supports this model")
-    explain.add_argument("--exclude", metavar="ADDRESS", action="append", help="repeatable")
-    explain.add_argument("--node", metavar="ADDRESS", help="say of this one why, or why not")
-    explain.add_argument("--limit", type=_count, help="how many at most")
-    drain = add("drain", _Commands.drain)
-    drain.add_argument("address", metavar="ADDRESS")
-    steer(drain)
-    drain.add_argument("--wait", action="store_true", help="until it has finished its jobs")
-    drain.add_argument(
-        "--timeout", type=_count, default=300, metavar="SECONDS", help="of --wait; 300 by default"
-    )
-    drain.add_argument("--force", action="store_true", help="the last node of a container, too")
-    add("undrain", _Commands.undrain).add_argument("address", metavar="ADDRESS")
-    weight = add("weight", _Commands.weight)
-    weight.add_argument("address", metavar="ADDRESS")
-    weight.add_argument("weight", metavar="WEIGHT", type=_weight, help="0.1 to 10, or none")
-    steer(weight)
-    add("overrides", _Commands.overrides)
-    add("audit", _Commands.audit).add_argument("--limit", type=_count, help="50 by default")
-    return top
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) < 10**6:
-        return int(text)
-    raise argparse.ArgumentTypeError("must be a whole number above 0")
-
-
-def _weight(text: str) -> float | None:
-    try:
-        return None if text == "none" else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a number from 0.1 to 10, or none") from None
-
-
-def _token(given: argparse.Namespace, environ: Mapping[str, str]) -> str | None:
-    """
-    The token to send; None for no token.
-
-    :raises _BadArguments: when there is none where one should be.
-    """
-    path = getattr(given, "token_file", None)
-    if path is None:
-        token, where = environ.get(_TOKEN, "").strip(), _TOKEN
-        if not token:
-            return None
-    else:
-        where = path
-        try:
-            with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes time
-                token = file.read(_MAX_TOKEN_FILE).strip()
-        except OSError as error:
-            raise _BadArguments(f"cannot read {path}: {error.strerror}") from None
-        except ValueError:
-            token = ""
-    if not token.isascii() or not token.isprintable() or " " in token or not token:
-        raise _BadArguments(f"{where} must hold one token and nothing else")
-    return token
-
-
 def main(
     arguments: Sequence[str] | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -354,15 +245,14 @@ def main(
 
     :raises SystemExit: always, with the exit code.
     """
-    given = _parser().parse_args(arguments)
-    given.json = getattr(given, "json", False)
-    url = getattr(given, "url", None) or environ.get(_URL) or _DEFAULT_URL
+    given = parse(arguments)
+    url = given.url or environ.get(URL) or DEFAULT_URL
     out = out or sys.stdout
     try:
-        commands = _Commands(Router(url, _token(given, environ)), given, out)
+        commands = _Commands(Router(url, find_token(given.token_file, environ)), given, out)
         code: int = getattr(commands, given.command)()
         out.flush()
-    except (_BadArguments, BadUrl) as error:
+    except (BadArguments, BadUrl) as error:
         code = _fail(_USAGE, error)
     except Refused as error:
         code = _fail(_REFUSED, error)
