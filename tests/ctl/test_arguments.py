@@ -24,7 +24,7 @@ class ParseTests(SynchronousTestCase):
             ["drain", "A", "--for", "2h", "--reason", "why", "--wait", "--timeout", "5", "--force"]
         )
         found = (given.address, given.duration, given.reason, given.wait, given.timeout)
-        self.assertEqual((*found, given.force), ("A", "2h", "why", True, 300, True))
+        self.assertEqual((*found, given.force), ("A", "2h", "why", True, 5, True))
         self.assertEqual(parse(["weight", "A", "0.5"]).weight, 0.5)
         self.assertIsNone(parse(["weight", "A", "none"]).weight)
         self.assertEqual(parse(["explain", "a", "b"]).containers, ["a", "b"])

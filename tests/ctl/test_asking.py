@@ -111,16 +111,9 @@ class RouterTests(SynchronousTestCase):
 
     def test_bad_url(self) -> None:
         """A URL that leads nowhere is refused before it is used."""
-        urls: tuple[Any, ...] = (
-            "",
-            "a",
-            "ftp://a",
-            "http://",
-            "http://a:x",
-            "http://u:p@a",
-            "unix:",
-        )
-        for url in (*urls, "http://a b", "http://[a", "http://a\n"):
+        for url in ("", "a", "ftp://a", "http://", "http://a:x", "http://u:p@a", "unix:"):
+            self.assertRaises(BadUrl, Router, url, None)
+        for url in ("http://a b", "http://[a", "http://a\n"):
             self.assertRaises(BadUrl, Router, url, None)
 
     def test_path(self) -> None:
