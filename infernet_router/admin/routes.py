@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
@@ -22,13 +19,11 @@ from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
 from infernet_router.admin.ordering import parse_wanted
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.results import Results
-from infernet_router.admin.scraped import Scraped
-from infernet_router.admin.secured import Secured
+from infernet_router.admin.scraped import MetricsRoot, Scraped, app_for_programs
 from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
 from infernet_router.admin.steering import Steering
-from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.api.answers import answer, answer_chunks, answer_encoded
 from infernet_router.api.openapi import MAX_EXCLUDED
-from infernet_router.api.probes import answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
 from infernet_router.fleet import Fleet, NodeView
 from infernet_router.serving.errors import HTTPError
@@ -52,15 +47,14 @@ _MAX_WAIT = 86_400
 """Seconds to wait until a node is drained."""
 
 
-class AdminRoot(Secured):
+class AdminRoot(MetricsRoot):
     """
-    The endpoint for operators.
+    The endpoint for operators: what programs read, and more.
 
     :param options: the options in effect, without secrets.
     """
 
-    app = Klein()
-    app.url_map.merge_slashes = False
+    app = app_for_programs()
 
     def __init__(
         self,
@@ -77,8 +71,7 @@ class AdminRoot(Secured):
         sources: Sources,
         options: dict[str, object],
     ) -> None:
-        super().__init__(access)
-        self._scraped = scraped
+        super().__init__(access, scraped)
         self._fleet = fleet
         self._results = results
         self._viewer = viewer
@@ -101,18 +94,6 @@ class AdminRoot(Secured):
             self._access.check_host(request)
             is_open = request.path in _OPEN
             self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
-
-    @app.route("/metrics", methods=["GET"])
-    def _metrics(self, request: Request) -> Deferred[bytes]:
-        return self._scraped.metrics(request)
-
-    @app.route("/livez", methods=["GET"])
-    def _livez(self, request: Request) -> bytes:
-        return answer_alive(request)
-
-    @app.route("/readyz", methods=["GET"])
-    def _readyz(self, request: Request) -> bytes:
-        return answer_ready(request, self._scraped.readiness)
 
     @app.route("/metrics/nodes", methods=["GET"])
     def _node_metrics(self, request: Request) -> Deferred[bytes]:
@@ -216,7 +197,7 @@ class AdminRoot(Secured):
         def counted(count: Count) -> bytes | Deferred[bytes]:
             return answer_chunks(request, self._container_chunks(count), self._results.turns.run)
 
-        return self._scraped.census.count().addCallback(counted)
+        return self.scraped.census.count().addCallback(counted)
 
     @app.route("/admin/v1/sources", methods=["GET"])
     def _sources_route(self, request: Request) -> bytes:
@@ -282,10 +263,6 @@ class AdminRoot(Secured):
         query = Query(request.uri)
         limit = query.whole_number("limit", default=_DEFAULT_LIMIT, least=1, most=_MAX_LIMIT)
         return answer(request, {"audit": self._steering.audit.newest(limit)})
-
-    @app.handle_errors(Exception)
-    def _failed(self, request: IRequest, failure: Failure) -> bytes:
-        return answer_failure(request, failure)
 
     def _view(self, text: str) -> NodeView:
         """
