@@ -1,4 +1,4 @@
-"""Tests of requirements/: every version is pinned, with hashes, and is one that setup.cfg allows."""
+"""Tests of requirements/: each version is pinned, with hashes, and is one that setup.cfg allows."""
 
 import re
 import tomllib
