@@ -1,6 +1,7 @@
 """Tests of the examples in the documentation: a router gives the answers that they show."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -162,3 +163,44 @@ class ClientTests(SynchronousTestCase):
         if which("node") is None:
             raise SkipTest("node is missing: apt-get install nodejs")
         self.assert_works("javascript", "node")
+
+
+class MigratingTests(SynchronousTestCase):
+    """The scripts for the machines of Terraform deployments."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        (self.folder / "cron.d").mkdir(parents=True)
+        for name in ("aws", "curl"):  # as if the cloud answered with the content of the file "list"
+            command = self.folder / name
+            command.write_text(f"#!/bin/sh\nexec cat {self.folder}/list\n")
+            command.chmod(0o755)
+
+    def run_script(self, text: str) -> str:
+        """Run a script in the place of root's home; returns the list of nodes."""
+        path = f"{self.folder}:{os.environ['PATH']}"
+        here = text.replace("/root", str(self.folder)).replace("/etc", str(self.folder))
+        subprocess.run(
+            ("bash", "-c", here), env=environment(PATH=path), check=False, stderr=subprocess.DEVNULL
+        )
+        return (self.folder / "ips.txt").read_text()
+
+    def test_update(self) -> None:
+        """The list is written in place when it changes, and stays when it cannot be had."""
+        page = (ROOT / "docs" / "migrating.md").read_text()
+        scripts = re.findall(r"^```sh\n(cat << 'END'(?:.*\n)*?)```$", page, re.MULTILINE)
+        self.assertEqual(len(scripts), 2)
+        for script in scripts:
+            (self.folder / "ips.txt").unlink(missing_ok=True)
+            (self.folder / "list").unlink(missing_ok=True)
+            self.assertEqual(self.run_script(script), "")
+            (cron,) = (self.folder / "cron.d").iterdir()
+            update = cron.read_text().removeprefix("* * * * * root ")
+            before = (self.folder / "ips.txt").stat()
+            nodes = "192.0.2.1:4000\n192.0.2.2:4000\n"
+            for content in (nodes, ""):
+                (self.folder / "list").write_text(content)
+                self.assertEqual(self.run_script(update), nodes)
+            (self.folder / "list").unlink()
+            self.assertEqual(self.run_script(update), nodes)
+            self.assertEqual((self.folder / "ips.txt").stat().st_ino, before.st_ino)
