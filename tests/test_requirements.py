@@ -1,4 +1,4 @@
-"""Tests of requirements/: each version is pinned, with hashes, and is one that setup.cfg allows."""
+"""Tests of requirements/: versions are pinned, with hashes, and are ones that setup.cfg allows."""
 
 import re
 import tomllib
