@@ -92,9 +92,11 @@ class NodeConnections:
         return connection
 
     def watch(self, exchange: Exchange) -> None:
+        """Call `no_answer` when this exchange has not ended after some time."""
         self._waiting.add(exchange)
 
     def unwatch(self, exchange: Exchange) -> None:
+        """Do not call `no_answer`."""
         self._waiting.discard(exchange)
 
     def close_only(self, host: Host) -> bool:
@@ -144,6 +146,7 @@ class NodeConnections:
             self._locked_once.discard(host)
 
     def opened(self, connection: NodeConnection) -> None:
+        """A connection is open."""
         self.open += 1
         connection.opened_at = self.seconds()
 
@@ -160,6 +163,7 @@ class NodeConnections:
                 self._close(other)
 
     def closed(self, connection: NodeConnection) -> None:
+        """A connection is closed, for whatever reason."""
         self.open -= 1
         self._forget(connection)
         self._closing.discard(connection)
