@@ -10,10 +10,13 @@ from twisted.application.service import MultiService
 from infernet_router.admin.access import Access
 from infernet_router.admin.census import Census
 from infernet_router.admin.choices import Choices
+from infernet_router.admin.demand import Demand
 from infernet_router.admin.draining import Drainer
+from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.results import Results
 from infernet_router.admin.shown import Viewer
+from infernet_router.admin.steering import Steering
 from infernet_router.admin.tokens import Tokens
 from infernet_router.admin.traffic import Traffic
 from infernet_router.api.decisions import Decisions
@@ -38,6 +41,7 @@ class Parts:
     records: Records
     surveyor: Surveyor
     sources: Sources
+    steering: Steering
     readiness: Readiness
     counts: Counts
     decisions: Decisions
@@ -99,7 +103,8 @@ class Endpoints(MultiService):
         scraped = Scraped(Exposition(counts, gauges), census, parts.readiness)
 
         def serve(root: Any, endpoint: str, purpose: str, *, required: bool) -> None:
-            site = ClosableSite(root, reactor, most_connections)
+            reads_bodies = purpose == "operators"
+            site = ClosableSite(root, reactor, most_connections, reads_bodies=reads_bodies)
             Server(site, [endpoint], reactor, purpose=purpose, required=required).setServiceParent(
                 self
             )
@@ -108,7 +113,8 @@ class Endpoints(MultiService):
             return Access(tokens, hosts, trust_local=not endpoint.startswith("haproxy:"))
 
         if admin is not None:
-            viewer = Viewer(parts.sources.naming, monotonic, time)
+            viewer = Viewer(parts.sources.naming, monotonic, time, parts.steering.shown_of)
+            started, demand = time(), Demand(monotonic)
             overview = Overview(
                 census=census,
                 results=results,
@@ -116,9 +122,10 @@ class Endpoints(MultiService):
                 traffic=traffic,
                 sources=parts.sources,
                 viewer=viewer,
-                started=time(),
+                started=started,
                 poll_interval=lambda: parts.poller.interval,
                 least_interval=parts.poller.least_interval,
+                page_interval=lambda: demand.interval,
             )
             root = AdminRoot(
                 access(admin),
@@ -127,6 +134,8 @@ class Endpoints(MultiService):
                 results=results,
                 viewer=viewer,
                 overview=overview,
+                node_map=NodeMap(fleet, results, started),
+                demand=demand,
                 choices=Choices(
                     fleet,
                     parts.records,
@@ -137,6 +146,7 @@ class Endpoints(MultiService):
                     monotonic,
                 ),
                 drainer=Drainer(fleet, reactor),
+                steering=parts.steering,
                 sources=parts.sources,
                 options=dict(parts.options),
             )

@@ -10,8 +10,11 @@ from infernet_router.fleet.explanations import Explanation
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.history import Transition
+from infernet_router.fleet.map import STATES, WAITS, Grouping, Map
 from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.node import State
+from infernet_router.fleet.orders import MAX_REASON, BadOrder, Order, decode_order, encode_order
+from infernet_router.fleet.overrides import MAX_OVERRIDES, Overrides
 from infernet_router.fleet.records import Records
 from infernet_router.fleet.roster import States
 from infernet_router.fleet.steps import Steps, finish
@@ -22,7 +25,12 @@ from infernet_router.fleet.whatif import Forecast
 __all__ = [
     "BOUNDS",
     "KEPT",
+    "MAX_OVERRIDES",
+    "MAX_REASON",
+    "STATES",
+    "WAITS",
     "Among",
+    "BadOrder",
     "CameUp",
     "Change",
     "Compared",
@@ -32,9 +40,13 @@ __all__ = [
     "Explanation",
     "Fleet",
     "Forecast",
+    "Grouping",
+    "Map",
     "NoNode",
     "NodeView",
+    "Order",
     "Outcome",
+    "Overrides",
     "Reason",
     "RecentError",
     "Records",
@@ -45,5 +57,7 @@ __all__ = [
     "Tier",
     "Transition",
     "Weights",
+    "decode_order",
+    "encode_order",
     "finish",
 ]

@@ -34,6 +34,7 @@ class EndpointsTests(AdminTestCase):
             fleet=self.fleet,
             poller=cast(Any, Intervals()),
             records=self.records,
+            steering=self.steering,
             surveyor=self.surveyor,
             sources=self.sources,
             readiness=self.readiness,
