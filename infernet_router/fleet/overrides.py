@@ -1,6 +1,6 @@
 """Overrides: the orders of operators that are in force, and those that ended lately."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
 
@@ -50,7 +50,7 @@ class Overrides:
         self._ends: dict[NodeAddress, float] = {}
         """When an order in force ends by itself, on the monotonic clock."""
         self._listeners: list[Callable[[Order], None]] = []
-        self._followers: list[Callable[[], None]] = []
+        self._followers: list[Callable[[Sequence[Order]], None]] = []
         self.version = 0
         """The highest version known; 0 without any order."""
 
@@ -85,8 +85,8 @@ class Overrides:
         """
         self._listeners.append(callback)
 
-    def follow(self, callback: Callable[[], None]) -> None:
-        """Call this after orders were learned, or ended by themselves."""
+    def follow(self, callback: Callable[[Sequence[Order]], None]) -> None:
+        """Call this with the orders that were learned, and with none after some ended by itself."""
         self._followers.append(callback)
 
     def ordering(
@@ -143,7 +143,7 @@ class Overrides:
         """
         taken = [order for order in orders if self._take(order)]
         if taken:
-            self._changed()
+            self._changed(taken)
         return taken
 
     def expire(self) -> list[Order]:
@@ -154,7 +154,7 @@ class Overrides:
         for order in ended:
             self._set(evolve(order, ended=self._now()))
         if ended:
-            self._changed()
+            self._changed(())
         return ended
 
     @property
@@ -193,6 +193,6 @@ class Overrides:
         tier = Tier.DRAINED if order.drain else Tier.NORMAL
         self._fleet.override(address, tier, order.weight)
 
-    def _changed(self) -> None:
+    def _changed(self, learned: Sequence[Order]) -> None:
         for follower in self._followers:
-            follower()
+            follower(learned)
