@@ -7,7 +7,7 @@ from attrs import evolve
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.groups import Tier
-from infernet_router.fleet.orders import Order
+from infernet_router.fleet.orders import MAX_VERSION, Order
 
 MAX_OVERRIDES = 10_000
 """The most overrides at a time."""
@@ -107,7 +107,7 @@ class Overrides:
         now = self._now()
         return Order(
             address=address,
-            version=self.version + 1,
+            version=self._next_version,
             sender=self._sender,
             drain=drain,
             weight=weight,
@@ -122,7 +122,7 @@ class Overrides:
         now = self._now()
         return Order(
             address=address,
-            version=self.version + 1,
+            version=self._next_version,
             sender=self._sender,
             by=by,
             given=now,
@@ -161,6 +161,10 @@ class Overrides:
     def next_end(self) -> float | None:
         """Seconds until the next order ends by itself; None if none does."""
         return min(self._ends.values()) - self._seconds() if self._ends else None
+
+    @property
+    def _next_version(self) -> int:
+        return min(self.version + 1, MAX_VERSION)
 
     def _take(self, order: Order) -> bool:
         """Take an order if it is newer than what is known; returns whether it is."""

@@ -8,7 +8,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import Fleet, NodeView, Order, Overrides, Tier, overrides
+from infernet_router.fleet import (
+    Fleet,
+    NodeView,
+    Order,
+    Overrides,
+    Tier,
+    decode_order,
+    encode_order,
+    overrides,
+)
+from infernet_router.fleet.orders import MAX_VERSION
 from tests.doubles import addresses
 
 A, B = addresses("192.0.2.1:4000", "https://node.invalid/b")
@@ -96,6 +106,13 @@ class OverridesTests(SynchronousTestCase):
         self.assertEqual((self.view(A).override, self.view(A).weight), (Tier.NORMAL, 3.0))
         self.assertEqual((self.told, self.learned), ([mine], [[theirs]]))
         self.assertEqual(self.order(A).version, 2)
+
+    def test_greatest_version(self) -> None:
+        """After the greatest version, an order has that one, too: it can still be decoded."""
+        self.overrides.learn([evolve(self.overrides.ending(B, ""), version=MAX_VERSION)])
+        order = self.order(A)
+        self.assertEqual(order.version, MAX_VERSION)
+        self.assertEqual(decode_order(encode_order(order)), order)
 
     def test_learned_time(self) -> None:
         """A learned order ends at its time of day; one whose time is over is not in force."""
