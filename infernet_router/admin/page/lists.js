@@ -40,6 +40,8 @@ export const containers = {
             all.length > 100 && h("p", { class: "muted" }, `and ${count(all.length - 100)} more, on fewer nodes`))),
 };
 
+const VERBS = { put: "ordered", delete: "undone", expire: "ended by itself", other: "tried" };
+
 /** What an order or a change is, in words. */
 function effect(order) {
     if (!order) return "–";
@@ -71,7 +73,7 @@ export const orders = {
             table("Who changed what", [
                 { title: "When", cell: ({ time }) => ago(time) },
                 { title: "Who", cell: ({ name, peer }) => [name || "nobody", peer && h("span", { class: "muted" }, ` from ${peer}`)] },
-                { title: "What", cell: ({ verb }) => verb ?? "" },
+                { title: "What", cell: ({ verb }) => VERBS[verb] ?? verb },
                 { title: "Node", cell: ({ address }) => (address?.startsWith("/") ? address : address && node(address)) },
                 { title: "Before", cell: ({ before }) => effect(before) },
                 { title: "After", cell: ({ after }) => effect(after) },
@@ -79,6 +81,14 @@ export const orders = {
                 { title: "Result", cell: ({ result }) => String(result ?? "") },
             ], audit, { empty: "nothing was changed yet" }))),
 };
+
+/** The value of an option. */
+function setting(value) {
+    if (value === null || value === "" || value?.length === 0) return "–";
+    if (typeof value === "boolean") return value ? "yes" : "no";
+    if (Array.isArray(value)) return value.map(setting).join(" ");
+    return typeof value === "object" ? Object.entries(value).map((pair) => pair.join("=")).join(" ") || "–" : String(value);
+}
 
 export const setup = {
     every: 5,
@@ -102,6 +112,6 @@ export const setup = {
             h("h2", { id: "options" }, "Options in effect"),
             table("Options in effect", [
                 { title: "Option", cell: ([name]) => name },
-                { title: "Value", wide: true, cell: ([, value]) => (value === null ? "–" : Array.isArray(value) ? value.join(" ") : String(value)) },
+                { title: "Value", wide: true, cell: ([, value]) => setting(value) },
             ], Object.entries(options)))),
 };
