@@ -35,6 +35,7 @@ class OrderTests(PageTestCase):
         browser.get("input[name=token]").send_keys(TOKEN, Keys.ENTER)
         browser.get("main .state", "drained")
         browser.sees(f"ordered by env: {REASON}")
+        browser.sees("no jobs ends in 2 h")
         browser.sees("it is safe to delete")
         self.assertIn("restart", browser.get("#message").text)
         for _ in range(20):

@@ -2,14 +2,14 @@
 
 import { get } from "./api.js";
 import { h, svg, table } from "./dom.js";
-import { ago, count, duration, figure, link, node, several } from "./words.js";
+import { ago, count, duration, figure, link, node, several, some } from "./words.js";
 
 const SHOWN = 16;
 
 /** The columns of a table of decisions. */
 export const decisionColumns = (hasNode) => [
     { title: "When", cell: (each) => h("a", { href: link(`decision/${encodeURIComponent(each.id)}`) }, ago(each.time)) },
-    { title: "For", cell: (each) => each.containers.join(" + ") },
+    { title: "For", cell: (each) => some(each.containers, 4, " + ") },
     hasNode && { title: "Node", cell: (each) => node(each.node) },
     { title: "Of", number: true, cell: (each) => count(each.candidates) },
     { title: "Expected", number: true, cell: ({ after }) => figure(after?.expected_jobs) },
@@ -78,7 +78,7 @@ export const decision = {
         // Runs of neighbours may overlap, so a node may be in both.
         const compared = found.compared.filter(({ node: name }, position, all) => all.findIndex((each) => each.node === name) === position);
         return h("div", { class: "view" },
-            h("h1", { tabindex: -1 }, found.node, h("span", {}, ` got the job for ${found.containers.join(" + ")}`)),
+            h("h1", { tabindex: -1 }, found.node, h("span", {}, ` got the job for ${some(found.containers, 10, " + ")}`)),
             h("p", {}, "Chosen ", ago(found.time), ` out of ${several(found.candidates, "candidate")}, of which ${count(compared.length)} were compared. `,
                 clearness(found), " ", leftOut(found.left_out)),
             h("section", { class: "panel", "aria-labelledby": "compared" },

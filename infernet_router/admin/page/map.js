@@ -1,7 +1,7 @@
 /** The map: one cell a node, with a hue and a shape by state and a lightness by expected wait. */
 
 import { h } from "./dom.js";
-import { count, nodeLink } from "./words.js";
+import { count, nodeLink, some } from "./words.js";
 
 const LARGEST = 32;
 const SMALLEST = 2;
@@ -36,7 +36,7 @@ export function waiting(level, { waits }) {
 }
 
 /** The set of containers that a group of nodes runs, in words. */
-export const named = (containers) => (containers.length ? containers.join(" + ") : "other or unknown containers");
+export const named = (containers) => (containers.length ? some(containers, 4, " + ") : "other or unknown containers");
 
 /** A canvas that shows all nodes; `element` is to be put into the page. */
 export class NodeMap {
