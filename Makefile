@@ -1,5 +1,5 @@
 # Every target installs what it needs into .venv. That takes a Python from 3.11 on, with pip.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$python -c $(NEW_ENOUGH) 2> /dev/null && echo $$python && break; done)
 NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check

@@ -256,11 +256,18 @@ class AdminRoot(MetricsRoot):
         return answer(request, {"options": self._options})
 
     @app.route("/admin/v1/overrides", methods=["GET"])
-    def _overrides(self, request: Request) -> bytes:
+    def _overrides(self, request: Request) -> bytes | Deferred[bytes]:
         """The orders of operators, newest first."""
-        in_force = self._steering.overrides.in_force.values()
-        newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
-        return answer(request, {"overrides": list(map(self._steering.shown, newest))})
+        return answer_chunks(request, self._steering.listed(), self._results.turns.run)
+
+    @app.route("/admin/v1/nodes/<text>/override", methods=["GET"])
+    def _one_override(self, request: Request, text: str) -> bytes:
+        """The override for an address."""
+        address = address_in(text)
+        shown = self._steering.shown_of(address)
+        if shown is None:
+            raise HTTPError(404, f"there is no override for {address}")
+        return answer(request, shown)
 
     @app.route("/admin/v1/nodes/<text>/override", methods=["PUT"])
     def _override(self, request: Request, text: str) -> Deferred[bytes]:
