@@ -146,8 +146,12 @@ function shares({ containers: ids, override, weight }, then) {
             { title: "Its share of the jobs, about", number: true, cell: ({ share }) => arrow(share, (part) => `${figure(part * 100)} %`) },
         ], rows, { empty: "what it runs is not known" }));
     };
-    get("containers").then(({ containers }) => { all = containers; show(last); },
-        (error) => place.replaceChildren(h("p", { class: "error" }, error.message)));
+    const load = () => get("containers").then(({ containers }) => {
+        all = containers;
+        show(last);
+        setTimeout(() => { if (place.isConnected) load(); }, 2000);
+    }, (error) => place.replaceChildren(h("p", { class: "error" }, error.message)));
+    load();
     return { place, show };
 }
 
