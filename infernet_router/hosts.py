@@ -67,6 +67,15 @@ def is_ipv6(text: str) -> bool:
     return True
 
 
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a host, and not an IP address."""
+    try:
+        host = url_host(text)
+    except BadAddress:
+        return False
+    return not (host.startswith("[") or is_ipv4(host))
+
+
 def not_a_node(ip: str) -> str:
     """
     What an IP address stands for, if that is not one host; "" otherwise.

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from infernet_router.addresses import BadAddress, DnsSource, NodeAddress, parse_address
-from infernet_router.hosts import is_ipv4, url_host
+from infernet_router.hosts import is_name
 from infernet_router.quoting import host_port, quoted
 from infernet_router.sources.asked import Answer, AskedSource
 from infernet_router.sources.dns_hosts import (
@@ -136,7 +136,7 @@ class _Service:
 
     async def _look_up_targets(self, given: Mapping[str, Sequence[Record]]) -> list[str]:
         """Look up the addresses of all targets; returns what was wrong with the lookups."""
-        names = dict.fromkeys(target.lower() for target, _ in self._found if _is_name(target))
+        names = dict.fromkeys(target.lower() for target, _ in self._found if is_name(target))
         self._hosts = {name: self._hosts.get(name) or self._host(name) for name in names}
         self._unknown &= names.keys()
         flaws: list[str] = []
@@ -208,11 +208,3 @@ async def _answer(
 def _joined(flaws: Sequence[str]) -> str:
     more = len(flaws) - _MOST_FLAWS
     return "; ".join(flaws[:_MOST_FLAWS]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _is_name(target: str) -> bool:
-    """Whether an SRV target is the name of a host, as it should be."""
-    try:
-        return not is_ipv4(url_host(target))
-    except BadAddress:
-        return False

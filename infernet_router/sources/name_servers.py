@@ -6,16 +6,19 @@ from pathlib import Path
 from secrets import randbits
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import DeferredSemaphore
 
+from infernet_router.hosts import is_name
 from infernet_router.quoting import host_port
 from infernet_router.sources.dns_messages import (
+    CNAME,
     MAX_BYTES,
     NO_SUCH_NAME,
     OK,
     TYPES,
+    Message,
     Record,
     encode_question,
 )
@@ -33,6 +36,9 @@ _TIMEOUTS = (1, 2, 4)
 
 _AT_ONCE = 32
 """How many questions are asked at the same time; each takes a descriptor."""
+
+_MOST_ALIASES = 8
+"""The most aliases that are followed, one after the other, with a question each."""
 
 _REFUSED = 5
 _CODES = {
@@ -61,7 +67,8 @@ class Found:
     """What a name server knows of a name."""
 
     records: Sequence[Record]
-    """The records of the type that was asked for."""
+    """The records of the type that was asked for, valid for no longer than the aliases that led to
+    them."""
     additional: Mapping[str, Sequence[Record]]
     """More records that the server sent, by the name that has them, in lower case."""
     exists: bool
@@ -75,6 +82,9 @@ class NameServers:
     Asks name servers, one after the other until one of them answers.
 
     A server that gives no reply is asked again, up to three times; one that fails is not.
+
+    When a server knows a name as an alias only (CNAME), because it does not resolve the name that
+    the alias stands for, the servers are asked for that name (RFC 1034, section 5.3.3, step 4c).
 
     :param servers: returns the name servers to ask.
     :param random_id: returns the id of a question, a number of 16 bits.
@@ -103,7 +113,26 @@ class NameServers:
         finally:
             self._turns.release()
 
-    async def _ask(self, name: str, rrtype: int) -> Found:
+    async def _ask(self, name: str, rrtype: int, aliases: Sequence[Record] = ()) -> Found:
+        """
+        The records of a name.
+
+        :param aliases: those that led to it.
+        """
+        message, flaw = await self._ask_servers(name, rrtype)
+        records = [record for record in message.answers if record.type == rrtype]
+        named = [record for record in message.answers if record.type == CNAME]
+        aliases = [*aliases, *named]
+        is_unresolved = bool(named) and not records and message.code == OK
+        if is_unresolved and len(aliases) <= _MOST_ALIASES and is_name(named[-1].host):
+            return await self._ask(named[-1].host, rrtype, aliases)
+        if aliases:
+            ttl = min(alias.ttl for alias in aliases)
+            records = [evolve(record, ttl=min(ttl, record.ttl)) for record in records]
+        return Found(records, message.additional, message.code == OK, flaw)
+
+    async def _ask_servers(self, name: str, rrtype: int) -> tuple[Message, str]:
+        """The answer of the first server that has one, as in _ask_server."""
         try:
             servers = list(dict.fromkeys(self._servers()))
         except OSError as error:
@@ -114,7 +143,7 @@ class NameServers:
             for server in tuple(servers):
                 question = encode_question(self._random_id(), name, rrtype)
                 try:
-                    return await self._ask_server(server, question, rrtype, seconds)
+                    return await self._ask_server(server, question, seconds)
                 except NoAnswer as error:
                     failures[server] = error
                     if error.reason:
@@ -128,10 +157,10 @@ class NameServers:
         )
 
     async def _ask_server(
-        self, server: Server, question: bytes, rrtype: int, seconds: float
-    ) -> Found:
+        self, server: Server, question: bytes, seconds: float
+    ) -> tuple[Message, str]:
         """
-        The answer of one server.
+        The answer of one server, and why some of its records are missing; "" when all are there.
 
         :raises NoAnswer: when there is none.
         """
@@ -151,8 +180,7 @@ class NameServers:
                 message.code, (f"response code {message.code}", "the name server cannot answer")
             )
             raise NoAnswer(name, reason, refused=message.code == _REFUSED)
-        records = [record for record in message.answers if record.type == rrtype]
-        return Found(records, message.additional, message.code == OK, flaw)
+        return message, flaw
 
 
 def system_servers(path: Path = Path("/etc/resolv.conf")) -> Sequence[Server]:

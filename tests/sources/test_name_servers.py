@@ -37,6 +37,16 @@ def records(*ips: bytes, flags: int = 0x8180, count: int | None = None) -> Reply
     return reply
 
 
+def alias(target: bytes, ttl: int = 60) -> Reply:
+    """Replies that the name is an alias for another, without its records."""
+
+    def reply(question: bytes) -> bytes:
+        head = question[:2] + struct.pack("!5H", 0x8180, 1, 1, 0, 0) + question[12:]
+        return head + b"\xc0\x0c\0\5\0\1" + struct.pack("!IH", ttl, len(target)) + target
+
+    return reply
+
+
 def silent(question: bytes) -> None:
     """Does not reply."""
 
@@ -54,10 +64,13 @@ class Datagrams(DatagramProtocol):
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
         self.asked = 0
+        self.questions: list[bytes] = []
+        """The names that were asked for, encoded."""
         self.times = 1
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.asked += 1
+        self.questions.append(datagram[12:-4])
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if (data := reply(datagram)) is not None and self.transport is not None:
             for _ in range(self.times):
@@ -137,6 +150,27 @@ class NameServersTests(TestCase):
         """Records of another type are left out."""
         server, _ = self.serve(FULL)
         self.assertEqual(self.ips(await self.ask(server, kind=SRV)), [])
+
+    async def test_aliases(self) -> None:
+        """An alias is followed if the server does not do so; its TTL limits that of the records."""
+        to_x, resolved = alias(b"\1x\0", 20), records(b"\xc0\0\2\1")
+
+        def both(question: bytes) -> bytes:
+            reply = (to_x(question) or b"") + (resolved(question) or b"")[-16:]
+            return reply[:6] + b"\0\2" + reply[8:]
+
+        for first, asked in ((both, []), (to_x, [b"\1x\0"])):
+            server, datagrams = self.serve(first, resolved)
+            found = await self.ask(server)
+            self.assertEqual([(r.host, r.ttl) for r in found.records], [("192.0.2.1", 20)])
+            self.assertEqual(datagrams.questions[1:], asked)
+
+    async def test_endless_aliases(self) -> None:
+        """Aliases that lead in a circle are followed eight times, and a bad one never."""
+        for target, times in ((b"\1x\0", 8), (b"\0", 0), (b"\1*\0", 0), (b"\1\xff\0", 0)):
+            server, datagrams = self.serve(alias(target))
+            self.assertEqual(await self.ask(server), Found([], {}, exists=True))
+            self.assertEqual(datagrams.asked, 1 + times)
 
     async def test_unknown(self) -> None:
         """That a name does not exist is an answer."""
