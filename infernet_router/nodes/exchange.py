@@ -25,6 +25,12 @@ _SOON = 0.3
 """Seconds after a kept connection was closed within which an answer is taken to be due to that."""
 
 
+_REPEATED = (408, 421)
+"""Answers on a kept connection after which a request may be repeated on a new one: 408 comes from
+a server that gave up waiting for it, and 421 from one that cannot use the connection (RFC 9110,
+sections 15.5.9 and 15.5.20)."""
+
+
 class Connections(Pool, Protocol):
     """What an exchange needs of the connections to nodes."""
 
@@ -64,9 +70,10 @@ class Exchange:
     """
     One request to a node, and its response.
 
-    The request goes over a kept connection if there is one. When the node closes that, or sends
-    nothing on it for some time, the request is sent on a new connection too, and the first response
-    is taken. A GET may be repeated in this way (RFC 9112, section 9.3.1).
+    The request goes over a kept connection if there is one. When the node closes that, answers that
+    it cannot be used, or sends nothing on it for some time, the request is sent on a new connection
+    too, and the first response is taken. A GET may be repeated in this way (RFC 9112, section
+    9.3.1).
 
     When there is no answer on a new connection while one is kept, that is closed: the node may
     handle one connection at a time.
@@ -140,6 +147,11 @@ class Exchange:
     def answered(self, connection: NodeConnection, response: Response) -> None:
         """Take the first response, and learn from how it came."""
         self._tries.remove(connection)
+        if connection.is_reused and response.code in _REPEATED:
+            self._pool.distrust(self._host, _SILENT, f"one brought the answer HTTP {response.code}")
+            if not self._tries:
+                self._try_new()
+            return
         if self._unlocked is not None and self._pool.seconds() - self._unlocked < _SOON:
             self._pool.seems_locked(self._host, _SERIAL)
         elif any(other.is_open for other in self._tries):

@@ -11,6 +11,8 @@ from zope.interface import implementer
 from infernet_router.nodes.asking import KEEP_ALIVE, NoAnswer
 from tests.doubles import ANSWER, Asking, logged
 
+REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
 
 @implementer(IHostResolution)
 class Lookup:
@@ -108,6 +110,37 @@ class LostTests(Distrusting):
         self.refused()
         self.pool.closeCachedConnections()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class RepeatedTests(Distrusting):
+    def test_timed_out(self) -> None:
+        """When a server has given up a kept connection, the request is sent on a new one."""
+        protocol, transport = self.kept()
+        answered = self.ask()
+        protocol.dataReceived(REQUEST_TIMEOUT)
+        self.assertTrue(transport.disconnecting)
+        self.connected()[0].dataReceived(ANSWER)
+        self.assertEqual(self.successResultOf(answered), b"{}")
+        self.assert_distrusted("one brought the answer HTTP 408")
+
+    def test_once(self) -> None:
+        """The same answer on a new connection is that of the node."""
+        protocol, _ = self.kept()
+        answered = self.ask()
+        protocol.dataReceived(REQUEST_TIMEOUT)
+        self.connected()[0].dataReceived(REQUEST_TIMEOUT)
+        self.assertEqual(str(self.failureResultOf(answered, NoAnswer).value), "HTTP 408")
+        self.assertEqual(self.attempts, 2)
+
+    def test_late(self) -> None:
+        """When the request was sent on a new connection already, that goes on."""
+        protocol, _ = self.kept()
+        answered = self.ask()
+        self.reactor.advance(1.1)
+        protocol.dataReceived(REQUEST_TIMEOUT)
+        self.assertEqual(self.attempts, 2)
+        self.connected()[0].dataReceived(ANSWER)
+        self.assertEqual(self.successResultOf(answered), b"{}")
 
 
 class SilentTests(Distrusting):
