@@ -172,7 +172,7 @@ def make_router(
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
         turns = Turns(reactor, monotonic)
-        first_polls = FirstPolls(fleet, reactor, turns)
+        first_polls = FirstPolls(fleet, reactor, turns, lambda: sources.are_awaited)
         api = Api(
             fleet,
             resources,

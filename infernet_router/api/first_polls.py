@@ -30,15 +30,24 @@ class FirstPolls(Service):
     Holds requests that have no candidate, while some nodes have not answered their first poll.
 
     A request is held for a second at most, and answered as soon as there is a candidate. In the
-    first second after the start, an empty fleet holds requests too: a source may not have answered.
+    first second after the start, requests are held too while the fleet is empty, or a source has
+    not answered yet.
 
     :param turns: retries the held requests in slices, as there may be thousands.
+    :param awaits_source: whether a source of nodes has not answered yet.
     """
 
-    def __init__(self, fleet: Fleet, clock: IReactorTime, turns: Turns) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: IReactorTime,
+        turns: Turns,
+        awaits_source: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._fleet = fleet
         self._clock = clock
         self._turns = turns
+        self._awaits_source = awaits_source
         self._began = 0.0
         self._held: dict[tuple[str, ...], dict[Deferred[None], float]] = {}
         """By containers: the requests, each with the time until which it is held."""
@@ -59,9 +68,10 @@ class FirstPolls(Service):
     @property
     def are_out(self) -> bool:
         """Whether some nodes have not answered their first poll, or may not be known yet."""
-        is_new = self._clock.seconds() < self._began + _PATIENCE
-        is_empty = is_new and self._fleet.states == _EMPTY
-        return bool(self.running and (self._fleet.awaited or is_empty))
+        if self.running and not self._fleet.awaited:
+            is_new = self._clock.seconds() < self._began + _PATIENCE
+            return is_new and (self._awaits_source() or self._fleet.states == _EMPTY)
+        return bool(self.running)
 
     def hold(self, containers: tuple[str, ...], attempt: Attempt) -> Deferred[Any]:
         """

@@ -57,6 +57,7 @@ class AskedSource(Service):
 
     def startService(self) -> None:
         super().startService()
+        self._sources.awaited(self._source)
         self._asking = Deferred.fromCoroutine(self._keep_asking())
         self._asking.addErrback(lambda failure: failure.trap(CancelledError) and None)
 

@@ -83,7 +83,18 @@ class Sources:
         """By source, its addresses, how they are written, and their weights."""
         self._reasons: dict[Hashable, str] = {}
         """By failing source, the reason logged last."""
+        self._awaited: set[Hashable] = set()
+        """The sources that were asked, and have never answered or failed."""
         self._lock = DeferredLock()
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether a source was asked that has never answered or failed."""
+        return bool(self._awaited)
+
+    def awaited(self, source: Hashable) -> None:
+        """A source is asked for the first time."""
+        self._awaited.add(source)
 
     def named(
         self, source: Hashable, addresses: Iterable[NodeAddress], flaw: str = ""
@@ -101,10 +112,11 @@ class Sources:
         if flaw:
             self._flaws[source] = flaw
         self._good[source] = self._now()
-        return Deferred.fromCoroutine(self._take(self._update(source, addresses)))
+        return Deferred.fromCoroutine(self._take(source, self._update(source, addresses)))
 
     def failed(self, source: Hashable, reason: str) -> None:
         """Keep the addresses of a source that cannot be read now, and log the reason."""
+        self._awaited.discard(source)
         kind = _kind(source)
         self._counts.source_errors[kind] += 1
         if kind == "file" and source in self._good and source not in self._reasons:
@@ -124,7 +136,7 @@ class Sources:
         self._reasons.pop(source, None)
         self._flaws.pop(source, None)
         self._good.pop(source, None)
-        return Deferred.fromCoroutine(self._take(self._drop(source)))
+        return Deferred.fromCoroutine(self._take(source, self._drop(source)))
 
     def states(self) -> list[SourceState]:
         """What is known of each source that was good or failed."""
@@ -149,10 +161,11 @@ class Sources:
         is_checked = _kind(source) == "file" and source not in self._reasons
         return self._now() if is_checked else self._good.get(source)
 
-    async def _take(self, steps: Iterator[None]) -> None:
-        """Make one change after those that were begun before."""
+    async def _take(self, source: Hashable, steps: Iterator[None]) -> None:
+        """Make one change of a source after those that were begun before."""
         async with self._lock:
             await self._slices.take(steps)
+        self._awaited.discard(source)
 
     def _update(self, source: Hashable, addresses: Iterable[NodeAddress]) -> Iterator[None]:
         """Replace the addresses of a source, in steps."""

@@ -89,6 +89,31 @@ class FirstPollsTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.failureResultOf(self.hold(), NoNode)
 
+    def test_source(self) -> None:
+        """While a source has not answered, one of its nodes may do what no other can."""
+        waiting = [True]
+        turns = Turns(self.clock, self.clock.seconds)
+        self.first_polls = FirstPolls(self.fleet, self.clock, turns, lambda: waiting[0])
+        self.first_polls.startService()
+        self.fleet.replace([A])
+        self.fleet.missed(A, "refused")
+        held, late = self.hold(), self.hold("prover")
+        self.clock.advance(0.5)
+        self.fleet.replace([A, B])
+        self.fleet.observed(B, report("llm"))
+        self.clock.advance(0.01)
+        self.assertEqual(self.successResultOf(held), str(B))
+        self.assertNoResult(late)
+        waiting[0] = False
+        self.clock.advance(0.01)
+        self.failureResultOf(late, NoNode)
+        waiting[0] = True
+        late = self.hold("prover")
+        self.assertNoResult(late)
+        self.clock.advance(1.0)
+        for answer in (late, self.hold("prover")):
+            self.failureResultOf(answer, NoNode)
+
     def test_gone(self) -> None:
         """A request whose client is gone is forgotten."""
         held = [self.hold() for _ in range(2)]

@@ -73,6 +73,19 @@ class AskedSourceTests(SourceTestCase):
         self.clock.advance(1)
         self.assert_fleet("192.0.2.1")
 
+    def test_awaited(self) -> None:
+        """Until the first answer or failure, the source is awaited."""
+        for end in (Answer(addresses("192.0.2.1"), seconds=60.0), BadSource("no reason")):
+            asked: Deferred[Answer] = Deferred()
+
+            async def ask(asked: Deferred[Answer] = asked) -> Answer:
+                return await asked
+
+            self.start(ask)
+            self.assertTrue(self.sources.are_awaited)
+            asked.errback(end) if isinstance(end, BadSource) else asked.callback(end)
+            self.assertFalse(self.sources.are_awaited)
+
     def test_stopped(self) -> None:
         """Stopping cancels the request in flight, which is not logged as a failure."""
         asked: Deferred[Answer] = Deferred()
