@@ -303,12 +303,13 @@ class Poller(Rounds[_Target]):
         target.is_busy = any(report.pending.values())
         if came_up is not None:
             log.info(
-                "{node} is {state}: version {version}, containers {containers}",
+                "{node} is {state}: version {version!r}, containers {names}",
                 event="node.up",
                 node=target.address,
                 state="up" if came_up.away is None else f"back after {came_up.away:.1f} s",
-                version=quoted(report.version),
-                containers=_listed(report),
+                version=report.version,
+                names=_listed(report),
+                containers=[container.id for container in report.containers[:_LISTED]],
             )
 
     def _failed(self, failure: Failure, target: _Target, asked: float) -> None:

@@ -12,7 +12,7 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
@@ -439,6 +439,15 @@ class PollerTests(SynchronousTestCase):
             self.lines,
             ["info: 192.0.2.1:4000 is up: version '1.4.0', containers 'llm', 'a\\nb'"],
         )
+
+    def test_fields(self) -> None:
+        """The event has what the node reported as values, for the log as JSON."""
+        self.nodes[A].containers = [SimulatedContainer(str(number)) for number in range(12)]
+        with capturedLogs() as events:
+            self.start([A])
+        (event,) = [event for event in events if event.get("event") == "node.up"]
+        first_ten = [str(number) for number in range(10)]
+        self.assertEqual((event["version"], event["containers"]), ("1.4.0", first_ten))
 
     def test_many_containers(self) -> None:
         """The log lists ten containers of a node, and counts the rest."""
