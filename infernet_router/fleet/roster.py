@@ -1,8 +1,10 @@
 """The roster: which nodes there are, what state each is in, and which containers it runs."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from math import inf
 from random import Random
 
 from attrs import frozen
@@ -44,6 +46,11 @@ class Roster:
         self.nodes: dict[NodeAddress, Node] = {}
         self.by_index: list[Node | None] = []
         """Every node at its index; None where an index is free."""
+        self.reported_at = array("d")
+        """When each node made its last report, by index; infinity for nodes that are down, and
+        while there is none."""
+        self.ordered: dict[Node, None] = {}
+        """The nodes that an operator's order applies to."""
         self.candidates = Candidates(self.by_index, random)
         """Finds the nodes that are up or suspect by the containers they run."""
         self._left: dict[int, Candidate] = {}
@@ -54,7 +61,7 @@ class Roster:
         self.records: Records | None = None
         self.transitions = Counter[State]()
         """How often a node entered each state."""
-        self._counts = Counter[State]()
+        self.by_state = Counter[State]()
         """How many nodes are in which state."""
         self._down: dict[Node, None] = {}
         """The nodes that are down, in the order in which they went down."""
@@ -89,11 +96,12 @@ class Roster:
 
     def set_state(self, node: Node, state: State) -> None:
         """Move a node to another state, other than unknown."""
-        self._counts[node.state] -= 1
-        self._counts[state] += 1
+        self.by_state[node.state] -= 1
+        self.by_state[state] += 1
         self.transitions[state] += 1
         if state is State.DOWN:
             self._down[node] = None
+            self.reported_at[node.index] = inf
         else:
             self._down.pop(node, None)
         self._limited.pop(node, None)
@@ -116,7 +124,11 @@ class Roster:
         self._situation_changed()
 
     def set_tier(self, node: Node) -> None:
-        """Put a node in the tier that it should be in now."""
+        """Put a node in the tier that it should be in now, after its state or order has changed."""
+        if node.override is Tier.DRAINED or self._loads.share(node.index) != 1.0:
+            self.ordered[node] = None
+        else:
+            self.ordered.pop(node, None)
         tier = node.due_tier
         if tier is not node.tier:
             self.candidates.set_tier(node, tier)
@@ -151,12 +163,12 @@ class Roster:
     @property
     def awaited(self) -> int:
         """How many nodes' first polls are not back."""
-        return self._counts[State.UNKNOWN] - len(self._limited)
+        return self.by_state[State.UNKNOWN] - len(self._limited)
 
     @property
     def states(self) -> States:
         """How many nodes are in which state."""
-        counts = self._counts
+        counts = self.by_state
         return States(
             up=counts[State.UP],
             suspect=counts[State.SUSPECT],
@@ -176,8 +188,7 @@ class Roster:
             more = f"; {limited - 1} more" if limited > 1 else ""
             more += f"; {states.down} down" if states.down else ""
             message = (
-                f"no node is up; what {example.address} runs is not known yet:"
-                f" {example.reason}{more}"
+                f"no node is up; {example.address} has not reported yet: {example.reason}{more}"
             )
             return NoNode(message, Reason.NONE_UP)
         example = next(iter(self._down))
@@ -194,7 +205,7 @@ class Roster:
         if waiting := self.awaited:
             why += f"; the first polls of {waiting} more are not back"
         if limited:
-            why += f"; {limited} more limit the rate of requests: what they run is not known yet"
+            why += f"; {limited} more limit the rate of requests and have not reported yet"
         return NoNode(why, reason)
 
     def _add(self, address: NodeAddress) -> Node:
@@ -202,11 +213,12 @@ class Roster:
         node = Node(address, self._loads.add(), self._seconds())
         if node.index == len(self.by_index):
             self.by_index.append(node)
+            self.reported_at.append(inf)
         else:
             self.by_index[node.index] = node
         if self.records is not None:
             self.records.added(node.index)
-        self._counts[node.state] += 1
+        self.by_state[node.state] += 1
         self._changes.write(Change(Event.ADDED, address))
         return node
 
@@ -215,9 +227,11 @@ class Roster:
         self._forget_containers(node)
         self._forget_left(node)
         self.candidates.set_tier(node, Tier.NORMAL)  # another may get its index
-        self._counts[node.state] -= 1
+        self.by_state[node.state] -= 1
         self._down.pop(node, None)
         self._limited.pop(node, None)
+        self.ordered.pop(node, None)
+        self.reported_at[node.index] = inf
         if self.records is not None:
             self.records.removed(node.index, node.address)
         self._loads.remove(node.index)

@@ -1,11 +1,10 @@
 """
-Skips the body of a request, of which no route has a use.
+Skips the body of a request, as no route needs one.
 
-Many HTTP libraries and proxies send a small or empty body with any request. It is read, so that the
-next request on the connection begins where it ends, and not a byte of it is kept. A body that is
-large, or whose end is not beyond doubt, is refused, and then the connection ends: otherwise the
-router and a proxy in front of it could disagree on where the next request begins (RFC 9112, section
-11.2).
+Many HTTP libraries and proxies send a small or empty body with every request. The router reads it
+to find where the next request begins, and discards it. A request whose body is large, or whose body
+length is ambiguous, is refused and its connection closed: the router and a proxy in front of it
+could disagree on where the next request begins (request smuggling: RFC 9112, section 11.2).
 
 The grammar above each pattern is that of RFC 9112, section 7.1.
 """
@@ -38,7 +37,7 @@ _TOO_LONG = f"a chunk header or trailer field of the body is longer than {_MAX_L
 
 class Body(Protocol):
     """
-    A body of which some bytes may be outstanding.
+    A body that is being skipped as it arrives.
 
     :ivar ended: whether all of it was skipped.
     """
@@ -47,7 +46,9 @@ class Body(Protocol):
 
     def skip(self, received: bytes) -> bytes:
         """
-        Skip what belongs to the body; returns the other bytes, the first of which is needed again.
+        Skip the bytes that belong to the body; returns the rest.
+
+        Until the body has ended, pass the rest again together with the bytes that follow it.
 
         :raises HTTPError: when the body is too large, or malformed.
         """
@@ -62,7 +63,7 @@ class SizedBody:
         self._left = length
 
     def skip(self, received: bytes) -> bytes:
-        """Skip what belongs to the body; returns the other bytes."""
+        """Skip the bytes that belong to the body; returns the rest."""
         skipped = min(self._left, len(received))
         self._left -= skipped
         self.ended = not self._left
@@ -70,7 +71,7 @@ class SizedBody:
 
 
 class ChunkedBody:
-    """A body in chunks, which ends with trailer fields and an empty line."""
+    """A body in chunks (Transfer-Encoding: chunked), with optional trailer fields."""
 
     ended = False
 
@@ -83,7 +84,9 @@ class ChunkedBody:
 
     def skip(self, received: bytes) -> bytes:
         """
-        Skip what belongs to the body; returns the other bytes, the first of which is needed again.
+        Skip the bytes that belong to the body; returns the rest.
+
+        Until the body has ended, pass the rest again together with the bytes that follow it.
 
         :raises HTTPError: when the body is too large, or malformed.
         """
