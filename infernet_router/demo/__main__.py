@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -23,6 +25,7 @@ from twisted.python.failure import Failure
 from infernet_router.demo.demo import PORT, Demo
 from infernet_router.demo.figures import line, verdict
 from infernet_router.demo.keys import CTRL_C, keys_read
+from infernet_router.demo.story import AWAY
 from infernet_router.demo.view import addresses, draw, keys_of
 from infernet_router.options import CannotStart
 from infernet_router.quoting import quoted
@@ -36,10 +39,11 @@ _FRAMES = 4
 """Pictures a second."""
 _EVERY = 5.0
 """Seconds between two lines."""
-_ACTS = ((25.0, "killed", 12.0), (25.0, "stalled", 12.0), (25.0, "broken", 12.0))
+_ACTS = ((25.0, "killed", AWAY), (25.0, "stalled", AWAY), (25.0, "broken", AWAY))
 """What happens by itself, over and over; see Story.follow."""
 _ACTS_ONCE = ((3.0, "killed", 4.0), (5.0, "broken", 4.0), (5.0, "stalled", 3.0))
 _MOST_PROBLEMS = 10
+_INDENT = " " * 8
 _KEYS = {"k": "killed", "s": "stalled", "b": "broken", "d": "drained"}
 
 
@@ -54,6 +58,7 @@ class _Show:
         self._reactor = reactor
         self._once = options.once
         self._draws = draws
+        self._wraps = sys.stdout.isatty()
         self._console = Console(force_terminal=draws)
         self._ending: Deferred[None] = Deferred()
         self._hurries = False
@@ -155,8 +160,17 @@ class _Show:
             self._print(f"{self.demo.seconds:4.0f} s  {text}")
 
     def _print(self, *lines: str) -> None:
-        for text in lines:
-            print(text, flush=True)
+        """Print lines, which a terminal gets wrapped; end when nobody reads them any more."""
+        try:
+            for text in lines:
+                if self._wraps:
+                    width = shutil.get_terminal_size().columns
+                    text = textwrap.fill(text, max(width, 20), subsequent_indent=_INDENT)
+                print(text, flush=True)
+        except OSError:
+            # Python would try to write the rest once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.quit()
 
 
 def main(arguments: list[str]) -> None:

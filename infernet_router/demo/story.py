@@ -11,7 +11,7 @@ from twisted.internet.error import CannotListenError
 from infernet_router.demo.rule import INTERVAL
 from infernet_router.testing import ServedNode
 
-AWAY = 12.0
+AWAY = 10.0
 """Seconds after which a node is all right again."""
 _MOST_AWAY = 3
 """The most nodes that something happens to at a time, so that the others can do the work."""
