@@ -1,11 +1,10 @@
 """Reads single keys from the terminal, and leaves it as it was."""
 
 import os
-import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -18,14 +17,18 @@ _CONTROLS = 6
 
 
 @contextmanager
-def keys_read(reactor: Any, pressed: Callable[[str], object]) -> Iterator[bool]:
+def keys_read(
+    reactor: Any, pressed: Callable[[str], object], descriptor: int = 0
+) -> Iterator[bool]:
     """
     A context in which each key that is pressed is read, Ctrl-C included; gives whether it is.
 
-    It is not when the standard input is no terminal, or is that of another program.
+    It is not where there is no terminal, or while this program is in the background of it.
+
+    :param pressed: called with each key.
+    :param descriptor: the terminal; by default the standard input.
     """
-    descriptor = sys.stdin.fileno() if sys.stdin is not None else -1
-    if not (os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()):
+    if not _can_read(descriptor):
         yield False
         return
     before = termios.tcgetattr(descriptor)
@@ -41,7 +44,17 @@ def keys_read(reactor: Any, pressed: Callable[[str], object]) -> Iterator[bool]:
         yield True
     finally:
         reactor.removeReader(reader)
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _can_read(descriptor: int) -> bool:
+    if not os.isatty(descriptor):
+        return False
+    try:
+        return os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:  # it is not the terminal of this session, which could stop this process
+        return True
 
 
 @implementer(IReadDescriptor)

@@ -7,12 +7,15 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 
 from infernet_router.demo.rule import INTERVAL
 from infernet_router.testing import ServedNode
 
 AWAY = 10.0
 """Seconds after which a node is all right again."""
+log = Logger()
+
 _MOST_AWAY = 3
 """The most nodes that something happens to at a time, so that the others can do the work."""
 
@@ -92,15 +95,13 @@ class Story:
         :param away: seconds until it is all right again.
         """
         if sum(bool(pair.state) for pair in self._pairs) >= _MOST_AWAY:
-            self._say(
-                f"Wait: {_MOST_AWAY} nodes are away already, and the others must do the work."
-            )
+            self._say(f"Wait: {_MOST_AWAY} nodes are away, and the others have to do the work.")
             return
         pair = next(pair for pair in self._order if not pair.state)
         pair.state, pair.until = what, self._reactor.seconds() + away
-        if what == "drained" and (refusal := await self._drain(pair.left, away)):
+        if what == "drained" and (refusal := await self._refusal(pair, away)):
             pair.state = ""
-            self._say(f"The router does not drain node {pair.number}: {refusal}")
+            self._say(f"Node {pair.number} is not drained: {refusal}")
             return
         for node in (pair.left, pair.right):
             await _begin(node, what)
@@ -117,13 +118,20 @@ class Story:
     def act(self, what: str, away: float = AWAY) -> None:
         """Have something happen; see `happen`."""
         happening = Deferred.fromCoroutine(self.happen(what, away))
-        happening.addErrback(lambda failure: self._say(f"failed: {failure.value}"))
+        happening.addErrback(lambda failure: log.failure("{what} failed", failure, what=what))
 
     def stop(self) -> None:
         """Nothing happens any more."""
         for call in (self._next, *self._returns):
             if call is not None and call.active():
                 call.cancel()
+
+    async def _refusal(self, pair: Pair, away: float) -> str:
+        """Why the router does not drain a node; empty when it does."""
+        try:
+            return await self._drain(pair.left, away)
+        except Exception as error:  # the demo goes on
+            return f"the router did not answer ({error})"
 
     def _act(self, what: str, away: float, acts: Iterator[tuple[float, str, float]]) -> None:
         self.act(what, away)

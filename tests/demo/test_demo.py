@@ -1,15 +1,18 @@
-"""Tests of infernet_router.demo; tests.integration.test_demo runs it as a program."""
+"""Tests of infernet_router.demo.demo, over loopback."""
 
 from pathlib import Path
 from random import Random
+from socket import create_server
 from typing import Any
 
-from rich.console import Console
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.trial.unittest import TestCase
 
-from infernet_router.demo import Demo, summary, view
+from infernet_router.demo.demo import PORT, SPEEDS, Demo
+
+log = Logger(namespace="infernet_router.invalid")
 
 
 class DemoTests(TestCase):
@@ -19,51 +22,120 @@ class DemoTests(TestCase):
         self.reactor: Any = reactor
         folder = Path(self.mktemp())
         folder.mkdir()
-        self.demo = Demo(reactor, folder, port=0, random=Random(1))
+        self.told: list[str] = []
+        self.demo = Demo(reactor, folder, Random(1), port=0, tell=self.told.append)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.demo.stop()))
         return Deferred.fromCoroutine(self.demo.start())
 
-    def drawn(self) -> str:
-        """The view, as text."""
-        console = Console(width=100)
-        with console.capture() as capture:
-            console.print(view(self.demo))
-        return capture.get()
+    async def until(self, condition: Any) -> None:
+        while not condition():
+            await deferLater(self.reactor, 0.02)
 
     async def test_jobs(self) -> None:
-        """Jobs go to the nodes that the router hands out, and end; the view shows them."""
-        for place in self.demo.places:
-            place.node.speed = 20.0
-        await self.demo.submit_jobs(2.0)
+        """Both fleets are equal and get the same jobs, which end."""
+        demo = self.demo
+        for pair in demo.pairs:
+            ours, other = pair.left.node, pair.right.node
+            self.assertEqual((ours.speed, ours.containers), (other.speed, other.containers))
+            ours.speed = other.speed = 100.0
+        self.assertEqual([pair.number for pair in demo.pairs], list(range(1, len(SPEEDS) + 1)))
+        demo.submit_jobs()
+        await self.until(lambda: min(demo.ours.done, demo.others.done) >= 3)
+        demo.end_jobs()
+        await self.until(lambda: not demo.ours.waiting and not demo.others.waiting)
+        self.assertEqual(demo.ours.done, demo.others.done)
+        for side, nodes in (
+            (demo.ours, [pair.left.node for pair in demo.pairs]),
+            (demo.others, [pair.right.node for pair in demo.pairs]),
+        ):
+            self.assertEqual(sum(node.done for node in nodes), side.done)
+        self.assertEqual((demo.ours.retries, demo.problems), (0, []))
+
+    async def test_all_dead(self) -> None:
+        """When all nodes are dead, jobs wait, and that is no problem."""
+        for pair in self.demo.pairs:
+            await pair.left.kill()
+            await pair.right.kill()
+        self.demo.submit_jobs()
+        await self.until(lambda: min(self.demo.ours.retries, self.demo.others.retries) >= 3)
         self.assertEqual(self.demo.problems, [])
-        self.assertGreater(len(self.demo.seconds), 0)
-        self.assertEqual(sum(self.demo.handed_out.values()), len(self.demo.seconds))
+        self.assertGreater(self.demo.ours.waiting, 0)
+
+    async def test_log(self) -> None:
+        """The router's messages name nodes by number; its bugs are problems."""
+        await self.demo.pairs[2].left.kill()
+        await self.until(lambda: self.demo.log)
+        self.assertIn("node 3 is down: ", self.demo.log[-1])
+        self.assertEqual(self.told[-1], f"log: {self.demo.log[-1]}")
+        log.critical("a bug")
+        self.assertEqual(self.demo.problems, ["a bug"])
+
+    async def test_router_fails(self) -> None:
+        """A router that answers anything but an address or a 503, or nothing, is a problem."""
+        self.demo.submit_jobs()
+        await self.until(lambda: self.demo.ours.waiting + self.demo.ours.done)
+        self.demo.end_jobs()
+        await self.until(lambda: not self.demo.ours.waiting)
+        api = self.demo.api
+        for wrong, problem in (
+            (f"{api}/other", "the router answered 404: "),
+            ("http://127.0.0.1:1/api/v1/ip", "the router did not answer: "),
+        ):
+            self.patch(Demo, "api", wrong)
+            self.demo.submit_jobs()
+            await self.until(lambda: self.demo.problems)
+            self.demo.end_jobs()
+            self.assertIn(problem, self.demo.problems[0])
+            await self.until(lambda: not self.demo.ours.waiting)
+            self.demo.problems.clear()
+
+    async def test_drain(self) -> None:
+        """The router is told to drain a node; it does so, or its refusal is told."""
+        await self.demo.story.happen("drained", 60.0)
+        self.assertEqual(self.demo.pairs[0].state, "drained", self.demo.story.text)
+        self.demo.token = "wrong"
+        await self.demo.story.happen("drained", 60.0)
+        self.assertEqual(self.demo.story.text, "Node 2 is not drained: the token is wrong")
+
+    def test_load(self) -> None:
+        """The load has bounds."""
+        self.demo.change_load(1)
+        self.assertEqual(self.told[-1], "load: 60% of what the nodes can do")
+        for _ in range(9):
+            self.demo.change_load(1)
+        self.assertEqual(self.demo.load, 1.0)
+        for _ in range(20):
+            self.demo.change_load(-1)
+        self.assertEqual(self.demo.load, 0.1)
+
+
+class PortTests(TestCase):
+    async def test_taken(self) -> None:
+        """A demo finds other ports when those it would have are taken, and says so."""
+        from twisted.internet import reactor
+
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        demo = Demo(reactor, folder, Random(1))
+        self.addCleanup(lambda: Deferred.fromCoroutine(demo.stop()))
+        self.assertEqual((demo.is_running, demo.seconds), (False, 0.0))
+        taken = []
+        for port in (PORT, PORT + 1):
+            try:
+                taken.append(create_server(("127.0.0.1", port)))
+            except OSError:
+                continue  # some other program has it
+        try:
+            await demo.start()
+        finally:
+            for server in taken:
+                server.close()
         self.assertEqual(
-            {place.address: place.node.done for place in self.demo.places},
-            {place.address: self.demo.handed_out[place.address] for place in self.demo.places},
+            demo.notes,
+            [
+                f"port {PORT} is taken, so the router has another one",
+                f"port {PORT + 1} is taken, so the status page has another one",
+            ],
         )
-        drawn = self.drawn()
-        for place in self.demo.places:
-            self.assertIn(place.address, drawn)
-        self.assertIn(f"{len(self.demo.seconds)} jobs done, median ", drawn)
-        self.assertIn(f'curl "{self.demo.api}?container=llm"', drawn)
-
-    async def test_problems(self) -> None:
-        """A job that fails is a problem, and so is one that no node accepts."""
-        self.demo.places[0].node.failing = 1.0
-        self.demo.places[1].node.failing = 1.0
-        self.demo.places[2].node.containers = []
-        await self.demo.submit_jobs(1.5)
-        self.assertIn("failed", " ".join(self.demo.problems))
-        self.assertIn(f"{len(self.demo.problems)} failed", summary(self.demo))
-
-    async def test_stop_early(self) -> None:
-        """Stopping ends the jobs that still run; they are not problems."""
-        for place in self.demo.places:
-            place.node.silent = True
-        submitting = Deferred.fromCoroutine(self.demo.submit_jobs(None))
-        submitting.addErrback(lambda failure: failure.trap(CancelledError))
-        await deferLater(self.reactor, 1.0)
-        submitting.cancel()
-        await self.demo.stop()
-        self.assertEqual(self.demo.problems, [])
+        self.assertNotIn(f":{PORT}/", demo.api)
+        self.assertNotIn(f":{PORT + 1}/", demo.status_page)
