@@ -128,18 +128,15 @@ class _Collector(Collector):
             "result",
             {result: counts.polls[result] for result in _RESULTS},
         )
-        polls = _histogram("poll_seconds", "Time a poll took.")
-        self._add(polls, [], counts.poll_seconds)
-        yield polls
+        yield self._times("poll_seconds", "Time a poll took.", counts.poll_seconds)
         yield _counter(
             "node_transitions",
             "Changes of the state of a node.",
             "to",
             {state.value: gauges.fleet.transitions[state] for state in _ENTERED},
         )
-        delay = _histogram("reactor_delay_seconds", "How late the router is with what is due.")
-        self._add(delay, [], gauges.delay)
-        yield delay
+        late = "How late the router is with what is due."
+        yield self._times("reactor_delay_seconds", late, gauges.delay)
         yield _gauge(
             "poll_interval_seconds",
             "Time between two polls of an idle node.",
@@ -202,9 +199,7 @@ class _Collector(Collector):
         yield _gauge(
             "oldest_report_age_seconds", "Age of the oldest report in use.", "", count.oldest_report
         )
-        yield _gauge(
-            "overrides", "Nodes that an operator's order applies to.", "", count.overridden
-        )
+        yield _gauge("overrides", "Overrides, the orders of operators.", "", count.overridden)
         nodes = GaugeMetricFamily(
             _PREFIX + "container_nodes",
             "Nodes that run a container; no series for none, but of those that are up.",
@@ -269,6 +264,12 @@ class _Collector(Collector):
             shadow.wait_seconds,
         )
         yield _counter("shadow_samples", "Choices that were sampled for that.", "", shadow.samples)
+
+    def _times(self, name: str, text: str, of: Histogram) -> HistogramMetricFamily:
+        """One histogram of times, without labels."""
+        family = _histogram(name, text)
+        self._add(family, [], of)
+        return family
 
     def _add(self, family: HistogramMetricFamily, labels: list[str], of: Histogram) -> None:
         """Add a histogram to a family, in fewer buckets than it has."""

@@ -193,7 +193,7 @@ class Loads:
         self._set_price(index)
 
     def share(self, index: int) -> float:
-        """The multiple of an ordinary node's jobs that an operator's override gives a node."""
+        """How many times the jobs of an ordinary node a node gets, by its weight."""
         return self._accounts[index].share
 
     def set_share(self, index: int, share: float) -> None:

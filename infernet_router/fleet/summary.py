@@ -4,8 +4,6 @@ from collections import Counter
 
 from attrs import frozen
 
-from infernet_router.fleet.groups import Tier
-from infernet_router.fleet.load import Loads
 from infernet_router.fleet.node import State
 from infernet_router.fleet.roster import Roster
 from infernet_router.fleet.steps import Steps
@@ -23,17 +21,17 @@ class Summary:
     drained: Counter[State]
     """How many nodes with one are."""
     overridden: int
-    """How many nodes an operator's order applies to."""
+    """How many addresses an operator's order is for, also of nodes that are not in the fleet."""
     oldest_report: float
     """The age in seconds of the oldest report of a node that is not down; 0 without any."""
 
 
-def summarize(roster: Roster, loads: Loads, now: float) -> Steps[Summary]:
+def summarize(roster: Roster, now: float) -> Steps[Summary]:
     """Count all nodes."""
-    drained = Counter(node.state for node in roster.ordered if node.override is Tier.DRAINED)
+    drained = Counter(node.state for node in roster.drained)
     serving = roster.by_state - drained
     oldest = now
     for start in range(0, len(roster.reported_at), _STEP):
         oldest = min(oldest, min(roster.reported_at[start : start + _STEP]))
         yield
-    return Summary(serving, drained, len(roster.ordered), now - oldest)
+    return Summary(serving, drained, len(roster.orders), now - oldest)

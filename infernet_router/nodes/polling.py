@@ -296,7 +296,7 @@ class Poller(Rounds[_Target]):
         target.pace.answered(limit, self._busy_interval, _MOST_PAUSE * self.interval)
 
     def _answered(self, report: NodeReport, target: _Target, asked: float) -> None:
-        self._counts.polled("ok", self._clock.seconds() - asked)
+        self._counts.polled("ok", self._fleet.now - asked)
         came_up = self._fleet.observed(target.address, report)
         target.reported = asked
         target.failures = 0
@@ -317,7 +317,7 @@ class Poller(Rounds[_Target]):
             return
         problem, timed_out = failure.value, False
         result = problem.kind if isinstance(problem, NoAnswer) else "report"
-        self._counts.polled(result, self._clock.seconds() - asked)
+        self._counts.polled(result, self._fleet.now - asked)
         if isinstance(problem, NoAnswer):
             timed_out = problem.timed_out
             if problem.status == 429:

@@ -1,6 +1,7 @@
 """A client's request: takes fewer steps from its head to its resource than Twisted's own."""
 
 from functools import cached_property
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -54,3 +55,12 @@ class LeanRequest(Request):
     def postpath(self) -> list[bytes]:  # type: ignore[override]
         """The segments of the path."""
         return [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+
+
+class BodyRequest(LeanRequest):
+    """A request whose body the resource reads, as `content`."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take the body, which the channel has received before the head was parsed."""
+        self.content, self.channel.body = BytesIO(self.channel.body or b""), None
+        super().requestReceived(command, path, version)

@@ -1,8 +1,9 @@
 """
-Skips the body of a request, as no route needs one.
+Skips the body of a request, or keeps it for a site that reads bodies.
 
-Many HTTP libraries and proxies send a small or empty body with every request. The router reads it
-to find where the next request begins, and discards it. A request whose body is large, or whose body
+Clients' routes need no body, but many HTTP libraries and proxies send a small or empty one with
+every request. The router reads it to find where the next request begins, and discards it.
+Operators' routes read it, so it is kept for them. A request whose body is large, or whose body
 length is ambiguous, is refused and its connection closed: the router and a proxy in front of it
 could disagree on where the next request begins (request smuggling: RFC 9112, section 11.2).
 
@@ -40,9 +41,11 @@ class Body(Protocol):
     A body that is being skipped as it arrives.
 
     :ivar ended: whether all of it was skipped.
+    :ivar kept: what was skipped, without its encoding; None if it is not to be kept.
     """
 
     ended: bool
+    kept: bytearray | None
 
     def skip(self, received: bytes) -> bytes:
         """
@@ -58,6 +61,7 @@ class SizedBody:
     """A body with a Content-Length, above 0."""
 
     ended = False
+    kept: bytearray | None = None
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -66,6 +70,8 @@ class SizedBody:
         """Skip the bytes that belong to the body; returns the rest."""
         skipped = min(self._left, len(received))
         self._left -= skipped
+        if self.kept is not None:
+            self.kept += received[:skipped]
         self.ended = not self._left
         return received[skipped:]
 
@@ -74,6 +80,7 @@ class ChunkedBody:
     """A body in chunks (Transfer-Encoding: chunked), with optional trailer fields."""
 
     ended = False
+    kept: bytearray | None = None
 
     def __init__(self) -> None:
         self._left = 0
@@ -108,6 +115,8 @@ class ChunkedBody:
         if self._left > 2:
             skipped = min(self._left - 2, len(received) - at)
             self._left -= skipped
+            if self.kept is not None:
+                self.kept += received[at : at + skipped]
             return at + skipped
         if self._left or self._is_last:
             start = received[at : at + 2]

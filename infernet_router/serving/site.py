@@ -14,7 +14,7 @@ from twisted.web.server import Site
 from infernet_router.counting import Counts
 from infernet_router.serving.channel import Channel, ChannelSite
 from infernet_router.serving.errors import HTTPError
-from infernet_router.serving.request import LeanRequest
+from infernet_router.serving.request import BodyRequest, LeanRequest
 
 _LINGER = 0.1
 """Seconds after a shutdown begins in which new requests are still answered."""
@@ -58,6 +58,8 @@ class ClosableSite(Site, ChannelSite):
         By default, it is more than the 60 after which load balancers close their connections: they
         must be first, since a request that meets the router's close is an error for their client.
     :param counts: counts the responses, and the connections that are refused.
+    :param reads_bodies: whether the resource reads the bodies of requests; they are discarded
+        otherwise.
     """
 
     protocol = Channel  # type: ignore[assignment]
@@ -70,8 +72,12 @@ class ClosableSite(Site, ChannelSite):
         most_connections: int,
         idle_timeout: float = 75.0,
         counts: Counts | None = None,
+        *,
+        reads_bodies: bool = False,
     ) -> None:
-        super().__init__(resource, requestFactory=LeanRequest, reactor=clock)
+        factory = BodyRequest if reads_bodies else LeanRequest
+        super().__init__(resource, requestFactory=factory, reactor=clock)
+        self.reads_bodies = reads_bodies
         self._counts = counts or Counts()
         self.timeOut = None  # channels have timeouts of their own
         self.closing = False

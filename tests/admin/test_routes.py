@@ -1,13 +1,17 @@
 """Tests of infernet_router.admin.routes."""
 
-from infernet_router.fleet import Tier
-from tests.admin.case import A, AdminTestCase, B
+from infernet_router.admin.access import Role
+from tests.admin.case import A, AdminTestCase
 
 
 class RouteTests(AdminTestCase):
     def test_node(self) -> None:
         """A node is found by its address, percent-encoded or not, and has all fields."""
-        self.fleet.override(B, Tier.DRAINED, weight=2.0)
+        self.give("bob", Role.OPERATOR, "secret")
+        headers = {"Authorization": "Bearer secret", "Content-Type": "application/json"}
+        path = "/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb/override"
+        body = b'{"drain": true, "weight": 2, "force": true}'
+        override = self.read(path, method="PUT", headers=headers, body=body)
         node = self.read("/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb")
         self.assertEqual(
             {name: node[name] for name in node if name not in ("jobs", "rate")},
@@ -23,7 +27,7 @@ class RouteTests(AdminTestCase):
                 "doubt": 0.0,
                 "utilization": 0.5,
                 "weight": 2.0,
-                "override": {"drain": True, "weight": 2.0},
+                "override": override,
                 "sources": ["/ips.txt"],
                 "history": [{"time": "1970-01-01T00:16:40.000Z", "state": "up", "reason": ""}],
                 "decisions": [],
@@ -70,21 +74,6 @@ class RouteTests(AdminTestCase):
         """Options and overrides are objects with one key."""
         self.assertEqual(self.read("/admin/v1/options"), {"options": {"interval": 3.0}})
         self.assertEqual(self.read("/admin/v1/overrides"), {"overrides": []})
-
-    def test_probes(self) -> None:
-        """Probes are on both endpoints; the one for programs has nothing else."""
-        for root in (None, self.metrics_root()):
-            self.assertEqual(self.read("/livez", root=root), {"status": "alive"})
-            self.assertEqual(self.read("/readyz", root=root), {"status": "ready"})
-            self.assertEqual(self.ask("/metrics", root=root).status, 200)
-        for path in ("/admin/v1/overview", "/metrics/nodes", "/", "/api/v1/ip"):
-            answer = self.ask(path, root=self.metrics_root())
-            self.assertEqual(answer.status, 404, path)
-
-    def test_scraped_by_name(self) -> None:
-        """The endpoint for programs may be reached by any name."""
-        answer = self.ask("/metrics", root=self.metrics_root(), host="router.invalid")
-        self.assertEqual(answer.status, 200)
 
     def test_ages(self) -> None:
         """Instants are shown as the time of day that they were."""

@@ -1,5 +1,10 @@
-"""Tests of the release: the source release, unpacked in a folder, and a wheel made from it."""
+"""
+Tests of the release: the source release, unpacked in a folder, and a wheel made from it.
 
+With the variable RELEASE, they are those in this folder.
+"""
+
+import os
 import re
 import subprocess
 import sys
@@ -31,16 +36,27 @@ class ReleaseTests(SynchronousTestCase):
         # One test, as concurrent builds in one folder would disturb each other.
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        self.run_in(folder, sys.executable, "-m", "build", "--outdir", ".", str(ROOT))
-        (archive,) = folder.glob("*.tar.gz")
+        built = Path(os.environ.get("RELEASE") or folder)
+        if built == folder:
+            self.run_in(folder, sys.executable, "-m", "build", "--outdir", ".", str(ROOT))
+        (archive,) = built.glob("*.tar.gz")
         with tarfile.open(archive) as files:
             files.extractall(folder, filter="data")
         source = folder / archive.name.removesuffix(".tar.gz")
-        (wheel,) = folder.glob("*.whl")
+        (wheel,) = built.glob("*.whl")
         self.assert_same_package(wheel, source)
         self.assert_described(source)
         self.assert_complete(source)
         self.assert_runs(wheel, folder)
+        self.assert_installs(archive, folder)
+
+    def assert_installs(self, archive: Path, folder: Path) -> None:
+        """The source release can be installed in place of the wheel."""
+        python = str(folder / "venv/bin/python")
+        reinstall = ("--force-reinstall", "--no-deps", str(archive))
+        self.run_in(folder, python, "-m", "pip", "install", "--quiet", *reinstall)
+        version = self.run_in(folder, python, "-m", "infernet_router", "--version")
+        self.assertEqual(version, f"infernet-router {__version__}\n")
 
     def assert_complete(self, source: Path) -> None:
         """The source release has every file of the repository, and its tests pass there."""
