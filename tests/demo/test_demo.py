@@ -93,9 +93,9 @@ class DemoTests(TestCase):
         """The router is told to drain a node; it does so, or its refusal is told."""
         await self.demo.story.happen("drained", 60.0)
         self.assertEqual(self.demo.pairs[0].state, "drained", self.demo.story.text)
-        self.demo.token = "wrong"
+        self.patch(Demo, "status_page", f"{self.demo.status_page}other/")
         await self.demo.story.happen("drained", 60.0)
-        self.assertEqual(self.demo.story.text, "Node 2 is not drained: the token is wrong")
+        self.assertIn("Node 2 is not drained: no such path: '/other/", self.demo.story.text)
 
     def test_load(self) -> None:
         """The load has bounds."""

@@ -136,6 +136,21 @@ class DemoTests(SynchronousTestCase):
         self.assertIn(f"tcp:{port}:interface=127.0.0.1': Address already in use\n", demo.output())
         self.assertEqual(demo.output().count("\n"), 1, demo.output())
 
+    def test_without_rich(self) -> None:
+        """Without rich, it says how to install it."""
+        code = (
+            "import runpy, sys\n"
+            "sys.modules['rich'] = None\n"
+            "runpy.run_module('infernet_router.demo', run_name='__main__')\n"
+        )
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        demo = Program(self, folder, sys.executable, "-c", code)
+        self.assertEqual(demo.ended(), 1)
+        self.assertEqual(
+            demo.output(), "the demo needs rich: pip install 'infernet-router[demo]'\n"
+        )
+
     def test_closed_pipe(self) -> None:
         """When nobody reads its lines any more, it ends."""
         with subprocess.Popen(
