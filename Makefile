@@ -1,5 +1,5 @@
 # Every target installs what it needs into .venv. That takes a Python from 3.11 on, with pip.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$python -c $(NEW_ENOUGH) 2> /dev/null && echo $$python && break; done)
 NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
@@ -32,7 +32,7 @@ test: lint ## Lint, check types, run all tests and measure coverage: what .ci/ru
 	.venv/bin/coverage run -m twisted.trial -j$(JOBS) tests
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
-	@for program in nginx node promtool; do command -v $$program > /dev/null || \
+	@for program in chromedriver chromium nginx node promtool; do command -v $$program > /dev/null || \
 		echo "$$program IS MISSING: the tests that need it were skipped; .ci/run installs it" >&2; done
 
 minimum: .venv/release ## Run all tests with the oldest dependencies that setup.cfg allows.
