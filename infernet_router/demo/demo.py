@@ -32,7 +32,7 @@ _MEAN_WORK = 0.8
 _MOST_WORK = 3.0
 _JOBS = (("llm",), ("llm",), ("llm",), ("prover",))
 """The containers that jobs need; each entry is equally likely."""
-_LOAD = 0.5
+_LOAD = 0.6
 _STEP = 0.1
 _TIMEOUT = 5.0
 _KEPT = 50

@@ -7,15 +7,12 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
 
 from infernet_router.demo.rule import INTERVAL
 from infernet_router.testing import ServedNode
 
 AWAY = 10.0
 """Seconds after which a node is all right again."""
-log = Logger()
-
 _MOST_AWAY = 3
 """The most nodes that something happens to at a time, so that the others can do the work."""
 
@@ -118,7 +115,7 @@ class Story:
     def act(self, what: str, away: float = AWAY) -> None:
         """Have something happen; see `happen`."""
         happening = Deferred.fromCoroutine(self.happen(what, away))
-        happening.addErrback(lambda failure: log.failure("{what} failed", failure, what=what))
+        happening.addErrback(lambda failure: self._say(f"It could not happen: {failure.value}"))
 
     def stop(self) -> None:
         """Nothing happens any more."""

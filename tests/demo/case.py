@@ -18,9 +18,11 @@ class Place:
     node: SimulatedNode
     dead: bool = False
     taken: OSError | None = None
-    """Why it cannot listen again."""
+    """Why it can neither be killed nor revived."""
 
     async def kill(self) -> None:
+        if self.taken:
+            raise self.taken
         self.dead = True
         self.node.crash()
 

@@ -100,7 +100,7 @@ class DemoTests(TestCase):
     def test_load(self) -> None:
         """The load has bounds."""
         self.demo.change_load(1)
-        self.assertEqual(self.told[-1], "load: 60% of what the nodes can do")
+        self.assertEqual(self.told[-1], "load: 70% of what the nodes can do")
         for _ in range(9):
             self.demo.change_load(1)
         self.assertEqual(self.demo.load, 1.0)

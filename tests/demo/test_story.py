@@ -92,10 +92,14 @@ class StoryTests(SynchronousTestCase):
     def test_cannot_return(self) -> None:
         """A node whose port was taken meanwhile stays away, and the demo goes on."""
         one: Any = self.pairs[0].left
-        one.taken = OSError("taken")
         self.happens("killed")
+        one.taken = OSError("taken")
         self.clock.advance(AWAY)
         self.assertIn("Node 1 cannot come back: ", self.story.text)
+        next_one: Any = self.pairs[1].left
+        next_one.taken = OSError("no")
+        self.story.act("killed")
+        self.assertEqual(self.story.text, "It could not happen: no")
 
     def test_follow(self) -> None:
         """What is planned happens one after the other, and nothing more once it is stopped."""

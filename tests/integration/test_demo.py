@@ -177,8 +177,8 @@ class DemoTests(SynchronousTestCase):
             ("s", "Node 2 stands still"),
             ("b", "The container of node 3 crashed"),
             ("d", "Wait: 3 nodes are away"),
-            ("+", "load: 60%"),
-            ("-", "load: 50%"),
+            ("+", "load: 70%"),
+            ("-", "load: 60%"),
         ):
             terminal.press(key)
             terminal.shows(text)
