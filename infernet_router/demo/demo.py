@@ -14,11 +14,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from infernet_router.demo.router_client import RouterClient
 from infernet_router.demo.rule import LeastPending
-from infernet_router.demo.sides import Job, Problem, Side, Unable
+from infernet_router.demo.sides import Job, Side, Unable
 from infernet_router.demo.story import Pair, Story
 from infernet_router.settings import Settings
 from infernet_router.tap import make_router
@@ -26,7 +26,9 @@ from infernet_router.testing import ServedNode, SimulatedNode, loopback_hosts, s
 
 SPEEDS = (2.0, 1.6, 1.3, 1.0, 1.0, 0.8, 0.6, 0.5)
 """The speeds of the nodes of each fleet."""
-PORT, _ADMIN_PORT, _NODE_PORT = 4000, 4001, 5001
+PORT = 4000
+_PORTS = PORT, 4001
+_NODE_PORT = 5001
 _MEAN_WORK = 0.8
 """Mean seconds a job takes at speed 1, before the longest are cut."""
 _MOST_WORK = 3.0
@@ -34,7 +36,6 @@ _JOBS = (("llm",), ("llm",), ("llm",), ("prover",))
 """The containers that jobs need; each entry is equally likely."""
 _LOAD = 0.6
 _STEP = 0.1
-_TIMEOUT = 5.0
 _KEPT = 50
 
 
@@ -46,9 +47,10 @@ class Demo:
     :param reactor: a running reactor.
     :param folder: an empty folder for the list of nodes.
     :param random: decides when jobs arrive, and what they are.
-    :param port: the router's port; 0 for a free one. By default, it is one that is well known, or
-        a free one if that is taken.
+    :param port: the router's port; 0 for free ones of everything. By default, it is the first of
+        `ports`.
     :param tell: called with each line that tells what happens.
+    :param ports: those of the router and of its status page, unless they are taken.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Demo:
         random: Random,
         port: int | None = None,
         tell: Callable[[str], object] = lambda line: None,
+        ports: tuple[int, int] = _PORTS,
     ) -> None:
         self._reactor = reactor
         self._random = random
@@ -69,6 +72,7 @@ class Demo:
         self._router: IService | None = None
         self._rule: LeastPending | None = None
         self._port = port
+        self._ports = ports
         self._names: dict[str, str] = {}
         self._sampling = LoopingCall(self._sample)
         self._sampling.clock = reactor
@@ -116,8 +120,7 @@ class Demo:
         globalLogPublisher.addObserver(self)
         ours, others = await self._serve_nodes()
         (self._folder / "ips.txt").write_text("".join(f"{one.address}\n" for one in ours))
-        port = self._free("the router", PORT) if self._port is None else self._port
-        admin_port = 0 if self._port == 0 else self._free("the status page", _ADMIN_PORT)
+        port, admin_port = self._chosen_ports()
         settings = Settings(
             ips=self._folder / "ips.txt",
             listen=(_loopback(port),),
@@ -134,13 +137,14 @@ class Demo:
             await deferLater(self._reactor, 0.05)
         await deferLater(self._reactor, 0.1)
         self.log.clear()
-        self.ours = Side(ours, self._ask_router, self._http, self._reactor, self.problems)
+        router = RouterClient(self._http, self._reactor, self.api, self.status_page, self.token)
+        self.ours = Side(ours, router.ask, self._http, self._reactor, self.problems)
         self.others = Side(others, self._ask_rule, self._http, self._reactor, [])
         self.pairs = [
             Pair(number, one, other)
             for number, (one, other) in enumerate(zip(ours, others, strict=True), 1)
         ]
-        self.story = Story(self.pairs, self._drain, self._tell, self._reactor)
+        self.story = Story(self.pairs, router.drain, self._tell, self._reactor)
         self.began = self._reactor.seconds()
         self._sampling.start(1.0, now=False)
 
@@ -202,12 +206,21 @@ class Demo:
         count = len(SPEEDS)
         hosts = [*loopback_hosts(count), *loopback_hosts(count, network=2)]
         try:
-            self._served = await serve(self._reactor, nodes, hosts, _NODE_PORT)
+            port = 0 if self._port == 0 else _NODE_PORT
+            self._served = await serve(self._reactor, nodes, hosts, port)
         except CannotListenError:
             self._served = await serve(self._reactor, nodes, hosts)
         ours, others = self._served[:count], self._served[count:]
         self._names = {one.address: f"node {number}" for number, one in enumerate(ours, 1)}
         return ours, others
+
+    def _chosen_ports(self) -> tuple[int, int]:
+        """The ports of the router and of its status page; 0 stands for a free one."""
+        if self._port == 0:
+            return 0, 0
+        port, admin_port = self._ports
+        chosen = self._free("the router", port) if self._port is None else self._port
+        return chosen, self._free("the status page", admin_port)
 
     def _free(self, what: str, port: int) -> int:
         """This port if it is free, or else 0, which stands for a free one."""
@@ -227,37 +240,12 @@ class Demo:
         self.others.submit(job)
         self.submit_jobs()
 
-    async def _ask_router(self, containers: Sequence[str], avoid: Sequence[str]) -> str:
-        query = [("container", c) for c in containers] + [("exclude", address) for address in avoid]
-        try:
-            asked = self._http.get(self.api, params=query)
-            response = await asked.addTimeout(_TIMEOUT, self._reactor)
-            content = await response.json().addTimeout(_TIMEOUT, self._reactor)
-        except Exception as error:
-            raise Problem(f"the router did not answer: {error!r}") from None
-        if response.code == 503:
-            raise Unable
-        if response.code != 200:
-            raise Problem(f"the router answered {response.code}: {content}")
-        return str(content["ip"])
-
     async def _ask_rule(self, containers: Sequence[str], avoid: Sequence[str]) -> str:
         assert self._rule is not None
         address = self._rule.pick(containers)
         if address is None:
             raise Unable
         return address
-
-    async def _drain(self, served: ServedNode, seconds: float) -> str:
-        """Have the router drain a node for some seconds; returns why it refuses, or ""."""
-        url = f"{self.status_page}admin/v1/nodes/{served.address}/override"
-        order = {"drain": True, "reason": "the demo's key d", "for": f"{seconds:.0f}s"}
-        headers = Headers({"Authorization": [f"Bearer {self.token}"]})
-        response = await self._http.put(url, json=order, headers=headers)
-        if response.code == 200:
-            await response.content()
-            return ""
-        return str((await response.json()).get("error", response.code))
 
 
 def _loopback(port: int) -> str:

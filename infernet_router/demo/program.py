@@ -35,7 +35,8 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--port",
         type=_port,
-        help=f"port of the router [default: {PORT}, or a free one if that is taken]",
+        help=f"port of the router [default: {PORT}, or a free one if that is taken]; 0 for free "
+        "ports of everything",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the jobs [default: 1]")
     options = parser.parse_args(arguments)

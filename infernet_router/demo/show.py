@@ -24,7 +24,6 @@ from infernet_router.demo.keys import CTRL_C, keys_read
 from infernet_router.demo.story import AWAY
 from infernet_router.demo.view import addresses, draw, keys_of
 from infernet_router.options import CannotStart
-from infernet_router.serving import CannotServe
 
 _ONCE = 17.0
 """Seconds in which jobs are submitted with --once."""
@@ -77,7 +76,7 @@ class Show:
             return 1 if demo.problems or cut or (self._once and not won) else 0
         except CannotListenError as error:
             self._print(f"cannot listen on {error.interface}:{error.port}: {error.socketError}")
-        except (CannotStart, CannotServe) as error:
+        except CannotStart as error:
             self._print(str(error))
         finally:
             await demo.stop()

@@ -1,6 +1,6 @@
 """What happens to nodes during the demo: they are killed, stalled, broken and drained."""
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -63,14 +63,14 @@ class Story:
     """
     Makes things happen to pairs of nodes.
 
-    :param drain: called with a node and seconds; returns why the router refuses, or "".
+    :param drain: called with an address and seconds; returns why the router refuses, or "".
     :param tell: called with each new text.
     """
 
     def __init__(
         self,
         pairs: Sequence[Pair],
-        drain: Callable[[ServedNode, float], Coroutine[Any, Any, str]],
+        drain: Callable[[str, float], Awaitable[str]],
         tell: Callable[[str], object],
         reactor: Any,
     ) -> None:
@@ -126,7 +126,7 @@ class Story:
     async def _refusal(self, pair: Pair, away: float) -> str:
         """Why the router does not drain a node; empty when it does."""
         try:
-            return await self._drain(pair.left, away)
+            return await self._drain(pair.left.address, away)
         except Exception as error:  # the demo goes on
             return f"the router did not answer ({error})"
 

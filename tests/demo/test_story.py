@@ -19,8 +19,8 @@ class StoryTests(SynchronousTestCase):
         self.refusal = ""
         self.story = Story(self.pairs, self.drain, self.told.append, self.clock)
 
-    async def drain(self, served: Any, seconds: float) -> str:
-        self.drained.append((served.address, seconds))
+    async def drain(self, address: str, seconds: float) -> str:
+        self.drained.append((address, seconds))
         return self.refusal
 
     def happens(self, what: str, away: float = AWAY) -> None:
