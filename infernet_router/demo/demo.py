@@ -206,7 +206,7 @@ class Demo:
         count = len(SPEEDS)
         hosts = [*loopback_hosts(count), *loopback_hosts(count, network=2)]
         try:
-            port = 0 if self._port == 0 else _NODE_PORT
+            port = _NODE_PORT if self._port is None else 0
             self._served = await serve(self._reactor, nodes, hosts, port)
         except CannotListenError:
             self._served = await serve(self._reactor, nodes, hosts)
