@@ -1,0 +1,1 @@
+"""Replicas: several routers that share one fleet through Redis. Nothing is imported before it is used."""
