@@ -1,1 +1,1 @@
-"""Replicas: several routers that share one fleet through Redis. Nothing is imported before it is used."""
+"""Replicas: several routers that share one fleet, what they assign to it and what they hear of it."""
