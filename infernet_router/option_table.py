@@ -11,6 +11,8 @@ from infernet_router.option_values import (
     number,
     one_of,
     path,
+    prefix,
+    redis,
     seconds,
     url,
     whole_number,
@@ -153,5 +155,22 @@ OPTIONS = (
         "linger",
         number(0, 3600, "a number of seconds"),
         "seconds from SIGTERM, when /readyz begins to answer 503, until connections end, 0 to 3600",
+    ),
+    Option(
+        "redis",
+        redis,
+        "URL of the Redis through which routers share one fleet, redis://, rediss:// or unix://;"
+        " put it in INFERNET_ROUTER_REDIS if it has a password",
+    ),
+    Option(
+        "redis-ca-file",
+        path,
+        "PEM file of certificate authorities to trust for rediss://, in addition to the system's",
+    ),
+    Option(
+        "redis-prefix",
+        prefix,
+        "what the names of the channel and the key in Redis begin with; routers with the same one"
+        " share",
     ),
 )

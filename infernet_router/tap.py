@@ -178,7 +178,7 @@ def make_router(
         )
         guarded = _guarded(api, clients, settings, counts)
         site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
-        server = Server(site, settings.endpoints, reactor)
+        server = Server(site, settings.endpoints, _listener(settings, reactor))
         services = [*finders, poller, resources, surveyor, first_polls, server, freezer]
         if settings.admin is not None or settings.metrics is not None:
             parts = Parts(
@@ -221,6 +221,21 @@ def make_router(
     for service in services:
         service.setServiceParent(router)
     return router
+
+
+def _listener(settings: Settings, reactor: Any) -> Any:
+    """The reactor that listens for clients: with --reuse-port, other routers may, too."""
+    if not settings.reuse_port:
+        return reactor
+    from infernet_router.serving.shared_ports import SharedPorts
+
+    if settings.redis is None:
+        log.warn(
+            "--reuse-port without --redis: routers on one port do not know what the others hand"
+            " out",
+            event="replicas.apart",
+        )
+    return SharedPorts(reactor)
 
 
 def _status(fleet: Fleet) -> str:
