@@ -185,7 +185,7 @@ def _why_ranked(
         evidence = loads.evidence(node.index)
         reasons.append(f"it is doubted, so it costs 1000 times as much: {evidence}")
     if (weight := loads.share(node.index)) != 1.0:
-        reasons.append(f"an operator gave it {weight:g} times the usual share of jobs")
+        reasons.append(f"it has {weight:g} times the usual share of jobs")
     if own[:2] == best[:2]:
         if own[-1] == best[-1]:
             reasons.append("a job costs least there")

@@ -230,7 +230,7 @@ class Loads:
         self._set_price(index)
 
     def share(self, index: int) -> float:
-        """How many times the jobs of an ordinary node a node gets, by an operator's override."""
+        """How many times the jobs of an ordinary node a node gets, by its weight."""
         return self._histories[index].share
 
     def set_share(self, index: int, share: float) -> None:

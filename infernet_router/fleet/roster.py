@@ -29,6 +29,19 @@ class States:
     unknown: int
 
 
+@frozen
+class Ordered:
+    """What an operator ordered of a node, as far as it decides who gets jobs."""
+
+    tier: Tier = Tier.NORMAL
+    """The best tier in which it may be."""
+    weight: float | None = None
+    """It gets this many times the share of an ordinary node; None for what its address says."""
+
+
+_NOTHING = Ordered()
+
+
 class Roster:
     """
     The nodes of a fleet.
@@ -42,6 +55,8 @@ class Roster:
         self._seconds = seconds
         self._loads = loads
         self.nodes: dict[NodeAddress, Node] = {}
+        self.orders: dict[NodeAddress, Ordered] = {}
+        """What operators ordered, also of nodes that are not in the fleet."""
         self.by_index: list[Node | None] = []
         """Every node at its index; None where an index is free."""
         self.candidates = Candidates(self.by_index, random)
@@ -74,6 +89,9 @@ class Roster:
                 if node.address.text != address.text:
                     node.address = address
                     self._changes.write(Change(Event.RESPELLED, address))
+                if node.address.weight != address.weight:
+                    node.address = address
+                    self._obey(node)
             yield
         rest = list(self.nodes)
         while rest:
@@ -121,6 +139,39 @@ class Roster:
         if tier is not node.tier:
             self.candidates.set_tier(node, tier)
             self._situation_changed()
+
+    def override(self, address: NodeAddress, ordered: Ordered) -> bool:
+        """Set an operator's order, as Fleet.override describes it."""
+        if ordered == _NOTHING:
+            self.orders.pop(address, None)
+        else:
+            self.orders[address] = ordered
+        node = self.nodes.get(address)
+        if node is not None:
+            self._obey(node)
+        return node is not None
+
+    def _obey(self, node: Node) -> None:
+        """Do with a node what an operator ordered, or else what its address says."""
+        ordered = self.orders.get(node.address, _NOTHING)
+        node.override = ordered.tier
+        weights = (ordered.weight, node.address.weight, 1.0)
+        self._loads.set_share(node.index, next(weight for weight in weights if weight is not None))
+        self.set_tier(node)
+
+    def serves_alone(self, address: NodeAddress) -> list[str]:
+        """The containers that only this node serves, as Fleet.serves_alone describes it."""
+        node = self.nodes.get(address)
+        if node is None or not node.is_there or node.tier is Tier.DRAINED:
+            return []
+        alone = []
+        for container in node.containers:
+            others = -(node.tier < Tier.SUSPECT)
+            for group in self.candidates.by_container(container):
+                others += sum(group.counts[: Tier.SUSPECT])
+            if not others:
+                alone.append(container)
+        return alone
 
     def follow_changes(self) -> Cursor[Change]:
         """A cursor over the events of all nodes, as Fleet.follow_changes describes it."""
@@ -206,6 +257,8 @@ class Roster:
             self.by_index[node.index] = node
         if self.records is not None:
             self.records.added(node.index)
+        if address in self.orders or address.weight is not None:
+            self._obey(node)
         self._counts[node.state] += 1
         self._changes.write(Change(Event.ADDED, address))
         return node

@@ -1,8 +1,9 @@
 """
-Skips the body of a request, of which no route has a use.
+Skips the body of a request, or keeps it for a site that reads bodies.
 
-Many HTTP libraries and proxies send a small or empty body with any request. It is read, so that the
-next request on the connection begins where it ends, and not a byte of it is kept. A body that is
+Clients' routes have no use for a body, but many HTTP libraries and proxies send a small or empty
+one with any request. It is read, so that the next request on the connection begins where it ends,
+and not a byte of it is kept. Operators' routes do read it, so there it is kept. A body that is
 large, or whose end is not beyond doubt, is refused, and then the connection ends: otherwise the
 router and a proxy in front of it could disagree on where the next request begins (RFC 9112, section
 11.2).
@@ -41,9 +42,11 @@ class Body(Protocol):
     A body of which some bytes may be outstanding.
 
     :ivar ended: whether all of it was skipped.
+    :ivar kept: what was skipped, without its encoding; None if it is not to be kept.
     """
 
     ended: bool
+    kept: bytearray | None
 
     def skip(self, received: bytes) -> bytes:
         """
@@ -57,6 +60,7 @@ class SizedBody:
     """A body with a Content-Length, above 0."""
 
     ended = False
+    kept: bytearray | None = None
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -65,6 +69,8 @@ class SizedBody:
         """Skip what belongs to the body; returns the other bytes."""
         skipped = min(self._left, len(received))
         self._left -= skipped
+        if self.kept is not None:
+            self.kept += received[:skipped]
         self.ended = not self._left
         return received[skipped:]
 
@@ -73,6 +79,7 @@ class ChunkedBody:
     """A body in chunks, which ends with trailer fields and an empty line."""
 
     ended = False
+    kept: bytearray | None = None
 
     def __init__(self) -> None:
         self._left = 0
@@ -105,6 +112,8 @@ class ChunkedBody:
         if self._left > 2:
             skipped = min(self._left - 2, len(received) - at)
             self._left -= skipped
+            if self.kept is not None:
+                self.kept += received[at : at + skipped]
             return at + skipped
         if self._left or self._is_last:
             start = received[at : at + 2]

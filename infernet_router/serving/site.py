@@ -1,6 +1,7 @@
 """The site: limits the connections of clients, and closes them gracefully."""
 
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
@@ -56,6 +57,16 @@ class _Request(Request):
         self.process()
 
 
+class _BodyRequest(_Request):
+    """A request whose body can be read, as `content`."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take the body, which the channel has received before the head was parsed."""
+        channel = cast(Channel, self.channel)
+        self.content, channel.body = BytesIO(channel.body or b""), None
+        super().requestReceived(command, path, version)
+
+
 class ClosableSite(Site, ChannelSite):
     """
     A site with a limit of connections, which can be closed gracefully.
@@ -70,6 +81,8 @@ class ClosableSite(Site, ChannelSite):
         By default, it is more than the 60 after which load balancers close their connections: they
         must be first, since a request that meets the router's close is an error for their client.
     :param counts: counts the responses, and the connections that are refused.
+    :param reads_bodies: whether the resource reads the bodies of requests; they are discarded
+        otherwise.
     """
 
     protocol = Channel  # type: ignore[assignment]
@@ -82,8 +95,12 @@ class ClosableSite(Site, ChannelSite):
         most_connections: int,
         idle_timeout: float = 75.0,
         counts: Counts | None = None,
+        *,
+        reads_bodies: bool = False,
     ) -> None:
-        super().__init__(resource, requestFactory=_Request, reactor=clock)
+        factory = _BodyRequest if reads_bodies else _Request
+        super().__init__(resource, requestFactory=factory, reactor=clock)
+        self.reads_bodies = reads_bodies
         self._counts = counts or Counts()
         self.timeOut = None  # channels have timeouts of their own
         self.closing = False

@@ -234,9 +234,10 @@ def _decoded(line: bytes) -> str:
 
 
 def _knowing(list: AddressList, known: dict[str, NodeAddress]) -> Iterator[None]:
-    """Collect the addresses of a list by their text, in steps."""
+    """Collect the addresses of a list by their lines, in steps; those with a weight are few."""
     for address in list.addresses:
-        known[address.text] = address
+        if address.weight is None:
+            known[address.text] = address
         yield
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from math import ceil, inf
 from random import Random
 
-from attrs import astuple
+from attrs import astuple, evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -729,11 +729,41 @@ class OrderTests(SynchronousTestCase):
         self.assertTrue(295 <= picks[heavy] <= 305, picks)
 
     def test_unknown_node(self) -> None:
-        """An order for a node that is not in the fleet is ignored."""
-        self.assertFalse(self.fleet.override(C, Tier.DRAINED))
-        self.fleet.replace([A, B, C])
+        """An order applies to a node that appears later, and to one that comes back."""
+        self.assertFalse(self.fleet.override(C, Tier.DRAINED, 2.0))
+        for others in ([A, B], [A]):
+            self.fleet.replace([*others, C])
+            self.fleet.observed(C, report("only"))
+            self.assertRaises(NoNode, self.fleet.pick, ["only"])
+            self.fleet.replace([A, B])
+        self.assertFalse(self.fleet.override(C))
+        self.fleet.replace([A, C])
         self.fleet.observed(C, report("only"))
         self.assertEqual(self.fleet.pick(["only"]), C)
+
+    def test_address_weight(self) -> None:
+        """The weight in an address list holds unless an order has another one."""
+        for weight in (2.0, 3.0, None):
+            self.fleet.replace([A, evolve(B, weight=weight)])
+            for ordered, expected in ((0.5, 0.5), (1.0, 1.0), (None, weight or 1.0)):
+                self.fleet.override(B, weight=ordered)
+                view = self.fleet.view(B)
+                assert view is not None
+                self.assertEqual(view.weight, expected)
+
+    def test_serves_alone(self) -> None:
+        """The containers that no other node serves which is up and not drained."""
+        self.assertEqual(self.fleet.serves_alone(A), ["prover"])
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.fleet.missed(B, "slow", timed_out=True)
+        self.assertEqual(self.fleet.serves_alone(A), ["llm", "prover"])
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.fleet.override(A, Tier.DRAINED)
+        self.assertEqual(self.fleet.serves_alone(A), [])
+        self.assertEqual(self.fleet.serves_alone(B), ["llm"])
+        self.fleet.missed(B, "gone")
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.assertEqual(self.fleet.serves_alone(C), [])
 
 
 class RunningTests(SynchronousTestCase):
@@ -941,7 +971,6 @@ class FleetMachine(RuleBasedStateMachine):
         self.up = {node: runs for node, runs in self.up.items() if node in self.known}
         self.down &= self.known
         self.full &= self.known
-        self.drained &= self.known
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
@@ -951,8 +980,7 @@ class FleetMachine(RuleBasedStateMachine):
     def order(self, numbers: set[int], tier: Tier, weight: float) -> None:
         for node in (NODES[number] for number in numbers):
             assert self.fleet.override(node, tier, weight) == (node in self.known)
-            if node in self.known:
-                (self.drained.add if tier is Tier.DRAINED else self.drained.discard)(node)
+            (self.drained.add if tier is Tier.DRAINED else self.drained.discard)(node)
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
