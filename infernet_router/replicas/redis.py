@@ -6,7 +6,7 @@ its own reconnecting is not used, since it ends for good at a wrong password, lo
 lets commands wait for a connection without end.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -25,7 +25,7 @@ from txredisapi import HiredisProtocol, InvalidData, RedisError, ResponseError, 
 from infernet_router.nodes.asking import no_answer
 from infernet_router.nodes.tls import VerifiedTLS, make_trust
 from infernet_router.quoting import quoted
-from infernet_router.replicas.link import Listener
+from infernet_router.replicas.link import LinkLost, Listener
 from infernet_router.replicas.redis_url import RedisUrl
 
 _PATIENCE = 2.0
@@ -49,10 +49,6 @@ _PASSING = ("LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "ERR max number of clie
 
 _LATE = f"no reply of Redis within {_PATIENCE:g} s"
 _CLOSED = "Redis closed the connection"
-
-
-class LinkLost(Exception):
-    """There is no link to Redis; the message says why."""
 
 
 class Refused(LinkLost):
@@ -177,6 +173,14 @@ class RedisLink:
         """
         fields = [part for pair in orders.items() for part in pair]
         return Deferred.fromCoroutine(self._command("HSET", self._hash, *fields))
+
+    def forget_orders(self, fields: Iterable[bytes]) -> Deferred[Any]:
+        """
+        Remove these fields of the hash of operators' orders.
+
+        :raises LinkLost: in the Deferred, when Redis does not.
+        """
+        return Deferred.fromCoroutine(self._command("HDEL", self._hash, *fields))
 
     async def _publish(self, message: bytes) -> None:
         end, now = self._end, self._reactor.seconds()

@@ -100,7 +100,7 @@ def _place(text: str) -> tuple[str, int, int]:
     place, _, database = text.partition("/")
     if "?" in text:
         raise BadRedisUrl("must have no ?; the database follows the host, as in redis://host/1")
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(.*))?", place)
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:\[]*)(?::([^:]*))?", place)
     if found is None:
         raise BadRedisUrl("must have an IPv6 address in brackets, as in redis://[2001:db8::1]:6379")
     port = found[2] if found[2] is not None else str(_PORT)
