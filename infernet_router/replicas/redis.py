@@ -233,6 +233,7 @@ class RedisLink:
             self._unheard_since = None
             began = self._reactor.seconds()
             making = Deferred.fromCoroutine(self._make(self._end))
+            making.addErrback(partial(_failed, self._end))
             try:
                 lost = await self._end
             finally:
@@ -254,18 +255,16 @@ class RedisLink:
         self._connections = []
 
     async def _make(self, end: Deferred[LinkLost]) -> None:
-        """Make the link; `end` fires when that fails."""
+        """
+        Make the link.
+
+        :param end: fires when one of its connections ends.
+        :raises LinkLost: when that takes too long, or fails.
+        """
         connecting = Deferred.fromCoroutine(self._connect(end))
-        try:
-            connecting.addTimeout(_PATIENCE, self._reactor, _too_late)
-            publisher = await connecting
-        except LinkLost as lost:
-            _lose(end, lost)
-        except CancelledError:  # it ended already
-            pass
-        else:
-            self._publisher = publisher
-            self._listener.connected()
+        connecting.addTimeout(_PATIENCE, self._reactor, _too_late)
+        self._publisher = await connecting
+        self._listener.connected()
 
     async def _connect(self, end: Deferred[LinkLost]) -> _Publisher:
         """
@@ -311,6 +310,14 @@ def _lose(end: Deferred[LinkLost], lost: LinkLost) -> None:
     """Say that a link is lost; the first reason counts."""
     if not end.called:
         end.callback(lost)
+
+
+def _failed(end: Deferred[LinkLost], failure: Failure) -> None:
+    """The link could not be made, or its end came first and cancelled that."""
+    if isinstance(failure.value, LinkLost):
+        _lose(end, failure.value)
+    else:
+        failure.trap(CancelledError)
 
 
 def _ended(end: Deferred[LinkLost], problem: BaseException | None) -> None:

@@ -27,13 +27,9 @@ class Server:
 
     def __init__(self, protocol: Any) -> None:
         self.protocol = protocol
-        self.transport: Any = StringTransport()
-        self.transport.abortConnection = self._abort
+        self.transport = Transport(self)
         self._reader = hiredis.Reader()
         protocol.makeConnection(self.transport)
-
-    def _abort(self) -> None:
-        self.end(error.ConnectionAborted())
 
     def commands(self) -> list[Any]:
         """The commands that came since this was called last."""
@@ -47,6 +43,17 @@ class Server:
     def end(self, problem: Exception) -> None:
         if self.protocol.connected:
             self.protocol.connectionLost(Failure(problem))
+
+
+class Transport(StringTransport):
+    """A transport that closes at once."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def abortConnection(self) -> None:
+        self._server.end(error.ConnectionAborted())
 
 
 @implementer(IStreamClientEndpoint)
@@ -77,7 +84,9 @@ class RedisLinkTests(SynchronousTestCase):
         self.link = self.make("redis://a.invalid")
 
     def make(self, url: str) -> RedisLink:
-        return RedisLink(parse_redis_url(url), "p", self.endpoint, self.clock, Random(1))
+        link = RedisLink(parse_redis_url(url), "p", self.endpoint, self.clock, Random(1))
+        self.addCleanup(link.stop)
+        return link
 
     def connected(self) -> None:
         self.told.append("connected")
