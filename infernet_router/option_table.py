@@ -174,3 +174,10 @@ OPTIONS = (
         " share",
     ),
 )
+
+FLAGS = {
+    "wait-for-nodes": "start even if the file of addresses is missing, empty or bad, and wait until"
+    " it is good; without this option, the router then exits",
+    "reuse-port": "let several routers listen on one port, one for each core (SO_REUSEPORT)",
+}
+"""The options without a value, each with its help. In an environment variable, it is yes or no."""

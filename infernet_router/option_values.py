@@ -51,6 +51,14 @@ def one_of(words: Collection[str]) -> Callable[[str], str]:
     return read
 
 
+def yes_or_no(text: str) -> bool:
+    """Whether an option without a value is given, as its environment variable says."""
+    words = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    raise ValueError("must be yes or no")
+
+
 seconds = number(0.1, 86400, "a number of seconds")
 """The reader of a number of seconds."""
 

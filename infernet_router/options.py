@@ -2,8 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any
 
 from twisted.python import usage
@@ -14,8 +16,9 @@ from infernet_router.admin.access import BadToken, check_token, parse_host
 from infernet_router.api.clients import parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.nodes.node_headers import BadHeader, parse_headers
-from infernet_router.option_table import OPTIONS, variable_of
-from infernet_router.option_values import Withheld, named_weight, one_of
+from infernet_router.option_help import grouped, hint
+from infernet_router.option_table import FLAGS, OPTIONS, variable_of
+from infernet_router.option_values import Withheld, named_weight, yes_or_no
 from infernet_router.process import unblock_standard_streams
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
@@ -81,12 +84,13 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Tells clients of Infernet nodes which node to send a job to. Each option can also be set"
-        " by an environment variable: INFERNET_ROUTER_ and its name in capitals, with _ for -, such"
-        " as INFERNET_ROUTER_MAX_POLLS; several values of one are separated by blanks, those of"
-        " --node-header by line ends."
+        "Each option can also be set by an environment variable: INFERNET_ROUTER_ and its name in"
+        " capitals, with _ for -, such as INFERNET_ROUTER_MAX_POLLS. Several values of one are"
+        " separated by blanks, those of --node-header by line ends; an option without a value is"
+        " yes or no."
     )
     optParameters = [option.row() for option in OPTIONS]
+    optFlags = [[name, None, doc] for name, doc in FLAGS.items()]
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
@@ -129,10 +133,6 @@ class Options(usage.Options):
             raise CannotStart(f"{self._source('node-header')}: {error}") from None
         self._values["node_header"] = (*self._values.get("node_header", ()), *headers)
 
-    def opt_reuse_port(self) -> None:
-        """let several routers listen on one port, one for each core, and share it (SO_REUSEPORT)"""
-        self._values["reuse_port"] = True
-
     def opt_version(self) -> None:
         """Display the router's version and exit."""
         print(f"infernet-router {__version__}")
@@ -165,7 +165,28 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            raise CannotStart(f"{error}; see twistd infernet-router --help") from None
+            why = f"{error}{self._hint(str(error), options or ())}"
+            raise CannotStart(f"{why}; see twistd infernet-router --help") from None
+
+    def parseArgs(self, *words: str) -> None:
+        """Refuse what is neither an option nor the value of one."""
+        if words:
+            raise usage.UsageError(f"{quoted(words[0])} is not an option")
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The text of --help, after the first line."""
+        columns = width or min(get_terminal_size().columns, 100)
+        purpose = "Tells clients of Infernet nodes which node to send a job to."
+        text = "\n".join(wrap(self.longdesc, columns))
+        return f"\n{purpose}\n\n{grouped(self.docs, columns)}\n{text}\n"
+
+    def _hint(self, error: str, given: Sequence[str]) -> str:
+        """What a misspelt option may mean."""
+        names, of_twistd = (
+            [option.rstrip("=") for option in options.longOpt] if options is not None else []
+            for options in (self, self.parent)
+        )
+        return hint(error, given, names, of_twistd)
 
     def postOptions(self) -> None:
         """Read the options with one value, which are None unless given, and make the settings."""
@@ -186,12 +207,15 @@ class Options(usage.Options):
                     raise CannotStart(f"{source} and {variable_of('listen')}: give one of them")
             elif text is not None:
                 self._values[option.field] = _read(option.read, text, source)
+        for name in FLAGS:
+            variable = variable_of(name)
+            if self[name]:
+                self._values[name.replace("-", "_")] = True
+            elif text := self._environ.get(variable):
+                self._values[name.replace("-", "_")] = _read(yes_or_no, text, variable)
         self._values["ips_given"] = "ips" in self._values
         self._values["admin_given"] = self._values.get("admin") is not None
         self._values["admin_token"] = self._token()
-        if found := self._environ.get(variable_of("reuse-port"), ""):
-            reused = _read(one_of(("1", "0")), found, variable_of("reuse-port")) == "1"
-            self._values.setdefault("reuse_port", reused)
         self.settings = Settings(**self._values)
         self._check_sharing()
 

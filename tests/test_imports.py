@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "settings": ("api", "nodes", "replicas", "addresses", "quoting"),
     "option_values": ("addresses", "replicas"),
     "option_table": ("option_values", "settings", "api", "process"),
-    "options": (*CORE, "option_table", "option_values", *UPPER),
+    "option_help": (),
+    "options": (*CORE, "option_help", "option_table", "option_values", *UPPER),
 }
 """By folder, or module outside a folder: the others that it may import."""
 

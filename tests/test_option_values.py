@@ -19,6 +19,7 @@ from infernet_router.option_values import (
     seconds,
     url,
     whole_number,
+    yes_or_no,
 )
 
 
@@ -29,6 +30,12 @@ class OptionValuesTests(SynchronousTestCase):
             with self.assertRaises(ValueError, msg=text) as caught:
                 read(text)
             self.assertEqual(str(caught.exception), must)
+
+    def test_yes_or_no(self) -> None:
+        """Yes and no are written in several ways."""
+        for text, value in (("yes", True), ("1", True), ("True", True), ("no", False)):
+            self.assertIs(yes_or_no(text), value)
+        self.assert_bad("must be yes or no", yes_or_no, "", "y", "2", "on")
 
     def test_whole_number(self) -> None:
         """A whole number has digits only, and is from 1 to the most."""

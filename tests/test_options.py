@@ -1,9 +1,12 @@
 """Tests of infernet_router.options."""
 
+import os
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
 from attrs import asdict
+from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 
 import infernet_router.options
@@ -41,6 +44,7 @@ class OptionsTests(SynchronousTestCase):
                 "listen": (),
                 "ips": Path("ips.txt"),
                 "ips_given": False,
+                "wait_for_nodes": False,
                 "node_explorer": None,
                 "resolver": None,
                 "interval": 3.0,
@@ -126,7 +130,7 @@ class OptionsTests(SynchronousTestCase):
         )
 
     def test_every_variable(self) -> None:
-        """An option with a method of its own is read from its variable like any other."""
+        """An option that may be repeated is read from its variable like any other."""
         repeatable = {
             name.removeprefix("opt_")
             for name in vars(Options)
@@ -134,7 +138,7 @@ class OptionsTests(SynchronousTestCase):
         }
         values = {"job_weight": "a=1", "pending_weight": "onchain=1", "trust_proxy": "unix"}
         values |= {"cors_origin": "*", "admin_host": "a.invalid", "listen": "tcp:1"}
-        values |= {"node_header": "X-Key: 1", "reuse_port": "1"}
+        values["node_header"] = "X-Key: 1"
         self.assertEqual(repeatable, set(values))
         for name, value in values.items():
             settings = parsed(**{f"INFERNET_ROUTER_{name.upper()}": value})
@@ -254,11 +258,45 @@ class OptionsTests(SynchronousTestCase):
         self.assert_bad(f"--interval {SECONDS} '0'", "--interval=0", REFRESH_INTERVAL="0")
 
     def test_unknown(self) -> None:
-        """Unknown options and arguments are refused."""
+        """Unknown options and arguments are refused, with the option that they may mean."""
         help = "see twistd infernet-router --help"
-        self.assert_bad(f"option --prt not recognized; {help}", "--prt", "4000")
+        self.assert_bad(
+            f"option --prt not recognized (did you mean --port?); {help}", "--prt", "4000"
+        )
         self.assert_bad(f"option --port requires argument; {help}", "--port")
-        self.assert_bad(f"Wrong number of arguments.; {help}", "4000")
+        self.assert_bad(f"'4000\\n' is not an option; {help}", "4000\n", "5000")
+
+    def test_of_twistd(self) -> None:
+        """An option of twistd is refused after the name of the command."""
+        options = Options({})
+        options.parent = ServerOptions()
+        for name in ("stdout", "stderr"):
+            self.patch(sys, name, getattr(sys, name))
+        with self.assertRaises(CannotStart) as caught:
+            options.parseOptions(["--logfile=x"])
+        self.assertIn("it is an option of twistd, which goes before", str(caught.exception))
+
+    def test_flags(self) -> None:
+        """An option without a value is yes if it is given, or what its variable says."""
+        self.assertTrue(parsed("--wait-for-nodes").wait_for_nodes)
+        variable = "INFERNET_ROUTER_WAIT_FOR_NODES"
+        for text, value in (("yes", True), ("0", False), ("", False)):
+            self.assertIs(parsed(**{variable: text}).wait_for_nodes, value)
+        self.assertTrue(parsed("--wait-for-nodes", **{variable: "no"}).wait_for_nodes)
+        self.assert_bad(f"{variable} must be yes or no, not 'maybe'", **{variable: "maybe"})
+
+    def test_help(self) -> None:
+        """The help has all options in groups, with their defaults, as wide as the terminal."""
+        text = Options({}).getUsage(width=80)
+        self.assertLess(max(map(len, text.splitlines())), 81)
+        self.assertIn("\nFind the nodes:\n  --ips=FILE", text)
+        words = " ".join(text.split())
+        port = "--port=PORT TCP port to serve on, all IPv4 interfaces; environment variable PORT"
+        self.assertIn(f"{port} [default: 4000]", words)
+        self.assertIn("--listen=ENDPOINT serve on this Twisted endpoint", words)
+        self.assertIn("INFERNET_ROUTER_MAX_POLLS", text)
+        self.patch(os, "environ", {"COLUMNS": "60"})
+        self.assertLess(max(map(len, Options({}).getUsage().splitlines())), 61)
 
     def test_listen(self) -> None:
         """--listen excludes --port, and beats the variable PORT."""
@@ -362,31 +400,6 @@ class OptionsTests(SynchronousTestCase):
             "--pending-weight=onchain=-1",
         )
 
-    def test_help(self) -> None:
-        """The help lists every option with its default and its variable."""
-        words = " ".join(str(Options({})).split())
-        for part in (
-            "--port= TCP port to serve on, all IPv4 interfaces; environment variable PORT"
-            " [default: 4000]",
-            "its next, 0.1 to 86400; environment variable REFRESH_INTERVAL [default: 3]",
-            "--listen=",
-            "answer to a poll, 0.1 to 86400 [default: 3]",
-            "--resources-interval=",
-            "--max-polls=",
-            "to the next, 0.1 to 86400 [default: 60]",
-            "[default: ips.txt]",
-            "--max-utilization= share of its GPU memory in use, 0 to 1,",
-            "can do the job; 1 for no limit [default: 1]",
-            "--ca-file=",
-            "--job-weight= cost of a job for one container, CONTAINER=0.01 to 1000, default 1;",
-            "--rate-limit= requests a minute that each client address may make to each path,",
-            "there is no limit; environment variable RATELIMIT_REQS_PER_MIN",
-            "--trust-proxy= believe X-Forwarded-For and Forwarded of this IP address, network or",
-            "--cors-origin= allow pages of this origin, such as https://app.example.org, or *",
-            "--pending-weight= cost of a pending job of one kind, such as onchain=0 to 1000,",
-        ):
-            self.assertIn(part, words)
-
     def test_redis(self) -> None:
         """The URL of Redis is an option or a variable; a REDIS_URL of something else is none."""
         url = RedisUrl("a", user="u", password="secret")
@@ -441,8 +454,8 @@ class OptionsTests(SynchronousTestCase):
             self.assertFalse(parsed(INFERNET_ROUTER_REUSE_PORT=off).reuse_port)
         self.assertTrue(parsed("--reuse-port", INFERNET_ROUTER_REUSE_PORT="0").reuse_port)
         self.assert_bad(
-            "INFERNET_ROUTER_REUSE_PORT must be one of 1, 0, not 'yes'",
-            INFERNET_ROUTER_REUSE_PORT="yes",
+            "INFERNET_ROUTER_REUSE_PORT must be yes or no, not '2'",
+            INFERNET_ROUTER_REUSE_PORT="2",
         )
         for endpoint in ("tcp:1", "tcp6:1", "haproxy:tcp:1"):
             listens = ("--listen", endpoint, "--listen", "unix:/r")
