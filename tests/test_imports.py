@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "fleet": ("addresses", "reports", "quoting"),
     "counting": (),
     "nodes": (*CORE, "files", "counting"),
+    "replicas": (*CORE, "nodes", "counting"),
     "process": (*CORE, "files"),
     "serving": ("files", "quoting", "counting"),
     "api": (*CORE, "files", "nodes", "process", "serving", "counting"),
