@@ -1,7 +1,7 @@
 """Batches: what a replica tells the others in one message, and how that is written and checked."""
 
 from math import isfinite
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -31,7 +31,7 @@ _MAX_AGE = 60_000
 Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
 Id: TypeAlias = Annotated[str, Meta(max_length=100)]
 Short: TypeAlias = Annotated[str, Meta(max_length=256)]
-Number: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 62)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Member: TypeAlias = Annotated[bytes, Meta(min_length=8, max_length=8)]
 Age: TypeAlias = Annotated[int, Meta(ge=0, le=_MAX_AGE)]
 
@@ -44,7 +44,7 @@ class _Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A part of a batch. Nodes are given as their keys, one after the other."""
 
 
-class Jobs(_Part):
+class Jobs(_Part, frozen=True):
     """Jobs that the sender assigned since its last batch."""
 
     keys: bytes
@@ -54,7 +54,7 @@ class Jobs(_Part):
     """What each of them weighs on average; empty if all weigh 1."""
 
 
-class Reports(_Part):
+class Reports(_Part, frozen=True):
     """Reports of nodes with the same description."""
 
     containers: Annotated[list[Container], Meta(max_length=1000)]
@@ -68,7 +68,7 @@ class Reports(_Part):
     """By node and then by kind, the pending jobs."""
 
 
-class Misses(_Part):
+class Misses(_Part, frozen=True):
     """Polls that failed for the same reason."""
 
     reason: Text
@@ -77,14 +77,14 @@ class Misses(_Part):
     """By node, how long ago that was, in milliseconds."""
 
 
-class Outcomes(_Part):
+class Outcomes(_Part, frozen=True):
     """Jobs with the same outcome, as clients told the sender."""
 
     outcome: Outcome
     keys: bytes
 
 
-class Passed(_Part):
+class Passed(_Part, frozen=True):
     """An outcome that a client told the sender, though another member made the decision."""
 
     member: Member
@@ -105,7 +105,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When it was sent, on the sender's monotonic clock, in seconds."""
 
 
-class Batch(Head):
+class Batch(Head, frozen=True):
     """What one replica tells the others in one message."""
 
     orders: Number = 0
@@ -120,6 +120,8 @@ class Batch(Head):
     outcomes: list[Outcomes] = []
     passed: list[Passed] = []
 
+
+Some = TypeVar("Some", Head, Batch)
 
 _encoder = msgspec.msgpack.Encoder()
 _heads = msgspec.msgpack.Decoder(Head)
@@ -144,7 +146,7 @@ def decode_head(message: bytes) -> Head:
     """
     if len(message) > MAX_BYTES:
         raise BadBatch(f"it has more than {MAX_BYTES >> 20} MiB")
-    head: Head = _decode(_heads, message)
+    head = _decode(_heads, message)
     if not isfinite(head.sent):
         raise BadBatch("the time is not a finite number")
     return head
@@ -156,7 +158,7 @@ def decode(message: bytes) -> Batch:
 
     :raises BadBatch: when it is not valid.
     """
-    batch: Batch = _decode(_batches, message)
+    batch = _decode(_batches, message)
     jobs = batch.jobs
     _check(jobs.keys, len(jobs.counts), "jobs")
     if jobs.weights and len(jobs.weights) != len(jobs.counts):
@@ -178,7 +180,7 @@ def each_key(keys: bytes) -> list[bytes]:
     return [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
 
 
-def _decode(decoder: "msgspec.msgpack.Decoder[Head]", message: bytes) -> "Head":
+def _decode(decoder: "msgspec.msgpack.Decoder[Some]", message: bytes) -> Some:
     try:
         return decoder.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

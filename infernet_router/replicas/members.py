@@ -20,7 +20,7 @@ _REMEMBERED = 60.0
 """Seconds for which a sender that is not heard is remembered, to tell when its batches are late."""
 
 _MOST = 64
-"""The most senders. There should be 16 at most, but anyone who can publish can pretend to be many."""
+"""The most senders. There should be 16 at most, but who can publish can pretend to be many."""
 
 
 class _Heard:

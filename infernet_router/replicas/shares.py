@@ -178,7 +178,8 @@ def score(member: int, number: int) -> int:
     The score of a member for a node, each given as 64 random bits.
 
     A multiplication carries each bit to all higher ones, and the shift brings those back to the
-    lower ones (Knuth's multiplicative hashing, twice): a cryptographic hash takes five times as long.
+    lower ones (Knuth's multiplicative hashing, twice). A cryptographic hash takes five times as
+    long.
     """
     mixed = ((member ^ number) * 0x9E3779B97F4A7C15) & _BITS
     return ((mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93) & _BITS

@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Outcome
@@ -61,7 +60,6 @@ class Sharing(Service):
     :param clock: the reactor.
     :param shares: divides the polls.
     :param sender: 8 random bytes that stand for this router until it stops.
-    :param orders: keeps operators' orders the same everywhere.
     """
 
     orders: Orders | None = None
@@ -213,8 +211,8 @@ class Sharing(Service):
         self.batches["heard"] += 1
         if self.orders is not None and batch.orders:
             self.orders.heard(batch.orders)
-        for passed in batch.passed if self.passed is not None else ():
-            if passed.member == self._me:
+        for passed in batch.passed:
+            if passed.member == self._me and self.passed is not None:
                 self.passed(passed)
         if batch.bye:
             self._members.leave(batch.sender)
