@@ -31,8 +31,6 @@ from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.resource import Resource
-from twisted.web.server import Site
 
 from benchmarks.loopback.machine import free_port
 from benchmarks.simulation.scenario import MEAN_WORK, Lognormal
@@ -41,7 +39,7 @@ from infernet_router.fleet import CameUp, Fleet
 from infernet_router.reports import NodeReport
 from infernet_router.settings import Settings
 from infernet_router.tap import make_router
-from infernet_router.testing import SimulatedJob, SimulatedNode
+from infernet_router.testing import SimulatedJob, SimulatedNode, loopback_hosts, serve
 
 WORK = Lognormal(0.7)
 """Seconds a job takes at speed 1: two on average, mostly between 0.5 and 5."""
@@ -87,8 +85,8 @@ class Node(SimulatedNode):
         stands = self._reactor.seconds() < self._stands_until
         return super().pending + (PHANTOMS if stands else 0)
 
-    def submit(self, containers: Iterable[str]) -> SimulatedJob:
-        job = super().submit(containers)
+    def submit(self, containers: Iterable[str], work: float | None = None) -> SimulatedJob:
+        job = super().submit(containers, work)
         self.jobs.append(job)
         return job
 
@@ -131,11 +129,16 @@ class Experiment:
 class Side:
     """A router and its nodes."""
 
-    def __init__(self, reactor: Any, fleet: type[Fleet], experiment: Experiment, ips: Path) -> None:
-        self.nodes = [
-            Node(reactor, speed, experiment.slots, Random(2)) for speed in experiment.speeds
-        ]
-        ips.write_text("\n".join(_serve(reactor, node) for node in self.nodes))
+    def __init__(
+        self,
+        reactor: Any,
+        fleet: type[Fleet],
+        nodes: list[Node],
+        addresses: Iterable[str],
+        ips: Path,
+    ) -> None:
+        self.nodes = nodes
+        ips.write_text("\n".join(addresses))
         listen = f"tcp:{(port := free_port())}:interface=127.0.0.1"
         router = make_router(Settings(ips=ips, listen=(listen,), admin=None), reactor, fleet)
         router.privilegedStartService()
@@ -180,11 +183,11 @@ def _between(since: float, until: float, *nodes: Node) -> list[SimulatedJob]:
     return [job for node in nodes for job in node.jobs if since <= job.submitted < until]
 
 
-def _serve(reactor: Any, resource: Resource) -> str:
-    site = Site(resource)
-    site.noisy = False
-    site.log = lambda request: None  # type: ignore[method-assign]
-    return f"127.0.0.1:{reactor.listenTCP(0, site, interface='127.0.0.1').getHost().port}"
+async def _side(reactor: Any, fleet: type[Fleet], experiment: Experiment, ips: Path) -> Side:
+    """A router and its nodes, which are served."""
+    nodes = [Node(reactor, speed, experiment.slots, Random(2)) for speed in experiment.speeds]
+    served = await serve(reactor, nodes, loopback_hosts(len(nodes)))
+    return Side(reactor, fleet, nodes, (one.address for one in served), ips)
 
 
 async def _one_job(http: HTTPClient, side: Side) -> None:
@@ -197,8 +200,8 @@ async def _one_job(http: HTTPClient, side: Side) -> None:
 async def _main(reactor: Any, experiment: Experiment, folder: Path) -> None:
     console = Console()
     sides = {
-        "least pending": Side(reactor, LeastPending, experiment, folder / "least-pending.txt"),
-        "ours": Side(reactor, Fleet, experiment, folder / "ours.txt"),
+        "least pending": await _side(reactor, LeastPending, experiment, folder / "least.txt"),
+        "ours": await _side(reactor, Fleet, experiment, folder / "ours.txt"),
     }
     pool = HTTPConnectionPool(reactor)
     http, random, asking = HTTPClient(Agent(reactor, pool=pool)), Random(3), []

@@ -39,20 +39,8 @@ EVERY = 0.005
 WARM_UP = 12.0
 """Seconds until every node has been polled a few times, and those that hang have timed out."""
 
-GOOD = """
-import json, sys
-from twisted.internet import reactor
-from twisted.web.server import Site
-from infernet_router.testing import SimulatedNode
-
-def listen():
-    site = Site(SimulatedNode(reactor, ["llm"]))
-    site.log = lambda request: None
-    return f"127.0.0.1:{reactor.listenTCP(0, site, interface='127.0.0.1').getHost().port}"
-
-print(json.dumps([listen() for _ in range(int(sys.argv[1]))]), flush=True)
-reactor.run()
-"""
+GOOD = ("-m", "infernet_router.testing", "--port", "0", "--nodes")
+"""The arguments of Python that serve good nodes; their number follows."""
 
 
 @frozen
@@ -152,9 +140,9 @@ def main() -> None:
     ):
         os.chdir(folder)
         hostile = list(json.loads(first_line(bad_ones)).values())
-        count = str(options.good + len(hostile))
-        with running(sys.executable, "-c", GOOD, count, folder=folder) as good_ones:
-            all_good = json.loads(first_line(good_ones))
+        count = options.good + len(hostile)
+        with running(sys.executable, *GOOD, str(count), folder=folder) as good_ones:
+            all_good = [first_line(good_ones).strip() for _ in range(count)]
             good = all_good[: options.good]
             runs = [
                 measure(nodes, addresses, set(all_good), options.seconds)

@@ -67,6 +67,8 @@ class Counts:
         """How often no node could be chosen, by reason."""
         self.outcomes = Counter[str]()
         """The outcomes that clients reported."""
+        self.actions = Counter[tuple[str, str]]()
+        """What operators did or tried, by action and result."""
         self.rate_limited = 0
         """Requests over the rate limit."""
         self.refused = 0
@@ -109,3 +111,7 @@ class Counts:
         """Count a poll that ended."""
         self.polls[result] += 1
         self.poll_seconds.add(seconds)
+
+    def acted(self, action: str, result: str) -> None:
+        """Count what an operator did or tried; action and result are two of a few fixed words."""
+        self.actions[action, result] += 1

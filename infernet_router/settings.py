@@ -46,6 +46,8 @@ class Settings:
     ips: Path = Path("ips.txt")
     ips_given: bool = False
     """Whether the file was named, so that it must exist even if there is a Node Explorer."""
+    wait_for_nodes: bool = False
+    """Whether to start while the file is missing, empty or bad."""
     node_explorer: NodeAddress | None = None
     resolver: tuple[str, int] | None = None
     """IP address and port of the name server to ask; None for the system's."""
@@ -121,6 +123,8 @@ def _plain(value: object) -> object:
 def shown(value: object) -> str:
     """A setting's value, as in a help text or the log."""
     match value:
+        case True:
+            return "yes"
         case float():
             return f"{value:g}"
         case (str(host), int(port)):

@@ -127,7 +127,8 @@ def make_router(
     counts, readiness = Counts(), Readiness(fleet, monotonic)
     router = _Router(pool, readiness, settings.linger, reactor)
     try:
-        tokens = Tokens(settings.admin_tokens, settings.admin_token)
+        off_loop = OffLoop[Any](partial(in_thread, reactor), reactor)
+        tokens = Tokens(settings.admin_tokens, settings.admin_token, off_loop)
         http = http_client(reactor, pool, settings.ca_file)
         freezer = Freezer(fleet)
         slices = Slices(reactor, freezer.freezing_later)
@@ -268,6 +269,7 @@ def _sources(
         slices,
         off_loop,
         may_be_missing=may_be_missing,
+        waits=settings.wait_for_nodes,
     )
     yield from (ips, watcher, HangupListener(reactor, ips.read_again, tokens.read_again))
     if explorer is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -302,6 +302,27 @@ class SourceTestCase(SynchronousTestCase):
         ]
         self.assertEqual(plain, list(lines))
         self.lines.clear()
+
+
+class Threads:
+    """Runs calls at once, or keeps them for later while the file system hangs."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.kept: list[tuple[Callable[[], object], Deferred[Any]]] = []
+
+    def __call__(self, call: Callable[[], object]) -> Deferred[Any]:
+        if not self.hangs:
+            return maybeDeferred(call)
+        self.kept.append((call, Deferred()))
+        return self.kept[-1][1]
+
+    def go_on(self) -> None:
+        """The file system answers again."""
+        self.hangs = False
+        while self.kept:
+            call, deferred = self.kept.pop()
+            maybeDeferred(call).chainDeferred(deferred)
 
 
 @frozen

@@ -13,6 +13,8 @@ ROOT = Path(infernet_router.__file__).parent
 
 CORE = ("fleet", "addresses", "hosts", "reports", "quoting")
 
+UPPER = ("settings", "admin", "api", "sources", "nodes", "process")
+
 MAY_IMPORT = {
     "quoting": (),
     "hosts": ("quoting",),
@@ -30,7 +32,10 @@ MAY_IMPORT = {
     "sources": (*CORE, "files", "nodes", "process", "counting"),
     "admin": (*CORE, "files", "api", "sources", "nodes", "process", "serving", "counting"),
     "settings": ("api", "nodes", "addresses", "quoting"),
-    "options": (*CORE, "files", "settings", "admin", "api", "sources", "nodes", "process"),
+    "option_values": ("addresses",),
+    "option_table": ("option_values", "settings", "api", "process"),
+    "option_help": (),
+    "options": (*CORE, "option_help", "option_table", "option_values", *UPPER),
 }
 """By folder, or module outside a folder: the others that it may import."""
 

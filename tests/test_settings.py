@@ -33,6 +33,11 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(parsed("--port", "5000").endpoints, ("tcp:5000",))
         self.assertEqual(parsed("--listen", "tcp6:1").endpoints, ("tcp6:1",))
 
+    def test_flag(self) -> None:
+        """An option without a value is shown in the log if it is given."""
+        self.assertIn(", wait-for-nodes yes", str(parsed("--wait-for-nodes")))
+        self.assertIs(parsed("--wait-for-nodes").shown()["wait-for-nodes"], True)
+
     def test_default_text(self) -> None:
         """By default, only the main settings are shown."""
         shown = "ips ips.txt, interval 3 s, busy-interval 1.1 s, timeout 3 s, max-polls 500"

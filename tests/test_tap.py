@@ -1,9 +1,12 @@
 """Tests of infernet_router.tap."""
 
+import os
 import signal
 import sys
 from pathlib import Path
+from socket import AF_UNIX, SOCK_DGRAM, socket
 from typing import Any, cast
+from unittest.mock import patch
 
 from attrs import evolve
 from twisted.application.service import Application, IServiceMaker
@@ -127,6 +130,20 @@ class MakeRouterTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_systemd(self) -> None:
+        """systemd is told how many nodes are up where it waits for that, and that the end comes."""
+        name = f"infernet-router-test-tap-{os.getpid()}"
+        systemd = socket(AF_UNIX, SOCK_DGRAM)
+        self.addCleanup(systemd.close)
+        systemd.bind(f"\0{name}")
+        systemd.settimeout(10)
+        with patch.dict(os.environ, NOTIFY_SOCKET=f"@{name}"):
+            router = self.start()
+        self.reactor.advance(1)
+        self.assertIn(b"STATUS=0 of 2 nodes up", systemd.recv(1000))
+        self.assert_ends(router)
+        self.assertIn(b"STOPPING=1", systemd.recv(1000))
+
     def test_explorer(self) -> None:
         """With a Node Explorer, the file may be missing unless it was given."""
         self.ips.unlink()
@@ -161,7 +178,7 @@ class MakeRouterTests(SynchronousTestCase):
             f"infernet-router: {self.ips}, line 2: 'c d': there is a blank inside"
         )
         self.ips.unlink()
-        self.assert_bad(f"there is no {self.ips}: copy ips.txt.example")
+        self.assert_bad(f"there is no {self.ips}: write the addresses")
 
     def test_taken(self) -> None:
         """When the port is in use, the start ends with the reason."""

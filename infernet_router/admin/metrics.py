@@ -110,6 +110,14 @@ class _Collector(Collector):
             "outcome",
             {outcome.value: counts.outcomes[outcome.value] for outcome in Outcome},
         )
+        actions = CounterMetricFamily(
+            _PREFIX + "admin_actions",
+            "What operators did or tried to do.",
+            labels=("action", "result"),
+        )
+        for labels, number in sorted(counts.actions.items()):
+            actions.add_metric(labels, number)
+        yield actions
         yield _counter("rate_limited", "Requests over the rate limit.", "", counts.rate_limited)
         yield _counter(
             "connections_refused", "Connections of clients over the limit.", "", counts.refused

@@ -1,13 +1,17 @@
 """Tokens: reads the file of the tokens that operators may use, at the start and on SIGHUP."""
 
-import os
 import re
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from stat import S_IROTH, S_ISREG
+from stat import S_IROTH
 
+from attrs import frozen
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from infernet_router.admin.access import BadToken, Grant, Role, check_token, grant
+from infernet_router.files import BadFile, OffLoop, TooSlow, in_time, read_file
 
 _MAX_FILE = 1024 * 1024
 """The largest file that is read, in bytes."""
@@ -33,17 +37,19 @@ def parse_tokens(text: str) -> list[Grant]:
     """
     grants: list[Grant] = []
     names: set[str] = {ENVIRONMENT}
+    digests: set[bytes] = set()
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         try:
             found = _grant(words, names)
-            if found.digest in [known.digest for known in grants]:
+            if found.digest in digests:
                 raise BadToken("another name has the same token")
         except BadToken as error:
             raise BadTokens(f"line {number}: {error}") from None
         names.add(found.person.name)
+        digests.add(found.digest)
         grants.append(found)
     if not grants:
         raise BadTokens("there is no token in it; a line is NAME ROLE TOKEN")
@@ -68,27 +74,47 @@ def _grant(words: list[str], names: set[str]) -> Grant:
     return grant(name, _ROLES[role], check_token(token))
 
 
+@frozen
+class _Contents:
+    """What was found in the file."""
+
+    grants: list[Grant]
+    is_exposed: bool
+    """Whether others may read the file."""
+
+
 class Tokens:
     """
     The tokens that are valid now: those of a file, and the one in the environment.
 
     :param path: the file, if there is one.
     :param of_environment: the token of an operator.
+    :param off_loop: reads the file again, which may hang.
     :raises BadTokens: when the file is bad.
     """
 
-    def __init__(self, path: Path | None = None, of_environment: str | None = None) -> None:
+    def __init__(
+        self, path: Path | None, of_environment: str | None, off_loop: OffLoop[_Contents]
+    ) -> None:
         self._path = None if path is None else path.absolute()
+        self._off_loop = off_loop
         self._grants: list[Grant] = []
         self._fixed = (
             [] if of_environment is None else [grant(ENVIRONMENT, Role.OPERATOR, of_environment)]
         )
         self._problem = ""
         """What was wrong with the file when it was read last, and was logged."""
-        self._was_open = False
+        self._was_exposed = False
         """Whether others could read the file, which was logged."""
+        self._is_reading = False
+        self._is_told = False
+        """Whether to read the file again after it was read."""
         if self._path is not None:
-            self._grants = self._read(self._path)
+            try:
+                contents = in_time(partial(_read, self._path))
+            except (BadFile, TooSlow) as error:
+                raise _cannot_read(self._path, error) from None
+            self._take(self._path, contents)
 
     def __call__(self) -> list[Grant]:
         """What each valid token allows."""
@@ -98,44 +124,66 @@ class Tokens:
         """Read the file again; while it is bad, the tokens that were in it stay valid."""
         if self._path is None:
             return
-        try:
-            grants = self._read(self._path)
-        except BadTokens as error:
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.warn(
-                    "{problem}; keeping the tokens it had",
-                    event="tokens.bad",
-                    problem=self._problem,
-                )
+        if self._is_reading:
+            self._is_told = True
             return
-        if self._problem:
-            log.info("{path} works again", event="tokens.good", path=self._path)
-        self._problem = ""
-        self._grants = grants
+        self._is_reading = True
+        reading = self._off_loop.run(partial(_read, self._path))
+        reading.addCallback(partial(self._take, self._path))
+        reading.addErrback(self._failed, self._path)
+        reading.addErrback(self._broke)
+        reading.addBoth(self._has_read)
 
-    def _read(self, path: Path) -> list[Grant]:
-        try:
-            # Opening a pipe would wait for its writer.
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-                status = os.fstat(file.fileno())
-                if not S_ISREG(status.st_mode):
-                    raise BadTokens(f"{path} is not a regular file")
-                content = file.read(_MAX_FILE + 1)
-        except OSError as error:
-            raise BadTokens(f"cannot read {path}: {error.strerror}") from None
-        if len(content) > _MAX_FILE:
-            raise BadTokens(f"{path} is larger than {_MAX_FILE // 2**20} MiB")
-        try:
-            grants = parse_tokens(content.decode("utf-8", "replace"))
-        except BadTokens as error:
-            raise BadTokens(f"{path}, {error}") from None
-        is_open = bool(status.st_mode & S_IROTH)
-        if is_open and not self._was_open:
+    def _has_read(self, _: object) -> None:
+        self._is_reading = False
+        if self._is_told:
+            self._is_told = False
+            self.read_again()
+
+    def _take(self, path: Path, contents: _Contents) -> None:
+        """Use what was found in the file."""
+        if self._problem:
+            log.info("{path} works again", event="tokens.good", path=path)
+        self._problem = ""
+        self._grants = contents.grants
+        if contents.is_exposed and not self._was_exposed:
             log.warn(
                 "{path} holds tokens, and others may read it: chmod o-r",
                 event="tokens.exposed",
                 path=path,
             )
-        self._was_open = is_open
-        return grants
+        self._was_exposed = contents.is_exposed
+
+    def _failed(self, failure: Failure, path: Path) -> None:
+        """Say once why the file cannot be used."""
+        failure.trap(BadFile, BadTokens, TooSlow)
+        problem = str(_cannot_read(path, failure.value))
+        if problem != self._problem:
+            self._problem = problem
+            log.warn("{problem}; keeping the tokens it had", event="tokens.bad", problem=problem)
+
+    def _broke(self, failure: Failure) -> None:
+        log.failure("reading the tokens failed", failure, event="internal.error")
+
+
+def _read(path: Path) -> _Contents:
+    """
+    Read the file; this may hang.
+
+    :raises BadFile: when it cannot be read.
+    :raises BadTokens: when what is in it is bad.
+    """
+    content = read_file(path, _MAX_FILE)
+    try:
+        grants = parse_tokens(content.decode("utf-8", "replace"))
+    except BadTokens as error:
+        raise BadTokens(f"{path}, {error}") from None
+    is_exposed = False
+    with suppress(OSError):  # it may be gone by now
+        is_exposed = bool(path.stat().st_mode & S_IROTH)
+    return _Contents(grants, is_exposed)
+
+
+def _cannot_read(path: Path, error: BaseException | None) -> BadTokens:
+    """Why the file cannot be used."""
+    return BadTokens(f"cannot read {path}: {error}" if isinstance(error, TooSlow) else str(error))

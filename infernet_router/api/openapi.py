@@ -28,6 +28,18 @@ MAX_MODEL = 500
 """The longest model id, in characters."""
 
 
+_SUMMARY = "Tells clients of Infernet nodes which node to send a job to."
+
+FRONT = {
+    "service": "infernet-router",
+    "summary": _SUMMARY,
+    "usage": "GET /api/v1/ip?container=ID names the node to send a job for this container to.",
+    "openapi": "/openapi.json",
+    "documentation": "docs/api.md in the source release",
+}
+"""What a client that asks for / gets to know."""
+
+
 def _parameter(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema, **more}
 
@@ -148,6 +160,11 @@ _DECISION = {
 """What a response with a decision has besides its body."""
 
 _PATHS = {
+    "/": _path(
+        "What this service is",
+        description="What the service does, and where it is described.",
+        response=_json("the service", _object(**{key: {"const": FRONT[key]} for key in FRONT})),
+    ),
     "/api/v1/ip": _path(
         "The node to use for one job, or for several",
         description="The best node now. GET counts the jobs as assigned to it, HEAD does not. While"
@@ -289,7 +306,7 @@ DESCRIPTION = msgspec.json.encode(
         "info": {
             "title": "Infernet Router",
             "version": __version__,
-            "summary": "Tells clients of Infernet nodes which node to send a job to.",
+            "summary": _SUMMARY,
             "license": {"name": "BSD 3-Clause Clear", "identifier": "BSD-3-Clause-Clear"},
         },
         "paths": _PATHS,

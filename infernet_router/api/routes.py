@@ -20,6 +20,7 @@ from infernet_router.api.first_polls import FirstPolls
 from infernet_router.api.openapi import (
     DEFAULT_N,
     DESCRIPTION,
+    FRONT,
     MAX_EXCLUDED,
     MAX_JOBS,
     MAX_MODEL,
@@ -129,6 +130,11 @@ class Api(Resource):
         while len(path) > 1 and not path[0]:
             del path[0]
         return cast(int, self._routes.render(request))
+
+    @app.route("/", methods=["GET"])
+    def _front(self, request: Request) -> bytes:
+        """What this service is, and where it is described."""
+        return answer(request, FRONT)
 
     @app.route("/api/v1/ip", methods=["GET"])
     def _ip(self, request: Request) -> bytes | Deferred[bytes]:

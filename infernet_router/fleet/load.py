@@ -16,21 +16,15 @@ Work is counted in jobs of weight 1, time in seconds.
 
 from array import array
 from collections.abc import Iterable, Sequence
-from heapq import nsmallest
-from itertools import compress
 from math import exp, inf, isnan, log, nan
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
+from infernet_router.fleet.account import TRAVEL, Account
 from infernet_router.fleet.doubt import Doubt
-from infernet_router.fleet.speed import Pace, Speed
+from infernet_router.fleet.sorting import lowest_first
+from infernet_router.fleet.speed import Pace
 from infernet_router.fleet.steps import Steps
-
-_TRAVEL = 0.1
-"""Mean seconds from the router's answer to the job's arrival at the node: a host name lookup, a
-connection and a POST."""
 
 _UNMOVED = 0.5
 """The chance that the number of pending jobs differs from that of the last report, when jobs were
@@ -47,37 +41,6 @@ state-dependent decision rule", 1990). In simulations the best value lies betwee
 
 _MIXTURE = 0.1
 """The share of a new job in the moving average of the weight of a node's jobs."""
-
-_TIE = (1 << 24) - 1
-"""The bits of a cost that are replaced to break ties: enough for 16 million nodes."""
-
-_SAME = 2.0**-27
-"""Costs are ties when they differ in those bits only: by less than this share."""
-
-_FEW = 20
-"""If less than a twentieth of the nodes is wanted, the others are not sorted."""
-
-_STEP = 4096
-"""Nodes whose costs are computed and sorted in one step, of 1 ms."""
-
-
-class _History(msgspec.Struct, gc=False):
-    """What is remembered of one node, to learn from its next report."""
-
-    reported: float = nan
-    """Jobs at its last report; NaN when the next report cannot be compared with it."""
-    pending: float = 0.0
-    """The pending jobs in its last report."""
-    assigned: float = 0.0
-    """Jobs assigned to it since its last report."""
-    travelling: float = 0.0
-    """Jobs assigned to it that had not reached it at `travelling_at`."""
-    travelling_at: float = 0.0
-    mean_weight: float = 1.0
-    """The mean weight of its jobs."""
-    speed: Speed = msgspec.field(default_factory=Speed)
-    share: float = 1.0
-    """How many times the jobs of an ordinary node an operator lets it have."""
 
 
 class Witness(Protocol):
@@ -113,7 +76,7 @@ class Loads:
     the jobs assigned to the node lately.
 
     A pick reads three numbers of each candidate. They are kept in arrays, so that those of
-    neighbours share cache lines; the rest of what is known of a node is in its _History.
+    neighbours share cache lines; the rest of what is known of a node is in its Account.
     """
 
     def __init__(self) -> None:
@@ -124,7 +87,7 @@ class Loads:
         """The estimated jobs a second that each node finishes while it has any."""
         self._prices = array("d")
         """What multiplies the jobs at each node to give the cost: rate ** -0.6 * doubt / share."""
-        self._histories: list[_History] = []
+        self._accounts: list[Account] = []
         self._doubts: list[Doubt] = []
         self._doubted: set[int] = set()
         """The nodes that seem to fail all jobs."""
@@ -136,10 +99,10 @@ class Loads:
         if self._free:
             index = self._free.pop()
         else:
-            index = len(self._histories)
+            index = len(self._accounts)
             for numbers in (self._one_left_at, self._rates, self._prices):
                 numbers.append(0.0)
-            self._histories.append(_History())
+            self._accounts.append(Account())
             self._doubts.append(Doubt())
         self._settle_rate(index)
         self._set_jobs(index, 0.0, 0.0)
@@ -147,7 +110,7 @@ class Loads:
 
     def remove(self, index: int) -> None:
         """Forget a node; a new one may get its index."""
-        self._histories[index] = _History()
+        self._accounts[index] = Account()
         self._doubts[index] = Doubt()
         self._doubted.discard(index)
         self._free.append(index)
@@ -155,7 +118,7 @@ class Loads:
     @property
     def size(self) -> int:
         """One more than the highest index."""
-        return len(self._histories)
+        return len(self._accounts)
 
     def jobs(self, index: int, now: float) -> float:
         """The jobs that wait or run at a node at `now`; a fraction is the chance of one more."""
@@ -188,15 +151,15 @@ class Loads:
 
     def pending(self, index: int) -> float:
         """The pending jobs in a node's last report, weighted by kind."""
-        return self._histories[index].pending
+        return self._accounts[index].pending
 
     def is_learned(self, index: int) -> bool:
         """Whether a node's rate is rather its own than that of the fleet."""
-        return self._histories[index].speed.is_learned
+        return self._accounts[index].speed.is_learned
 
     def assigned(self, index: int) -> float:
         """The jobs assigned to a node since its last report."""
-        return self._histories[index].assigned
+        return self._accounts[index].assigned
 
     def doubt(self, index: int) -> float:
         """The evidence that a node fails its jobs, as a multiple of what it takes to doubt it."""
@@ -231,11 +194,11 @@ class Loads:
 
     def share(self, index: int) -> float:
         """How many times the jobs of an ordinary node a node gets, by an operator's override."""
-        return self._histories[index].share
+        return self._accounts[index].share
 
     def set_share(self, index: int, share: float) -> None:
         """Divide a node's price by this from now on."""
-        self._histories[index].share = share
+        self._accounts[index].share = share
         self._set_price(index)
 
     def cheapest(self, indices: Iterable[int], now: float, weight: float, random: Random) -> int:
@@ -291,46 +254,33 @@ class Loads:
         """
         The `count` nodes where a job of this weight costs least, as in `cheapest`, best first.
 
-        Ties are ordered by the exclusive or of index and `order`, the same way in each call. To
-        sort floats takes a third of the time that pairs would take. So the lowest bits of each cost
-        are replaced by that number: costs that differ by less than _SAME of their value are ties.
+        The order of ties is the same in each call with the same `order`; see `sorting`.
         """
-        indices, order = indices[:], order & _TIE
         one_left_at, rates, prices = self._one_left_at, self._rates, self._prices
-        marked: list[float] = []
-        limit = inf
-        for start in range(0, len(indices), _STEP):
-            some = indices[start : start + _STEP]
-            costs = [
+
+        def costs(some: Sequence[int]) -> list[float]:
+            return [
                 ((ahead + 1.0 if ahead > 0.0 else exp(ahead)) + weight) * prices[index]
                 for index in some
                 for ahead in ((one_left_at[index] - now) * rates[index],)
             ]
-            if count < len(costs) // _FEW:
-                limit = min(limit, nsmallest(count, costs)[-1] * (1 + _SAME))
-                cheap = [cost <= limit for cost in costs]
-                some, costs = list(compress(some, cheap)), list(compress(costs, cheap))
-            bits = _cast(array("d", costs), "q")
-            ties = [cost & ~_TIE | index ^ order for cost, index in zip(bits, some, strict=True)]
-            marked += sorted(_cast(array("q", ties), "d"))
-            yield
-        marked.sort()  # it merges the sorted parts: 3 ms for 100,000
-        return [bits & _TIE ^ order for bits in _cast(array("d", marked[:count]), "q")]
+
+        return lowest_first(indices, costs, count, order)
 
     def assign(self, index: int, now: float, weight: float, jobs: int = 1) -> None:
         """Assign so many jobs of this weight to a node."""
-        history = self._histories[index]
+        account = self._accounts[index]
         added = weight * jobs
         if self._one_left_at[index] > now:  # the same as below in fewer steps, once a request
             self._one_left_at[index] += added / self._rates[index]
         else:
             self._set_jobs(index, now, self.jobs(index, now) + added)
-        history.assigned += added
-        # As in _travelling, without the call.
-        arrived = exp(min(0.0, history.travelling_at - now) / _TRAVEL)
-        history.travelling = history.travelling * arrived + added
-        history.travelling_at = now
-        history.mean_weight += (weight - history.mean_weight) * _MIXTURE
+        account.assigned += added
+        # As in Account.still_travelling, without the call.
+        arrived = exp(min(0.0, account.travelling_at - now) / TRAVEL)
+        account.travelling = account.travelling * arrived + added
+        account.travelling_at = now
+        account.mean_weight += (weight - account.mean_weight) * _MIXTURE
         if self._doubts[index].assigned(now):
             self._set_price(index)
 
@@ -342,30 +292,30 @@ class Loads:
 
         :param pending: the jobs that wait or run there, weighted as in Weights.of_pending.
         """
-        history = self._histories[index]
-        travelling = _travelling(history, at)
-        jobs = pending * history.mean_weight + travelling
+        account = self._accounts[index]
+        travelling = account.still_travelling(at)
+        jobs = pending * account.mean_weight + travelling
         expected = busy = nan
-        if not isnan(history.reported):
+        if not isnan(account.reported):
             left = self.jobs(index, at)
-            if pending and pending != history.pending:
+            if pending and pending != account.pending:
                 self._doubts[index].seen_at_work()
             elif pending:
-                self._doubts[index].unseen(_UNMOVED if history.assigned else 0.0, at)
+                self._doubts[index].unseen(_UNMOVED if account.assigned else 0.0, at)
             else:
-                arrived = (left - travelling) / history.mean_weight
+                arrived = (left - travelling) / account.mean_weight
                 self._doubts[index].unseen(min(max(arrived, 0.0), 1.0), at)
-            had = history.reported + history.assigned
-            expected = max(left - travelling, 0.0) / history.mean_weight
+            had = account.reported + account.assigned
+            expected = max(left - travelling, 0.0) / account.mean_weight
             busy = (had - left) / self._rates[index]
-            history.speed.learn(
+            account.speed.learn(
                 self._pace,
                 self._rates[index],
-                history.mean_weight,
+                account.mean_weight,
                 had - jobs,
                 had - left,
                 is_busy=pending > 0,
-                is_used=history.assigned > 0,
+                is_used=account.assigned > 0,
             )
         if self.witness is not None:
             self.witness.reported(
@@ -373,26 +323,26 @@ class Loads:
                 at,
                 expected=expected,
                 pending=pending,
-                weight=history.mean_weight,
+                weight=account.mean_weight,
                 busy=busy,
-                is_used=history.assigned > 0,
+                is_used=account.assigned > 0,
             )
         self._settle_rate(index)
         self._set_jobs(index, at, jobs)
-        history.reported = jobs
-        history.assigned = 0.0
-        history.pending = pending
+        account.reported = jobs
+        account.assigned = 0.0
+        account.pending = pending
 
     def lost(self, index: int) -> None:
         """A node did not report: its next report cannot be compared with its last."""
-        self._histories[index].reported = nan
+        self._accounts[index].reported = nan
         if self.witness is not None:
             self.witness.lost(index)
 
     def _settle_rate(self, index: int) -> None:
         """Set a node's rate to what was learned of it."""
-        history = self._histories[index]
-        self._rates[index] = history.speed.rate(self._pace, history.mean_weight)
+        account = self._accounts[index]
+        self._rates[index] = account.speed.rate(self._pace, account.mean_weight)
         self._set_price(index)
 
     def _set_price(self, index: int) -> None:
@@ -402,7 +352,7 @@ class Loads:
         else:
             self._doubted.discard(index)
         price = self._rates[index] ** -_SPEED_EXPONENT * factor
-        self._prices[index] = price / self._histories[index].share
+        self._prices[index] = price / self._accounts[index].share
         if self.witness is not None:
             self.witness.priced(index, self._rates[index], self._prices[index])
 
@@ -410,13 +360,3 @@ class Loads:
         """Set the jobs that are at a node at `now`."""
         ahead = jobs - 1.0 if jobs > 1.0 else log(jobs) if jobs > 0.0 else -inf
         self._one_left_at[index] = now + ahead / self._rates[index]
-
-
-def _travelling(history: _History, now: float) -> float:
-    """The jobs assigned to a node that have not reached it at `now`."""
-    return history.travelling * exp(min(0.0, history.travelling_at - now) / _TRAVEL)
-
-
-def _cast(numbers: "array[Any]", kind: str) -> "array[Any]":
-    """Floats as integers of the same 64 bits, or the other way round: positive ones keep order."""
-    return array(kind, numbers.tobytes())

@@ -27,7 +27,9 @@ from infernet_router.sources.address_list import AddressList, BadAddressList
 from infernet_router.sources.joining import BadSource, Sources
 from infernet_router.sources.reading import Drafts, Reading, read_draft, read_now, stamp_of
 
-_EXAMPLE = "copy ips.txt.example to ips.txt and put your nodes in it, one address a line"
+_EXAMPLE = """write the addresses of your nodes into it, one a line, such as
+    10.0.0.1:4000
+    10.0.0.2:4000"""
 
 _CHECK_INTERVAL = 0.5
 """Seconds between two checks of the file. A change is read at the second check that sees it."""
@@ -50,7 +52,8 @@ class AddressFile(Service):
     :param watch_dns: called with the DNS names in the file.
     :param off_loop: runs what may hang.
     :param may_be_missing: whether the file may be created later.
-    :raises BadSource: when the file is bad, or is missing and must not be.
+    :param waits: whether to wait for a good file, too, while it is missing, empty or bad.
+    :raises BadSource: when the file is bad, or is missing and must not be; never if this waits.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class AddressFile(Service):
         off_loop: OffLoop[Any],
         *,
         may_be_missing: bool = False,
+        waits: bool = False,
     ) -> None:
         self._path = path.absolute()  # twistd may change the working directory later
         self._sources = sources
@@ -81,18 +85,35 @@ class AddressFile(Service):
         """The file as of the last check."""
         self._read: object = None
         """The file as it was read; None to read it again in any case."""
+        self._fault: BadSource | None = None
+        """Why there are no addresses at the start, although there should be."""
+        try:
+            self._list = self._first_list(path, may_be_missing=may_be_missing)
+        except BadSource as error:
+            if not waits:
+                raise
+            self._fault = error
+
+    def _first_list(self, path: Path, *, may_be_missing: bool) -> AddressList:
+        """
+        What is in the file at the start.
+
+        :raises BadSource: when the file is bad, or is missing and must not be.
+        """
+        found = AddressList()
         try:
             reading = in_time(partial(read_now, path))
             self._seen = reading.stamp
             self._read = reading.stamp if reading.is_quiet else None
-            for _ in _parsing(path, reading.content, self._list):
+            for _ in _parsing(path, reading.content, found):
                 pass
-        except NoSuchFile:
+        except NoSuchFile as error:
             self._seen = self._read = ENOENT
             if not may_be_missing:
-                raise NoFile(f"there is no {path}: {_EXAMPLE}") from None
+                raise NoFile(_reason(self._path, error)) from None
         except (BadFile, TooSlow) as error:
             raise BadSource(_reason(path, error)) from None
+        return found
 
     def startService(self) -> None:
         super().startService()
@@ -114,7 +135,7 @@ class AddressFile(Service):
 
     async def _follow(self) -> None:
         """Pass on what is in the file, and check it from time to time."""
-        check = self._announce
+        check = self._begin
         while self.running:
             try:
                 await check()
@@ -126,6 +147,16 @@ class AddressFile(Service):
             check = self._check
             if self.running and not self._is_told:
                 await self._pause()
+
+    async def _begin(self) -> None:
+        """
+        Pass on what was in the file at the start.
+
+        :raises BadSource: when that was bad.
+        """
+        if self._fault is not None:
+            raise self._fault
+        await self._announce()
 
     async def _pause(self) -> None:
         """Wait until the next check is due, or read_again is called, or this is stopped."""
@@ -257,7 +288,7 @@ def _reason(path: Path, error: Exception) -> str:
         case IsDirectory():
             return (
                 f"{error} of addresses. If docker made it in place of a missing file to mount,"
-                f" remove it and {_EXAMPLE}"
+                f" remove it, create a file, and {_EXAMPLE}"
             )
         case TooSlow():
             return f"cannot read {path}: {error}"

@@ -25,7 +25,7 @@ NAMES = {
     *("poll_interval_seconds", "overrides", "connections", "build_info", "request_seconds"),
     *("source_last_success_timestamp_seconds", "poll_seconds", "reactor_delay_seconds"),
     *("queue_error_jobs", "choices_checked", "choices_still_best", "shadow_wait_seconds"),
-    *("shadow_samples", "log_lines_dropped"),
+    *("shadow_samples", "log_lines_dropped", "admin_actions"),
 }
 
 
@@ -63,6 +63,7 @@ class MetricsTests(AdminTestCase):
         counts.answered(b"/nothing", 404, 0.3)
         counts.no_node["excluded"] += 1
         counts.outcomes["failed"] += 2
+        counts.acted("drain", "done")
         counts.rate_limited = 3
         counts.refused = 4
         counts.polled("timeout", 3.0)
@@ -78,6 +79,7 @@ class MetricsTests(AdminTestCase):
             "no_node_total|excluded": 1,
             "no_node_total|none_up": 0,
             "outcomes_total|failed": 2,
+            "admin_actions_total|drain|done": 1,
             "rate_limited_total": 3,
             "connections_refused_total": 4,
             "polls_total|timeout": 1,

@@ -2,12 +2,19 @@
 
 import os
 from pathlib import Path
+from threading import Event
+from typing import Any
+from unittest.mock import patch
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from infernet_router import files
+from infernet_router.admin import tokens as tokens_module
 from infernet_router.admin.access import Role
 from infernet_router.admin.tokens import BadTokens, Tokens, parse_tokens
-from tests.doubles import logged
+from infernet_router.files import OffLoop
+from tests.doubles import Threads, logged
 
 
 class ParseTests(SynchronousTestCase):
@@ -44,22 +51,27 @@ class TokensTests(SynchronousTestCase):
         self.path.write_text("alice viewer one\n")
         self.path.chmod(0o600)
         self.lines = logged(self, "infernet_router.admin.tokens")
+        self.clock = Clock()
+        self.threads = Threads()
+
+    def tokens(self, path: Path | None = None, of_environment: str | None = None) -> Tokens:
+        return Tokens(path, of_environment, OffLoop[Any](self.threads, self.clock))
 
     def names(self, tokens: Tokens) -> list[str]:
         return [grant.person.name for grant in tokens()]
 
     def test_both(self) -> None:
         """The token in the environment is that of an operator named env."""
-        self.assertEqual(self.names(Tokens()), [])
-        self.assertEqual(self.names(Tokens(self.path, "two")), ["env", "alice"])
-        tokens = Tokens(of_environment="two")
+        self.assertEqual(self.names(self.tokens()), [])
+        self.assertEqual(self.names(self.tokens(self.path, "two")), ["env", "alice"])
+        tokens = self.tokens(of_environment="two")
         self.assertEqual(tokens()[0].person.role, Role.OPERATOR)
         tokens.read_again()
         self.assertEqual(self.names(tokens), ["env"])
 
     def test_read_again(self) -> None:
         """A file that went bad keeps the tokens it had; that is logged once, and its end too."""
-        tokens = Tokens(self.path)
+        tokens = self.tokens(self.path)
         self.path.write_text("alice viewer\n")
         for _ in range(2):
             tokens.read_again()
@@ -92,12 +104,58 @@ class TokensTests(SynchronousTestCase):
         os.mkfifo(pipe)
         large = self.path.with_suffix(".large")
         large.write_bytes(b"#" * (2**20 + 1))
+        kind = "is a pipe, a socket or a device, not a file"
         for path, why in (
-            (pipe, f"{pipe} is not a regular file"),
+            (pipe, f"{pipe} {kind}"),
             (large, f"{large} is larger than 1 MiB"),
-            (self.path.parent, f"{self.path.parent} is not a regular file"),
+            (self.path.parent, f"{self.path.parent} is a directory, not a file"),
             (Path("/nowhere/x"), "cannot read /nowhere/x: No such file or directory"),
         ):
             with self.assertRaises(BadTokens) as caught:
-                Tokens(path)
-            self.assertIn(str(caught.exception), (why, f"cannot read {path}: Is a directory"))
+                self.tokens(path)
+            self.assertEqual(str(caught.exception), why)
+
+    def test_hanging(self) -> None:
+        """A file system that hangs keeps the tokens there are; it is read when it is back."""
+        tokens = self.tokens(self.path)
+        self.path.write_text("bob operator two\n")
+        self.threads.hangs = True
+        for _ in range(3):
+            tokens.read_again()
+        self.assertEqual(len(self.threads.kept), 1)
+        self.threads.go_on()
+        self.assertEqual(self.names(tokens), ["bob"])
+        self.threads.hangs = True
+        tokens.read_again()
+        self.clock.advance(5)
+        self.assertEqual(self.names(tokens), ["bob"])
+        self.threads.go_on()
+        tokens.read_again()
+        self.assertEqual(
+            self.lines,
+            [
+                f"warn: cannot read {self.path}: the file system did not answer within 5 seconds;"
+                " keeping the tokens it had",
+                f"info: {self.path} works again",
+            ],
+        )
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hanging_at_start(self) -> None:
+        """A file system that hangs at the start ends it."""
+        self.patch(files, "PATIENCE", 0.0)
+        self.patch(tokens_module, "_read", lambda _: Event().wait(10))
+        with self.assertRaises(BadTokens) as caught:
+            self.tokens(self.path)
+        why = f"cannot read {self.path}: the file system did not answer within 0 seconds"
+        self.assertEqual(str(caught.exception), why)
+
+    def test_bug(self) -> None:
+        """A bug is logged, and does not prevent the next try."""
+        tokens = self.tokens(self.path)
+        with patch.object(tokens_module, "_read", side_effect=ZeroDivisionError):
+            tokens.read_again()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.path.write_text("bob operator two\n")
+        tokens.read_again()
+        self.assertEqual(self.names(tokens), ["bob"])

@@ -103,7 +103,13 @@ class RateLimitedTests(SynchronousTestCase):
         self.status()
         self.assertEqual([self.status(f"/{IP}?x"), self.status("/api/v1%2Fi%70")], [200, 429])
         self.assertEqual(self.status("/api/v1/ips"), 200)
-        for path, status in (("/", 200), ("/favicon.ico", 200), ("/x", 429), ("/api/v1/ip/", 429)):
+        for path, status in (
+            ("/x", 200),
+            ("/favicon.ico", 200),
+            ("/y", 429),
+            ("/api/v1/ip/", 429),
+            ("/", 200),
+        ):
             self.assertEqual(self.status(path), status)
 
     def test_health(self) -> None:

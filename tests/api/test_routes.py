@@ -180,9 +180,17 @@ class IpTests(ApiTestCase):
         )
         self.assertEqual(response.headers.getRawHeaders("retry-after"), ["1"])
 
+    def test_front(self) -> None:
+        """The front page says what this is, how to ask it, and where it is described."""
+        for path in ("/", "//", "/?container=llm"):
+            front = self.ask(path).decoded
+            self.assertEqual(front["service"], "infernet-router")
+            self.assertIn("GET /api/v1/ip?container=", front["usage"])
+            self.assertIn("paths", self.ask(front["openapi"]).decoded)
+
     def test_no_such_path(self) -> None:
         """An unknown path is a JSON 404."""
-        for path in ("/", "/api/v1/ip/", "/api/v1", "/favicon.ico"):
+        for path in ("/x", "/api/v1/ip/", "/api/v1", "/favicon.ico"):
             self.assert_error(path, 404, f"no such path: '{path}'")
         self.assert_error("/%0a%3Cb%3E", 404, "no such path: '/%0a%3Cb%3E'")
 

@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.fleet.load import Loads
 from infernet_router.fleet.steps import finish
-from infernet_router.fleet.weights import Weights
 
 
 class SteadyNode:
@@ -386,41 +385,8 @@ class CheapestFirstTests(LoadsTestCase):
         self.assertEqual(orders[0], tuple(nodes))
         self.assertEqual(tuple(self.first(nodes, 3, 4)), orders[4][:3])
 
-    def test_many(self) -> None:
-        """With many nodes, and many ties, each is in its place, however many are wanted."""
-        nodes = [self.loads.add() for _ in range(10_000)]
-        for index in nodes:
-            self.assign(index, index % 3)
-        ranked = self.first(nodes, 10_000, order=9)
-        self.assertEqual(
-            ranked, sorted(nodes, key=lambda index: (self.loads.jobs(index, self.now), index ^ 9))
-        )
-        for count in (3, 300, 3000, 7000):
-            self.assertEqual(self.first(nodes, count, order=9), ranked[:count])
-
-    def test_steps(self) -> None:
-        """Many nodes are compared in steps; nodes may come and go meanwhile."""
-        nodes = [self.loads.add() for _ in range(10_000)]
-        steps = self.loads.cheapest_first(nodes, self.now, 1.0, 10_000, order=0)
-        next(steps)
-        nodes.clear()
-        self.assertEqual(len(finish(steps)), 10_000)
-
 
 class WeightsTests(LoadsTestCase):
-    def test_unnamed(self) -> None:
-        """The default cost is 1; a job for several containers costs the sum."""
-        weights = Weights()
-        self.assertEqual(weights.of_job(["llm"]), 1.0)
-        self.assertEqual(weights.of_job(["llm", "prover"]), 2.0)
-        self.assertEqual(weights.of_pending({"offchain": 2, "onchain": 3}), 5.0)
-
-    def test_named(self) -> None:
-        """Weights apply to the names that they are given for."""
-        weights = Weights(jobs={"llm": 4.0}, pending={"onchain": 2.5})
-        self.assertEqual(weights.of_job(["llm", "prover"]), 5.0)
-        self.assertEqual(weights.of_pending({"offchain": 2, "onchain": 2}), 7.0)
-
     def test_consistent(self) -> None:
         """Each job in a report costs the average of the jobs that were assigned to the node."""
         index = self.loads.add()

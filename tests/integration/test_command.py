@@ -47,4 +47,6 @@ class CommandTests(SynchronousTestCase):
         programs = [Program(self, self.folder, *command) for command in COMMANDS]
         self.assertEqual([program.ended() for program in programs], [1, 1, 1])
         (said,) = {program.output() for program in programs}
-        self.assertTrue(said.startswith("infernet-router: there is no ips.txt: copy "), said)
+        self.assertTrue(
+            said.startswith(f"infernet-router: there is no {self.folder}/ips.txt: write "), said
+        )

@@ -143,7 +143,7 @@ class RouterTests(SynchronousTestCase):
             port = taken.getsockname()[1]
             (self.folder / "no.pem").write_text("no certificate")
             for router, reason in (
-                (missing, "there is no ips.txt: copy ips.txt.example to ips.txt"),
+                (missing, "/ips.txt: write the addresses of your nodes into it"),
                 (
                     self.router("--port", str(port)),
                     f"cannot listen on 'tcp:{port}': Address already in use",

@@ -1,13 +1,11 @@
 """Tests of infernet_router.sources.address_file."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from errno import EACCES
 from pathlib import Path
 from threading import Event
 from typing import Any
-
-from twisted.internet.defer import Deferred, maybeDeferred
 
 from infernet_router import files
 from infernet_router.addresses import DnsSource, NodeAddress
@@ -16,30 +14,11 @@ from infernet_router.process import Slices
 from infernet_router.sources import address_file, reading
 from infernet_router.sources.address_file import AddressFile, NoFile
 from infernet_router.sources.joining import BadSource
-from tests.doubles import SourceTestCase, addresses
+from tests.doubles import SourceTestCase, Threads, addresses
 
-EXAMPLE = "copy ips.txt.example to ips.txt and put your nodes in it, one address a line"
-
-
-class Threads:
-    """Runs calls at once, or keeps them for later while the file system hangs."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self.kept: list[tuple[Callable[[], object], Deferred[Any]]] = []
-
-    def __call__(self, call: Callable[[], object]) -> Deferred[Any]:
-        if not self.hangs:
-            return maybeDeferred(call)
-        self.kept.append((call, Deferred()))
-        return self.kept[-1][1]
-
-    def go_on(self) -> None:
-        """The file system answers again."""
-        self.hangs = False
-        while self.kept:
-            call, deferred = self.kept.pop()
-            maybeDeferred(call).chainDeferred(deferred)
+EXAMPLE = """write the addresses of your nodes into it, one a line, such as
+    10.0.0.1:4000
+    10.0.0.2:4000"""
 
 
 class FileTestCase(SourceTestCase):
@@ -56,7 +35,7 @@ class FileTestCase(SourceTestCase):
     def watch_dns(self, names: Iterable[DnsSource]) -> None:
         """Called with the DNS names in the file."""
 
-    def file(self, *, may_be_missing: bool = False) -> AddressFile:
+    def file(self, *, may_be_missing: bool = False, waits: bool = False) -> AddressFile:
         """What reads the file."""
         off_loop = OffLoop[Any](self.threads, self.clock)
         slices = Slices(self.clock, seconds=self.clock.seconds)
@@ -68,7 +47,12 @@ class FileTestCase(SourceTestCase):
             slices,
             off_loop,
             may_be_missing=may_be_missing,
+            waits=waits,
         )
+
+    def pass_time(self, seconds: float = 2.0) -> None:
+        """Advance the clock; 2 seconds are enough for any change to be read."""
+        self.clock.pump([0.1] * round(seconds / 0.1))
 
 
 class BadFileTests(FileTestCase):
@@ -125,7 +109,7 @@ class BadFileTests(FileTestCase):
         self.path.mkdir()
         self.assert_bad(
             f"{self.path} is a directory, not a file of addresses. If docker made it in place of a"
-            f" missing file to mount, remove it and {EXAMPLE}"
+            f" missing file to mount, remove it, create a file, and {EXAMPLE}"
         )
 
     def test_unreadable(self) -> None:
@@ -177,6 +161,50 @@ class BadFileTests(FileTestCase):
         self.assert_bad(f"cannot read {self.path}: Not a directory")
 
 
+class WaitingTests(FileTestCase):
+    """The file is to be waited for."""
+
+    def assert_waits(self, reason: str) -> None:
+        """The file is not good yet, which is logged once; then it is, and its nodes are there."""
+        file = self.file(waits=True)
+        file.startService()
+        self.addCleanup(file.stopService)
+        self.pass_time(10)
+        self.assert_logged(f"warn: cannot update the addresses of {self.path}, keeping 0: {reason}")
+        if self.path.is_dir():
+            self.path.rmdir()
+        self.path.write_text("192.0.2.1\n")
+        self.pass_time()
+        self.assert_fleet("192.0.2.1")
+        self.assert_logged(
+            f"info: {self.path} works again", f"info: {self.path}: 1 added, 0 removed, 1 in all"
+        )
+
+    def test_waits_for_file(self) -> None:
+        """A missing file is waited for."""
+        self.assert_waits(f"there is no {self.path}: {EXAMPLE}")
+
+    def test_waits_for_address(self) -> None:
+        """An empty file is waited for."""
+        self.path.touch()
+        self.assert_waits(f"{self.path} holds no address: {EXAMPLE}")
+
+    def test_waits_for_good_lines(self) -> None:
+        """While the file has bad lines, none of its lines is used."""
+        self.path.write_text("192.0.2.7\n<html>\n")
+        self.assert_waits(
+            f"{self.path}, line 2: '<html>': it contains a character that no address may have"
+        )
+
+    def test_waits_for_directory(self) -> None:
+        """A directory in place of the file is waited for to go."""
+        self.path.mkdir()
+        self.assert_waits(
+            f"{self.path} is a directory, not a file of addresses. If docker made it in place of a"
+            f" missing file to mount, remove it, create a file, and {EXAMPLE}"
+        )
+
+
 class AddressFileTests(FileTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -197,10 +225,6 @@ class AddressFileTests(FileTestCase):
         self.addCleanup(lambda: file.running and file.stopService())
         self.lines.clear()
         return file
-
-    def pass_time(self, seconds: float = 2.0) -> None:
-        """Advance the clock; 2 seconds are enough for any change to be read."""
-        self.clock.pump([0.1] * round(seconds / 0.1))
 
     def test_start(self) -> None:
         """The addresses are in the fleet after the start; stopping leaves no delayed calls."""
@@ -391,19 +415,13 @@ class AddressFileTests(FileTestCase):
         """When the file becomes empty, the nodes stay."""
         self.start()
         self.path.write_text("")
-        self.assert_kept(
-            f"{self.path} holds no address: copy ips.txt.example to ips.txt and put your nodes"
-            " in it, one address a line"
-        )
+        self.assert_kept(f"{self.path} holds no address: {EXAMPLE}")
 
     def test_vanished(self) -> None:
         """When the file is removed, the nodes stay."""
         self.start()
         self.path.unlink()
-        self.assert_kept(
-            f"there is no {self.path}: copy ips.txt.example to ips.txt and put your nodes in it,"
-            " one address a line"
-        )
+        self.assert_kept(f"there is no {self.path}: {EXAMPLE}")
 
     def test_touched(self) -> None:
         """A bad file that is touched is not logged again."""

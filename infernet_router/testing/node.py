@@ -1,14 +1,4 @@
-"""
-A simulated Infernet node, for tests, demos and benchmarks of routers and clients.
-
-`SimulatedNode` is a twisted.web resource that implements the part of a node's HTTP API that routers
-and clients use. Serve it with twisted.web's Site, or pass it to treq.testing.StubTreq:
-
-    node = SimulatedNode(reactor, ["llm"], speed=2.0, slots=4)
-    reactor.listenTCP(4001, Site(node))
-
-Its behaviour is set by attributes, which may be changed while it runs.
-"""
+"""A simulated node, served over HTTP by twisted.web."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -18,12 +8,14 @@ from uuid import uuid4
 
 import msgspec
 from attrs import define, frozen
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 _REMEMBERED = 1000
 """Finished jobs that a node remembers."""
+_MAX_WORK = 86400.0
+"""The most seconds of work that a job may ask for."""
 
 
 @frozen
@@ -53,7 +45,9 @@ class SimulatedJob:
     submitted: float
     finished: float | None = None
     status: str = "running"
-    """`running` from submission to end, then `success` or `failed`."""
+    """`running` from submission to end, then `success`, `failed` or `lost` in a crash."""
+    work: float | None = None
+    """The seconds it takes at speed 1, if the job itself says so."""
 
 
 class SimulatedNode(Resource):
@@ -61,13 +55,14 @@ class SimulatedNode(Resource):
     A node with one first-in, first-out queue, of which up to `slots` jobs run concurrently.
 
     It answers GET and HEAD of /info, /health, /resources (also with model_id) and /api/jobs, and
-    POST of /api/jobs.
+    POST of /api/jobs. A job whose data is `{"work": SECONDS}` takes that long at speed 1.
 
     :param clock: times the jobs.
     :param containers: ids, or SimulatedContainers for further attributes.
     :param speed: seconds of work done per second in each slot.
     :param slots: the number of jobs that run concurrently.
-    :param work: gives the work of the next job, in seconds at speed 1; by default 1 second.
+    :param work: gives the work of the next job that does not say it, in seconds at speed 1; by
+        default 1 second.
     :param random: decides which jobs fail.
     """
 
@@ -108,22 +103,64 @@ class SimulatedNode(Resource):
         """The models that each container supports, for GET /resources?model_id=…"""
         self.polls = 0
         """The number of requests for /info."""
-        self.running = 0
-        """The number of jobs that run now."""
+        self.ended: Callable[[SimulatedJob], object] = lambda job: None
+        """Called with each job that succeeded, failed or was lost."""
         self.done = 0
         """The number of jobs that succeeded."""
         self._waiting: deque[SimulatedJob] = deque()
+        self._running: dict[str, tuple[SimulatedJob, IDelayedCall]] = {}
+        self._paused: dict[str, tuple[SimulatedJob, float]] | None = None
+        """While it is paused: the jobs that run, and the seconds that each of them still takes."""
         self._jobs: dict[str, SimulatedJob] = {}
         self._finished: deque[str] = deque()
+
+    @property
+    def running(self) -> int:
+        """The number of jobs that run now."""
+        return len(self._running if self._paused is None else self._paused)
 
     @property
     def pending(self) -> int:
         """The number of jobs that wait or run."""
         return len(self._waiting) + self.running
 
-    def submit(self, containers: Iterable[str]) -> SimulatedJob:
+    def pause(self) -> None:
+        """Stand still, as a process that gets SIGSTOP: answer nothing, and work on no job."""
+        if self._paused is None:
+            self.silent = True
+            self._paused = {}
+            now = self._clock.seconds()
+            for id, (job, end) in self._running.items():
+                self._paused[id] = job, end.getTime() - now
+                end.cancel()
+            self._running.clear()
+
+    def resume(self) -> None:
+        """Go on after a pause. Requests that came in the pause stay without a response."""
+        if self._paused is not None:
+            self.silent = False
+            for job, seconds in self._paused.values():
+                self._run(job, seconds)
+            self._paused = None
+            self._run_next()
+
+    def crash(self) -> None:
+        """Lose all jobs, as a node whose process was killed, and is started again."""
+        for _, end in self._running.values():
+            end.cancel()
+        lost = [job for job in self._jobs.values() if job.status == "running"]
+        self._running.clear()
+        self._waiting.clear()
+        self._jobs.clear()
+        self._finished.clear()
+        self._paused, self.silent = None, False
+        for job in lost:
+            job.status, job.finished = "lost", self._clock.seconds()
+            self.ended(job)
+
+    def submit(self, containers: Iterable[str], work: float | None = None) -> SimulatedJob:
         """Submit a job."""
-        job = SimulatedJob(str(uuid4()), tuple(containers), self._clock.seconds())
+        job = SimulatedJob(str(uuid4()), tuple(containers), self._clock.seconds(), work=work)
         self._jobs[job.id] = job
         if self._random.random() < self.failing:
             self._finish(job, "failed")
@@ -176,15 +213,16 @@ class SimulatedNode(Resource):
         """Accept a job, unless its first container is not external."""
         try:
             body = request.content.read() if request.content else b""
-            containers = msgspec.json.decode(body, type=_Submission).containers
+            submission = msgspec.json.decode(body, type=_Submission)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return 400, {"error": "a job has containers and data"}
+        containers = submission.containers
         known = {container.id: container.external for container in self.containers}
         if not containers or any(container not in known for container in containers):
             return 405, {"error": "container not supported"}
         if not known[containers[0]]:
             return 405, {"error": "first container is not external"}
-        return 200, {"id": self.submit(containers).id}
+        return 200, {"id": self.submit(containers, _work(submission.data)).id}
 
     def _get_jobs(self, request: Request) -> tuple[int, Any]:
         """The state of the jobs with these ids, or without `id`, the ids of all jobs."""
@@ -204,12 +242,15 @@ class SimulatedNode(Resource):
         ]
 
     def _run_next(self) -> None:
-        while self._waiting and self.running < self.slots:
-            self.running += 1
-            self._clock.callLater(self.work() / self.speed, self._end, self._waiting.popleft())
+        while self._waiting and self.running < self.slots and self._paused is None:
+            job = self._waiting.popleft()
+            self._run(job, (self.work() if job.work is None else job.work) / self.speed)
+
+    def _run(self, job: SimulatedJob, seconds: float) -> None:
+        self._running[job.id] = job, self._clock.callLater(seconds, self._end, job)
 
     def _end(self, job: SimulatedJob) -> None:
-        self.running -= 1
+        del self._running[job.id]
         self.done += 1
         self._finish(job, "success")
         self._run_next()
@@ -220,3 +261,12 @@ class SimulatedNode(Resource):
         self._finished.append(job.id)
         if len(self._finished) > _REMEMBERED:
             del self._jobs[self._finished.popleft()]
+        self.ended(job)
+
+
+def _work(data: object) -> float | None:
+    """The work that the data of a job asks for; None when it asks for none that is possible."""
+    work = data.get("work") if isinstance(data, dict) else None
+    if isinstance(work, int | float) and 0 <= work <= _MAX_WORK:
+        return float(work)
+    return None

@@ -1,4 +1,4 @@
-"""Tests of infernet_router.testing."""
+"""Tests of infernet_router.testing.node."""
 
 import json
 from random import Random
@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.reports import Container, decode_report
-from infernet_router.testing import SimulatedContainer, SimulatedNode
+from infernet_router.testing import SimulatedContainer, SimulatedJob, SimulatedNode
 
 
 class SimulatedNodeTests(SynchronousTestCase):
@@ -158,3 +158,49 @@ class SimulatedNodeTests(SynchronousTestCase):
         self.node.failing = 1.0
         jobs = [self.node.submit(["llm"]) for _ in range(1001)]
         self.assertEqual(json.loads(self.get("/api/jobs")[1]), [job.id for job in jobs[1:]])
+
+    def test_work(self) -> None:
+        """A job may say how much work it is; what is impossible is not read."""
+        for work, seconds in ((3.0, 1.5), (4, 2.0), ("x", 0.5), (-1, 0.5), (10**400, 0.5)):
+            body = json.dumps({"containers": ["llm"], "data": {"work": work}}).encode()
+            self.assertEqual(self.post(body)[0], 200)
+            for when, running in ((seconds - 0.25, 1), (0.25, 0)):
+                self.clock.advance(when)
+                self.assertEqual(self.node.running, running, work)
+
+    def test_pause(self) -> None:
+        """A paused node answers nothing and works on nothing; afterwards it goes on."""
+        ended: list[SimulatedJob] = []
+        self.node.ended = ended.append
+        jobs = [self.node.submit(["llm"]) for _ in range(3)]
+        self.clock.advance(0.25)
+        for _ in range(2):
+            self.node.pause()
+        self.assertNoResult(self.http.get("http://node.invalid/info"))
+        self.node.submit(["llm"])
+        self.clock.advance(60)
+        self.assertEqual((self.node.running, self.node.pending, ended), (2, 4, []))
+        for _ in range(2):
+            self.node.resume()
+        self.clock.advance(0.25)
+        self.assertEqual(ended, jobs[:2])
+        self.assertEqual(self.pending(), 2)
+        self.clock.advance(0.5)
+        self.assertEqual(ended[:3], jobs)
+
+    def test_crash(self) -> None:
+        """A crash loses all jobs, those of a paused node as well; the next ones run."""
+        ended: list[tuple[str, str]] = []
+        self.node.ended = lambda job: ended.append((job.id, job.status))
+        jobs = [self.node.submit(["llm"]) for _ in range(3)]
+        self.clock.advance(0.25)
+        self.node.pause()
+        self.node.crash()
+        self.assertEqual(ended, [(job.id, "lost") for job in jobs])
+        self.assertEqual(self.pending(), 0)
+        self.assertEqual(json.loads(self.get("/api/jobs")[1]), [])
+        self.node.submit(["llm"])
+        self.node.crash()
+        self.clock.advance(60)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.node.done, 0)
