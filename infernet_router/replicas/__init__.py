@@ -1,1 +1,1 @@
-"""Replicas: several routers share one fleet: what they assign to it, and what they hear of it."""
+"""Replicas: several routers that share one fleet, and tell each other what they learn of it."""

@@ -52,7 +52,7 @@ class Link(Protocol):
         """
 
     def read_orders(self) -> Deferred[Mapping[bytes, bytes]]:
-        """The hash of operators' orders, a field for each node. Fails without a connection."""
+        """The whole hash of operators' orders, by node. Fails without a connection."""
 
     def write_orders(self, orders: Mapping[bytes, bytes]) -> Deferred[Any]:
         """Write these fields of the hash. Fails without a connection."""

@@ -211,32 +211,3 @@ class SuspectTests(SynchronousTestCase):
         with self.assertRaises(NoNode) as caught:
             self.fleet.pick(["painter"])
         self.assertEqual(str(caught.exception), "no up node runs 'painter'")
-
-
-class FirstContainerTests(SynchronousTestCase):
-    """Jobs for several containers: a node takes one whose first container is external."""
-
-    def setUp(self) -> None:
-        self.fleet = Fleet(Clock().seconds, Random(1))
-        self.fleet.replace([A, B])
-        self.fleet.observed(A, report("a", internal=("b",), pending=9))
-        self.fleet.observed(B, report("b", internal=("a",)))
-
-    def test_first(self) -> None:
-        """The first container asked for is external on the node picked, however busy that is."""
-        for asked, node in ((["a", "b"], A), (["b", "a"], B)):
-            self.assertEqual({self.fleet.peek(asked) for _ in range(20)}, {node})
-            self.assertEqual(self.fleet.rank(asked, 1, assign=False), [node])
-            self.assertEqual(self.fleet.peek(asked, Among([A, B], "none")), node)
-
-    def test_others_last(self) -> None:
-        """A list has the other nodes after those."""
-        self.assertEqual(self.fleet.rank(["a", "b"], 9, assign=False), [A, B])
-        some = Among([A, B], "none")
-        self.assertEqual(self.fleet.rank(["b", "a"], 9, 0, some, assign=False), [B, A])
-
-    def test_fallback(self) -> None:
-        """Where the first is external on no node, any other container may be."""
-        self.fleet.missed(A, "gone")
-        self.assertEqual(self.fleet.pick(["a", "b"]), B)
-        self.assertEqual(self.fleet.pick(["a", "b"], Among([A, B], "none")), B)
