@@ -26,6 +26,10 @@ LEAST_WEIGHT, MOST_WEIGHT = 0.1, 10.0
 _NOT_IN_URLS = re.compile(r'[\s"<>\\^`{|}?#]')
 _VARIANT = re.compile(r"\.(?=[:/]|$)|/\.|//|%")
 """What may be in one spelling of a URL and not in another."""
+_SEPARATOR = re.compile("[,;|\u3001\uff0c\uff1b]")
+"""What some lists have between addresses: also an ideographic or a fullwidth comma."""
+_BETWEEN = re.compile(rf"{_SEPARATOR.pattern}(?:\s|$|[a-z+]*://)", re.IGNORECASE)
+"""A separator that cannot be in the path of a URL."""
 _ONLY_COLON = re.compile(r"(?:https?|dns|dns\+srv):(?![0-9]+/*$)", re.IGNORECASE)
 """A scheme without its slashes. With a number after the colon it is a host and port instead."""
 _WEIGHT = re.compile(r"(?P<entry>.*\S)\s+weight=(?P<weight>.*)", re.DOTALL)
@@ -259,10 +263,11 @@ def _likely_mistake(text: str) -> str:
         return "credentials are not supported"
     if set(text) & set('"<>{}'):  # JSON or HTML
         return ""
-    separators = re.search(r"[,;]\s|[,;]$|[,;][a-z+]*://", text, re.IGNORECASE)
+    if "\r" in text:
+        return "there is a carriage return inside: end each line with a line feed"
     authority = re.sub(r"^[a-z+]*://", "", text, flags=re.IGNORECASE).partition("/")[0]
-    if separators or re.search("[,;]", authority):
-        return "there is a comma or semicolon: write one address per line"
+    if separator := _BETWEEN.search(text) or _SEPARATOR.search(authority):
+        return f"there is {quoted(separator[0][0])} inside: write one address per line"
     if sum(":" in piece or "." in piece for piece in text.split()) > 1:
         return "there is a blank inside: write one address per line"
     return ""

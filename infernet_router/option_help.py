@@ -43,6 +43,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Operate the router": {
         "admin": "ENDPOINT",
         "admin-tokens": "FILE",
+        "state": "DIR",
         "admin-host": "NAME",
         "metrics": "ENDPOINT",
         "log-format": "FORMAT",

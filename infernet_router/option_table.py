@@ -142,6 +142,11 @@ OPTIONS = (
         "file of the tokens that operators may use, NAME ROLE TOKEN in a line",
     ),
     Option(
+        "state",
+        path,
+        "directory to keep the orders of operators in, over restarts, and the audit",
+    ),
+    Option(
         "log-format",
         one_of(FORMATS),
         "format of the log: text, or json with one object in each line",

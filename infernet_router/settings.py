@@ -76,6 +76,8 @@ class Settings:
     admin_tokens: Path | None = None
     admin_token: str | None = field(default=None, repr=False)
     """The token of an operator, which only an environment variable sets."""
+    state: Path | None = None
+    """The directory where the orders of operators are kept."""
     metrics: str | None = None
     """Twisted endpoint description to serve metrics on, and nothing else that is for operators."""
     log_format: str = "text"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from secrets import token_bytes
-from time import monotonic
+from secrets import token_bytes, token_hex
+from time import monotonic, time
 from typing import Any
 
 from treq.client import HTTPClient
@@ -15,7 +15,16 @@ from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.admin import BadTokens, Endpoints, Parts, Tokens
+from infernet_router.admin import (
+    Audit,
+    BadState,
+    BadTokens,
+    Endpoints,
+    Parts,
+    State,
+    Steering,
+    Tokens,
+)
 from infernet_router.api import (
     Api,
     Clients,
@@ -29,7 +38,7 @@ from infernet_router.api import (
 )
 from infernet_router.counting import Counts
 from infernet_router.files import OffLoop, in_thread
-from infernet_router.fleet import Fleet, Weights
+from infernet_router.fleet import Fleet, Overrides, Weights
 from infernet_router.nodes import (
     BadCertificates,
     HostnameResolver,
@@ -180,9 +189,16 @@ def make_router(
         guarded = _guarded(api, clients, settings, counts)
         site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
         server = Server(site, settings.endpoints, _listener(settings, reactor))
-        services = [*finders, poller, resources, surveyor, first_polls, server, freezer]
+        overrides = Overrides(fleet, monotonic, time, token_hex(8))
+        state = None
+        if settings.state is not None:
+            state = State(settings.state, OffLoop[Any](partial(in_thread, reactor), reactor))
+        audit = Audit(state, reactor, time)
+        steering = Steering(fleet, overrides, state, audit, counts, reactor)
+        services = [steering, *finders, poller, resources, surveyor, first_polls, server, freezer]
         if settings.admin is not None or settings.metrics is not None:
             parts = Parts(
+                steering=steering,
                 fleet=fleet,
                 records=fleet.keep_records(Random()),
                 surveyor=surveyor,
@@ -217,7 +233,7 @@ def make_router(
                 watchdog=watchdog_seconds(),
             )
             services.append(systemd)
-    except (BadSource, BadCertificates, BadTokens, CannotServe) as error:
+    except (BadSource, BadCertificates, BadState, BadTokens, CannotServe) as error:
         raise CannotStart(str(error)) from None
     for service in services:
         service.setServiceParent(router)

@@ -66,6 +66,7 @@ class OptionsTests(SynchronousTestCase):
                 "admin_host": (),
                 "admin_tokens": None,
                 "admin_token": None,
+                "state": None,
                 "metrics": None,
                 "log_format": "text",
                 "log_level": "info",

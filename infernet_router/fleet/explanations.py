@@ -1,4 +1,4 @@
-"""Explanations: what a job would cost at every candidate, and why a node is none."""
+"""Explanations: what a job would cost at every candidate, and why a node is not a candidate."""
 
 from collections.abc import Collection
 from heapq import nsmallest
@@ -140,7 +140,7 @@ def _why_none(node: Node, roster: Roster, job: _Job) -> str:
     since = f"for {_duration(job.now - node.since)}"
     if node.state is State.UNKNOWN:
         if node.reason:
-            return f"what it runs is not known yet: {node.reason}"
+            return f"it has not reported yet: {node.reason}"
         return "its first poll is not back yet"
     if node.state is State.DOWN:
         reasons.append(f"it has been down {since}: {node.reason}")

@@ -94,7 +94,7 @@ class Fleet(Choosing):
         node.pending = sum(report.pending.values())
         was_used = self._loads.assigned(node.index) > 0
         node.quiet = 0 if node.pending else 1 if was_used else node.quiet + 1
-        node.reported_at = at
+        node.reported_at = self._roster.reported_at[node.index] = at
         self._loads.reported(node.index, at, self._weights.of_pending(report.pending))
         return came_up
 

@@ -81,7 +81,7 @@ class Overrides:
         self._listeners.append(callback)
 
     def follow(self, callback: Callable[[], None]) -> None:
-        """Call this after every change: given here, learned, or ended by itself."""
+        """Call this after orders were learned, or ended by themselves."""
         self._followers.append(callback)
 
     def ordering(
@@ -129,7 +129,6 @@ class Overrides:
         if self._take(order):
             for listener in self._listeners:
                 listener(order)
-            self._changed()
 
     def learn(self, orders: Iterable[Order]) -> list[Order]:
         """

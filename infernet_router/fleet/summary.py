@@ -1,16 +1,15 @@
-"""Summary: counts the nodes by state, with what operators ordered, in steps."""
+"""Summary: how many nodes are in which state, with what operators ordered, in steps."""
 
 from collections import Counter
 
 from attrs import frozen
 
-from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.node import State
 from infernet_router.fleet.roster import Roster
 from infernet_router.fleet.steps import Steps
 
-_STEP = 4096
-"""How many nodes are looked at in one step: about a millisecond."""
+_STEP = 65_536
+"""How many nodes' reports are looked at in one step: about a millisecond."""
 
 
 @frozen
@@ -29,19 +28,10 @@ class Summary:
 
 def summarize(roster: Roster, now: float) -> Steps[Summary]:
     """Count all nodes."""
-    serving, drained = Counter[State](), Counter[State]()
+    drained = Counter(node.state for node in roster.drained)
+    serving = roster.by_state - drained
     oldest = now
-    for start in range(0, len(roster.by_index), _STEP):
-        for node in roster.by_index[start : start + _STEP]:
-            if node is None:
-                continue
-            state = node.state
-            if node.override is Tier.DRAINED:
-                drained[state] += 1
-            else:
-                serving[state] += 1
-            at = node.reported_at
-            if at is not None and at < oldest and state is not State.DOWN:
-                oldest = at
+    for start in range(0, len(roster.reported_at), _STEP):
+        oldest = min(oldest, min(roster.reported_at[start : start + _STEP]))
         yield
     return Summary(serving, drained, len(roster.orders), now - oldest)

@@ -1,12 +1,11 @@
 """
 Skips the body of a request, or keeps it for a site that reads bodies.
 
-Clients' routes have no use for a body, but many HTTP libraries and proxies send a small or empty
-one with any request. It is read, so that the next request on the connection begins where it ends,
-and not a byte of it is kept. Operators' routes do read it, so there it is kept. A body that is
-large, or whose end is not beyond doubt, is refused, and then the connection ends: otherwise the
-router and a proxy in front of it could disagree on where the next request begins (RFC 9112, section
-11.2).
+Clients' routes need no body, but many HTTP libraries and proxies send a small or empty one with
+every request. The router reads it to find where the next request begins, and discards it.
+Operators' routes read it, so it is kept for them. A request whose body is large, or whose body
+length is ambiguous, is refused and its connection closed: the router and a proxy in front of it
+could disagree on where the next request begins (request smuggling: RFC 9112, section 11.2).
 
 The grammar above each pattern is that of RFC 9112, section 7.1.
 """
@@ -39,7 +38,7 @@ _TOO_LONG = f"a chunk header or trailer field of the body is longer than {_MAX_L
 
 class Body(Protocol):
     """
-    A body of which some bytes may be outstanding.
+    A body that is being skipped as it arrives.
 
     :ivar ended: whether all of it was skipped.
     :ivar kept: what was skipped, without its encoding; None if it is not to be kept.
@@ -50,7 +49,9 @@ class Body(Protocol):
 
     def skip(self, received: bytes) -> bytes:
         """
-        Skip what belongs to the body; returns the other bytes, the first of which is needed again.
+        Skip the bytes that belong to the body; returns the rest.
+
+        Until the body has ended, pass the rest again together with the bytes that follow it.
 
         :raises HTTPError: when the body is too large, or malformed.
         """
@@ -66,7 +67,7 @@ class SizedBody:
         self._left = length
 
     def skip(self, received: bytes) -> bytes:
-        """Skip what belongs to the body; returns the other bytes."""
+        """Skip the bytes that belong to the body; returns the rest."""
         skipped = min(self._left, len(received))
         self._left -= skipped
         if self.kept is not None:
@@ -76,7 +77,7 @@ class SizedBody:
 
 
 class ChunkedBody:
-    """A body in chunks, which ends with trailer fields and an empty line."""
+    """A body in chunks (Transfer-Encoding: chunked), with optional trailer fields."""
 
     ended = False
     kept: bytearray | None = None
@@ -90,7 +91,9 @@ class ChunkedBody:
 
     def skip(self, received: bytes) -> bytes:
         """
-        Skip what belongs to the body; returns the other bytes, the first of which is needed again.
+        Skip the bytes that belong to the body; returns the rest.
+
+        Until the body has ended, pass the rest again together with the bytes that follow it.
 
         :raises HTTPError: when the body is too large, or malformed.
         """

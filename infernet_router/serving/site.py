@@ -1,7 +1,6 @@
 """The site: limits the connections of clients, and closes them gracefully."""
 
-from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
@@ -10,11 +9,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
 from infernet_router.counting import Counts
 from infernet_router.serving.channel import Channel, ChannelSite
 from infernet_router.serving.errors import HTTPError
+from infernet_router.serving.request import BodyRequest, LeanRequest
 
 _LINGER = 0.1
 """Seconds after a shutdown begins in which new requests are still answered."""
@@ -42,29 +42,6 @@ class _Closed(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.abortConnection()
-
-
-class _Request(Request):
-    """A request whose query, form and cookies are not parsed: routes read the query themselves."""
-
-    def parseCookies(self) -> None:
-        """Do nothing."""
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Split the path off its query, and render the resource."""
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path, self.args = path.partition(b"?")[0], {}
-        self.process()
-
-
-class _BodyRequest(_Request):
-    """A request whose body can be read, as `content`."""
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Take the body, which the channel has received before the head was parsed."""
-        channel = cast(Channel, self.channel)
-        self.content, channel.body = BytesIO(channel.body or b""), None
-        super().requestReceived(command, path, version)
 
 
 class ClosableSite(Site, ChannelSite):
@@ -98,7 +75,7 @@ class ClosableSite(Site, ChannelSite):
         *,
         reads_bodies: bool = False,
     ) -> None:
-        factory = _BodyRequest if reads_bodies else _Request
+        factory = BodyRequest if reads_bodies else LeanRequest
         super().__init__(resource, requestFactory=factory, reactor=clock)
         self.reads_bodies = reads_bodies
         self._counts = counts or Counts()

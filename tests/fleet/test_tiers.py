@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -211,3 +212,92 @@ class SuspectTests(SynchronousTestCase):
         with self.assertRaises(NoNode) as caught:
             self.fleet.pick(["painter"])
         self.assertEqual(str(caught.exception), "no up node runs 'painter'")
+
+
+class OrderTests(SynchronousTestCase):
+    """An operator's orders: a tier and a weight."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleet = Fleet(self.clock.seconds, Random(1), max_utilization=0.9)
+        self.fleet.replace([A, B])
+        self.fleet.observed(A, report("llm", "prover"))
+        self.fleet.observed(B, report("llm", pending=5))
+
+    def test_drained(self) -> None:
+        """A drained node gets no job, and is not listed, until the order ends."""
+        self.assertTrue(self.fleet.override(A, Tier.DRAINED))
+        self.assertEqual({self.fleet.pick(["llm"]) for _ in range(30)}, {B})
+        self.assertEqual(self.fleet.rank(["llm"], 9), [B])
+        self.assertEqual(self.fleet.rank(["llm"], 9, among=Among([A, B], "none")), [B])
+        self.assertTrue(self.fleet.override(A))
+        self.assertEqual(self.fleet.peek(["llm"]), A)
+
+    def test_all_drained(self) -> None:
+        """When every candidate is drained, the reason says so."""
+        self.fleet.override(A, Tier.DRAINED)
+        for asked, named in ((["prover"], "'prover'"), (["llm", "prover"], "'llm', 'prover'")):
+            with self.assertRaises(NoNode) as caught:
+                self.fleet.pick(asked)
+            self.assertEqual(str(caught.exception), f"every up node that runs {named} is drained")
+            self.assertFalse(self.fleet.can(asked))
+            self.assertEqual(self.fleet.rank(asked, 9), [])
+        with self.assertRaises(NoNode) as caught:
+            self.fleet.pick(["llm"], Among([A], "none"))
+        self.assertEqual(str(caught.exception), "none")
+
+    def test_worse_tier(self) -> None:
+        """A node that is full and drained is drained, and full again when the order ends."""
+        self.fleet.utilized(A, 1.0)
+        self.fleet.override(A, Tier.DRAINED)
+        self.assertRaises(NoNode, self.fleet.pick, ["prover"])
+        self.fleet.override(A)
+        self.assertEqual(self.fleet.peek(["llm"]), B)
+        self.assertEqual(self.fleet.peek(["prover"]), A)
+
+    def test_weight(self) -> None:
+        """A node of weight 3 gets three times the jobs of one of weight 1."""
+        light, heavy = (parse_address(f"192.0.2.{number}") for number in (10, 11))
+        self.fleet.replace([light, heavy])
+        for address in (light, heavy):
+            self.fleet.observed(address, report("llm"))
+        self.fleet.override(heavy, weight=3.0)
+        picks = Counter(self.fleet.pick(["llm"]) for _ in range(400))
+        self.assertTrue(295 <= picks[heavy] <= 305, picks)
+
+    def test_unknown_node(self) -> None:
+        """An order applies to a node that appears later, and to one that comes back."""
+        self.assertFalse(self.fleet.override(C, Tier.DRAINED, 2.0))
+        for others in ([A, B], [A]):
+            self.fleet.replace([*others, C])
+            self.fleet.observed(C, report("only"))
+            self.assertRaises(NoNode, self.fleet.pick, ["only"])
+            self.fleet.replace([A, B])
+        self.assertFalse(self.fleet.override(C))
+        self.fleet.replace([A, C])
+        self.fleet.observed(C, report("only"))
+        self.assertEqual(self.fleet.pick(["only"]), C)
+
+    def test_address_weight(self) -> None:
+        """The weight in an address list holds unless an order has another one."""
+        for weight in (2.0, 3.0, None):
+            self.fleet.replace([A, evolve(B, weight=weight)])
+            for ordered, expected in ((0.5, 0.5), (1.0, 1.0), (None, weight or 1.0)):
+                self.fleet.override(B, weight=ordered)
+                view = self.fleet.view(B)
+                assert view is not None
+                self.assertEqual(view.weight, expected)
+
+    def test_serves_alone(self) -> None:
+        """The containers that no other node serves which is up and not drained."""
+        self.assertEqual(self.fleet.serves_alone(A), ["prover"])
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.fleet.missed(B, "slow", timed_out=True)
+        self.assertEqual(self.fleet.serves_alone(A), ["llm", "prover"])
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.fleet.override(A, Tier.DRAINED)
+        self.assertEqual(self.fleet.serves_alone(A), [])
+        self.assertEqual(self.fleet.serves_alone(B), ["llm"])
+        self.fleet.missed(B, "gone")
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.assertEqual(self.fleet.serves_alone(C), [])
