@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.application.service import Service
@@ -13,11 +14,13 @@ from twisted.logger import Logger
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Outcome
 from infernet_router.fleet.shared import SharedFleet
+from infernet_router.nodes.asking import Asker
 from infernet_router.replicas.batches import BadBatch, Batch, Passed, decode_head, encode
 from infernet_router.replicas.hearing import Hearing, Polls
 from infernet_router.replicas.link import Link, Orders
 from infernet_router.replicas.members import Members
 from infernet_router.replicas.outgoing import Outgoing
+from infernet_router.replicas.polling import SharedPoller
 from infernet_router.replicas.shares import Share, Shares
 from infernet_router.reports import NodeReport
 
@@ -110,8 +113,21 @@ class Sharing(Service):
         """The seconds that a batch took to the server and back; None while that is unknown."""
         return None if self.is_alone else self._members.echo
 
-    def start_with(self, polls: Polls) -> None:
-        """Set the poller, before the start."""
+    @property
+    def name(self) -> str:
+        """What stands for this router, in hexadecimal digits."""
+        return self._me.hex()
+
+    def make_poller(
+        self, fleet: SharedFleet, http: Asker, clock: IReactorTime, **options: Any
+    ) -> SharedPoller:
+        """A poller that divides the polls with the other members, made as a Poller is."""
+        poller = SharedPoller(fleet, http, clock, self._shares, self, Random(), **options)
+        self.hear_with(poller)
+        return poller
+
+    def hear_with(self, polls: Polls) -> None:
+        """Set the poller, which hears of the polls of others; before the start."""
         self._hearing.polls = self._polls = polls
 
     def startService(self) -> None:
