@@ -5,7 +5,7 @@ from functools import partial
 from random import Random
 from secrets import token_bytes
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
@@ -71,6 +71,9 @@ from infernet_router.sources import (
     system_servers,
 )
 
+if TYPE_CHECKING:
+    from infernet_router.replicas.sharing import Sharing
+
 _POLLS_A_QUESTION = 10
 """Polls for each request for a node's resources, when there are many nodes."""
 
@@ -104,12 +107,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 
 def make_router(
-    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] = Fleet
+    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] | None = None
 ) -> "_Router":
     """
     A router with these settings.
 
-    :param make_fleet: called as Fleet is.
+    :param make_fleet: called as Fleet is; it makes a SharedFleet for a router that shares its own.
     :raises CannotStart: when it cannot be made, or later when it cannot listen.
     """
     log.info(
@@ -122,6 +125,7 @@ def make_router(
     limits = raise_limit()
     reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     weights = Weights(settings.job_weight, settings.pending_weight)
+    make_fleet = make_fleet or _fleet_class(settings)
     fleet = make_fleet(monotonic, Random(), weights, settings.max_utilization)
     pool = NodeConnections(reactor, most_kept=limits.kept, patience=min(1.0, settings.timeout / 3))
     counts, readiness = Counts(), Readiness(fleet, monotonic)
@@ -136,7 +140,9 @@ def make_router(
         finders = tuple(_sources(settings, reactor, appointments, sources, slices, http, tokens))
         paces = Paces()
         nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
-        poller = Poller(
+        sharing = _sharing(settings, fleet, reactor)
+        make_poller = Poller if sharing is None else sharing.make_poller
+        poller = make_poller(
             fleet,
             nodes,
             reactor,
@@ -159,9 +165,12 @@ def make_router(
             paces=paces,
         )
         surveyor = Surveyor(fleet, nodes, reactor, at_once=limits.surveys, paces=paces)
-        decisions = Decisions(monotonic, token_bytes(32))
+        router_name = "" if sharing is None else sharing.name
+        decisions = Decisions(monotonic, token_bytes(32), router_name)
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
+        if sharing is not None:
+            outcomes.pass_on, sharing.passed = sharing.pass_on, outcomes.hear
         turns = Turns(reactor, monotonic)
         first_polls = FirstPolls(fleet, reactor, turns)
         api = Api(
@@ -181,6 +190,7 @@ def make_router(
         site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
         server = Server(site, settings.endpoints, reactor)
         services = [*finders, poller, resources, surveyor, first_polls, server, freezer]
+        services += [] if sharing is None else [sharing]
         if settings.admin is not None or settings.metrics is not None:
             parts = Parts(
                 fleet=fleet,
@@ -222,6 +232,33 @@ def make_router(
     for service in services:
         service.setServiceParent(router)
     return router
+
+
+def _fleet_class(settings: Settings) -> type[Fleet]:
+    """The kind of fleet that a router needs; what is for replicas only is imported for them."""
+    if settings.redis is None:
+        return Fleet
+    from infernet_router.fleet.shared import SharedFleet
+
+    return SharedFleet
+
+
+def _sharing(settings: Settings, fleet: Any, reactor: Any) -> "Sharing | None":
+    """
+    What shares a fleet with other routers through Redis, if this router does.
+
+    :param fleet: a SharedFleet, if it does.
+    """
+    if settings.redis is None:
+        return None
+    from infernet_router.replicas.redis import RedisLink, redis_endpoint
+    from infernet_router.replicas.shares import Shares
+    from infernet_router.replicas.sharing import Sharing
+
+    endpoint = redis_endpoint(settings.redis, reactor, settings.redis_ca_file)
+    link = RedisLink(settings.redis, settings.redis_prefix, endpoint, reactor, Random())
+    sender = token_bytes(8)
+    return Sharing(fleet, link, reactor, Shares(int.from_bytes(sender, "big")), sender)
 
 
 def _status(fleet: Fleet) -> str:

@@ -68,8 +68,9 @@ class Sharing(Service):
     orders: Orders | None = None
     """Keeps operators' orders the same at all members."""
 
-    passed: Callable[[Passed], None] | None = None
-    """Called with an outcome that a client told another member, of a decision made here."""
+    passed: Callable[[str, Outcome, bytes], None] | None = None
+    """Called with the outcome of a decision made here that a client told another member: the id of
+    the decision, the outcome, and what stands for the client."""
 
     def __init__(
         self, fleet: SharedFleet, link: Link, clock: IReactorTime, shares: Shares, sender: bytes
@@ -229,7 +230,7 @@ class Sharing(Service):
             self.orders.heard(batch.orders)
         for passed in batch.passed:
             if passed.member == self._me and self.passed is not None:
-                self.passed(passed)
+                self.passed(passed.decision, passed.outcome, passed.client)
         if batch.bye:
             self._members.leave(batch.sender)
             self._see()
