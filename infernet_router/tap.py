@@ -234,6 +234,20 @@ def make_router(
     return router
 
 
+def _status(fleet: Fleet) -> str:
+    """How many nodes are up, for systemd."""
+    states = fleet.states
+    there = states.up + states.suspect
+    return f"{there:,} of {there + states.down + states.unknown:,} nodes up"
+
+
+def _guarded(api: Resource, clients: Clients, settings: Settings, counts: Counts) -> Resource:
+    """The API behind the rate limit and CORS, where these are on."""
+    if settings.rate_limit is not None:
+        api = RateLimited(api, settings.rate_limit, clients, monotonic, counts=counts)
+    return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
+
+
 def _fleet_class(settings: Settings) -> type[Fleet]:
     """The kind of fleet that a router needs; what is for replicas only is imported for them."""
     if settings.redis is None:
@@ -259,20 +273,6 @@ def _sharing(settings: Settings, fleet: Any, reactor: Any) -> "Sharing | None":
     link = RedisLink(settings.redis, settings.redis_prefix, endpoint, reactor, Random())
     sender = token_bytes(8)
     return Sharing(fleet, link, reactor, Shares(int.from_bytes(sender, "big")), sender)
-
-
-def _status(fleet: Fleet) -> str:
-    """How many nodes are up, for systemd."""
-    states = fleet.states
-    there = states.up + states.suspect
-    return f"{there:,} of {there + states.down + states.unknown:,} nodes up"
-
-
-def _guarded(api: Resource, clients: Clients, settings: Settings, counts: Counts) -> Resource:
-    """The API behind the rate limit and CORS, where these are on."""
-    if settings.rate_limit is not None:
-        api = RateLimited(api, settings.rate_limit, clients, monotonic, counts=counts)
-    return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
 
 
 def _sources(
