@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.application.service import Service
@@ -13,11 +14,13 @@ from twisted.logger import Logger
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Outcome
 from infernet_router.fleet.shared import SharedFleet
+from infernet_router.nodes.asking import Asker
 from infernet_router.replicas.batches import BadBatch, Batch, Passed, decode_head, encode
 from infernet_router.replicas.hearing import Hearing, Polls
 from infernet_router.replicas.link import Link, Orders
 from infernet_router.replicas.members import Members
 from infernet_router.replicas.outgoing import Outgoing
+from infernet_router.replicas.polling import SharedPoller
 from infernet_router.replicas.shares import Share, Shares
 from infernet_router.reports import NodeReport
 
@@ -65,14 +68,15 @@ class Sharing(Service):
     orders: Orders | None = None
     """Keeps operators' orders the same at all members."""
 
-    passed: Callable[[Passed], None] | None = None
-    """Called with an outcome that a client told another member, of a decision made here."""
+    passed: Callable[[str, Outcome, bytes], None] | None = None
+    """Called with the outcome of a decision made here that a client told another member: the id of
+    the decision, the outcome, and what stands for the client."""
 
     def __init__(
         self, fleet: SharedFleet, link: Link, clock: IReactorTime, shares: Shares, sender: bytes
     ) -> None:
         self._fleet = fleet
-        self._link = link
+        self.link = link
         self._clock = clock
         self._shares = shares
         self._me = sender
@@ -110,8 +114,21 @@ class Sharing(Service):
         """The seconds that a batch took to the server and back; None while that is unknown."""
         return None if self.is_alone else self._members.echo
 
-    def start_with(self, polls: Polls) -> None:
-        """Set the poller, before the start."""
+    @property
+    def name(self) -> str:
+        """What stands for this router, in hexadecimal digits."""
+        return self._me.hex()
+
+    def make_poller(
+        self, fleet: SharedFleet, http: Asker, clock: IReactorTime, **options: Any
+    ) -> SharedPoller:
+        """A poller that divides the polls with the other members, made as a Poller is."""
+        poller = SharedPoller(fleet, http, clock, self._shares, self, Random(), **options)
+        self.hear_with(poller)
+        return poller
+
+    def hear_with(self, polls: Polls) -> None:
+        """Set the poller, which hears of the polls of others; before the start."""
         self._hearing.polls = self._polls = polls
 
     def startService(self) -> None:
@@ -119,7 +136,7 @@ class Sharing(Service):
         self._started = self._looked = self._fleet.now
         self._fleet.follower = self
         self._loop.start(_BEAT, now=False)
-        self._link.start(self)
+        self.link.start(self)
 
     def stopService(self) -> Deferred[Any]:
         """Say bye, and disconnect; fires when that is done."""
@@ -133,11 +150,11 @@ class Sharing(Service):
         said = self._in_flight or succeed(None)
         if self._is_connected:
             said = said.addBoth(lambda _: self._say_bye())
-        return said.addBoth(lambda _: self._link.stop())
+        return said.addBoth(lambda _: self.link.stop())
 
     def _say_bye(self) -> Deferred[Any]:
         batch = Batch(self._me, self._number, self._fleet.now, bye=True)
-        bye = self._link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
+        bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
         return bye.addErrback(lambda _: None)
 
     def assigned(self, address: NodeAddress, weight: float, jobs: int) -> None:
@@ -209,11 +226,11 @@ class Sharing(Service):
     def _applied(self, batch: Batch) -> None:
         """A batch of another member was applied to the fleet."""
         self.batches["heard"] += 1
-        if self.orders is not None and batch.orders:
+        if self.orders is not None:
             self.orders.heard(batch.orders)
         for passed in batch.passed:
             if passed.member == self._me and self.passed is not None:
-                self.passed(passed)
+                self.passed(passed.decision, passed.outcome, passed.client)
         if batch.bye:
             self._members.leave(batch.sender)
             self._see()
@@ -256,7 +273,7 @@ class Sharing(Service):
 
     def _publish(self) -> None:
         """Publish the next message; one at a time."""
-        self._in_flight = sent = self._link.publish(self._unsent.popleft())
+        self._in_flight = sent = self.link.publish(self._unsent.popleft())
         sent.addTimeout(_PATIENCE, self._clock)
         sent.addCallbacks(lambda _: self._published("sent"), lambda _: self._published("failed"))
         sent.addErrback(lambda why: log.failure("sharing broke", why, event="internal.error"))
