@@ -150,7 +150,7 @@ def make_router(
         paces = Paces()
         nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
         sharing = _sharing(settings, fleet, reactor)
-        make_poller = Poller if sharing is None else sharing.make_poller
+        make_poller: Callable[..., Poller] = Poller if sharing is None else sharing.make_poller
         poller = make_poller(
             fleet,
             nodes,
@@ -222,6 +222,7 @@ def make_router(
                 lines_dropped=lambda: router.log.lines_dropped if router.log else 0,
                 connections={"client": lambda: site.connections, "node": lambda: pool.open},
                 options=settings.shown(),
+                replication=sharing,
             )
             endpoints = Endpoints(
                 parts,

@@ -24,9 +24,6 @@ from infernet_router.replicas.polling import SharedPoller
 from infernet_router.replicas.shares import Share, Shares
 from infernet_router.reports import NodeReport
 
-RESULTS = ("sent", "failed", "heard", "late", "malformed", "dropped")
-"""What becomes of batches: of those sent here, and of those of others."""
-
 _WINDOW = 0.01
 """The least seconds from one batch to the next."""
 
@@ -108,6 +105,11 @@ class Sharing(Service):
     def members(self) -> int:
         """How many routers share the fleet, this one included; 1 while it is alone."""
         return len(self._shares.members)
+
+    @property
+    def why_alone(self) -> str:
+        """Why this router is alone, if it is."""
+        return self._reason
 
     @property
     def echo(self) -> float | None:
