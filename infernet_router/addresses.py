@@ -2,13 +2,15 @@
 
 import re
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 from hyperlink import URL
 
 from infernet_router.hosts import BadAddress, is_ipv4, is_ipv6, url_host
 from infernet_router.quoting import quoted
 
 __all__ = [
+    "LEAST_WEIGHT",
+    "MOST_WEIGHT",
     "BadAddress",
     "DnsSource",
     "NodeAddress",
@@ -18,11 +20,20 @@ __all__ = [
     "parse_entry",
 ]
 
+LEAST_WEIGHT, MOST_WEIGHT = 0.1, 10.0
+"""The bounds of a node's weight."""
+
 _NOT_IN_URLS = re.compile(r'[\s"<>\\^`{|}?#]')
 _VARIANT = re.compile(r"\.(?=[:/]|$)|/\.|//|%")
 """What may be in one spelling of a URL and not in another."""
+_SEPARATOR = re.compile("[,;|\u3001\uff0c\uff1b]")
+"""What some lists have between addresses: also an ideographic or a fullwidth comma."""
+_BETWEEN = re.compile(rf"{_SEPARATOR.pattern}(?:\s|$|[a-z+]*://)", re.IGNORECASE)
+"""A separator that cannot be in the path of a URL."""
 _ONLY_COLON = re.compile(r"(?:https?|dns|dns\+srv):(?![0-9]+/*$)", re.IGNORECASE)
 """A scheme without its slashes. With a number after the colon it is a host and port instead."""
+_WEIGHT = re.compile(r"(?P<entry>.*\S)\s+weight=(?P<weight>.*)", re.DOTALL)
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DNS = re.compile(
     r"(?P<scheme>dns(?P<srv>\+srv)?://)(?P<rest>[^?]*)(?:\?(?P<query>.*))?",
@@ -45,6 +56,9 @@ class NodeAddress:
 
     url: str = field(eq=False)
     """The absolute URL it stands for: ASCII, without a trailing slash, the host in lower case."""
+
+    weight: float | None = field(default=None, eq=False)
+    """It gets this many times the share of an ordinary node, as its line in a list says, if so."""
 
     _key: str = field(
         default=Factory(lambda self: _simplest(self.url), takes_self=True), init=False, repr=False
@@ -190,11 +204,33 @@ def _dns_query(text: str | None, srv: bool) -> dict[str, str]:
 
 def parse_entry(text: str) -> NodeAddress | DnsSource:
     """
-    Read what a line of an address list may have: an address or a DNS source.
+    Read what a line of an address list may have: an address, perhaps with `weight=2` after it, or
+    a DNS source.
 
     :raises BadAddress: when it is neither.
     """
-    return parse_dns_source(text) if _DNS.match(text) else parse_address(text)
+    entry, weight = text, _WEIGHT.fullmatch(text)
+    if weight:
+        entry = weight["entry"]
+    if _DNS.match(entry):
+        if weight:
+            raise BadAddress("only the address of a node may have a weight")
+        return parse_dns_source(entry)
+    address = parse_address(entry)
+    return evolve(address, weight=parse_weight(weight["weight"])) if weight else address
+
+
+def parse_weight(text: str) -> float:
+    """
+    Read the weight of a node.
+
+    :raises BadAddress: when it is not a number from 0.1 to 10.
+    """
+    if _NUMBER.fullmatch(text) and LEAST_WEIGHT <= float(text) <= MOST_WEIGHT:
+        return float(text)
+    raise BadAddress(
+        f"the weight must be a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, not {quoted(text)}"
+    )
 
 
 def hide_credentials(text: str) -> str:
@@ -227,10 +263,11 @@ def _likely_mistake(text: str) -> str:
         return "credentials are not supported"
     if set(text) & set('"<>{}'):  # JSON or HTML
         return ""
-    separators = re.search(r"[,;]\s|[,;]$|[,;][a-z+]*://", text, re.IGNORECASE)
+    if "\r" in text:
+        return "there is a carriage return inside: end each line with a line feed"
     authority = re.sub(r"^[a-z+]*://", "", text, flags=re.IGNORECASE).partition("/")[0]
-    if separators or re.search("[,;]", authority):
-        return "there is a comma or semicolon: write one address per line"
+    if separator := _BETWEEN.search(text) or _SEPARATOR.search(authority):
+        return f"there is {quoted(separator[0][0])} inside: write one address per line"
     if sum(":" in piece or "." in piece for piece in text.split()) > 1:
         return "there is a blank inside: write one address per line"
     return ""

@@ -39,7 +39,7 @@ def url_host(text: str) -> str:
         raise _not_a_host(text, f"the name is longer than {_MAX_NAME} characters")
     host = text.lower() if text.isascii() else _ascii(text)
     if not _NAME.fullmatch(host) or len(host.removesuffix(".")) > _MAX_NAME:
-        raise _not_a_host(text, _why_not_a_name(host))
+        raise _not_a_host(text, _why_not_a_name(text, host))
     if _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]):
         if not is_ipv4(host):
             raise BadAddress(
@@ -116,6 +116,11 @@ def _ascii(text: str) -> str:
             label if label.isascii() else idna.alabel(label).decode() for label in labels
         )
     except idna.IDNAError as error:
+        for label in text.split("."):
+            strange = re.search("[!-,/:-@[-`{-~]", label)
+            if strange and not label.isascii():
+                why = f"a part with letters outside ASCII may not contain {quoted(strange[0])}"
+                raise _not_a_host(text, why) from None
         raise _not_a_host(text, str(error)) from None
 
 
@@ -123,9 +128,13 @@ def _not_a_host(text: str, why: str) -> BadAddress:
     return BadAddress(f"{quoted(text)} is not a host name or an IP address: {why}")
 
 
-def _why_not_a_name(host: str) -> str:
-    """Why a text in lower case is not a name."""
-    if strange := re.search(r"[^a-z0-9_.-]", host):
+def _why_not_a_name(text: str, host: str) -> str:
+    """
+    Why a text is not a name.
+
+    :param host: the text as DNS would have it.
+    """
+    if strange := re.search(r"[^\w.-]", text, re.ASCII if text.isascii() else re.UNICODE):
         return f"a name may not contain {quoted(strange[0])}"
     if len(host.removesuffix(".")) > _MAX_NAME:
         return f"the name is longer than {_MAX_NAME} characters"

@@ -34,9 +34,16 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "pending-weight": "KIND=WEIGHT",
         "max-utilization": "SHARE",
     },
+    "Share the fleet with other routers": {
+        "redis": "URL",
+        "redis-ca-file": "FILE",
+        "redis-prefix": "NAME",
+        "reuse-port": "",
+    },
     "Operate the router": {
         "admin": "ENDPOINT",
         "admin-tokens": "FILE",
+        "state": "DIR",
         "admin-host": "NAME",
         "metrics": "ENDPOINT",
         "log-format": "FORMAT",

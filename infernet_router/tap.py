@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
-from secrets import token_bytes
-from time import monotonic
+from secrets import token_bytes, token_hex
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from treq.client import HTTPClient
@@ -15,7 +15,16 @@ from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.admin import BadTokens, Endpoints, Parts, Tokens
+from infernet_router.admin import (
+    Audit,
+    BadState,
+    BadTokens,
+    Endpoints,
+    Parts,
+    State,
+    Steering,
+    Tokens,
+)
 from infernet_router.api import (
     Api,
     Clients,
@@ -29,7 +38,7 @@ from infernet_router.api import (
 )
 from infernet_router.counting import Counts
 from infernet_router.files import OffLoop, in_thread
-from infernet_router.fleet import Fleet, Weights
+from infernet_router.fleet import Fleet, Overrides, Weights
 from infernet_router.nodes import (
     BadCertificates,
     HostnameResolver,
@@ -188,11 +197,20 @@ def make_router(
         )
         guarded = _guarded(api, clients, settings, counts)
         site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
-        server = Server(site, settings.endpoints, reactor)
-        services = [*finders, poller, resources, surveyor, first_polls, server, freezer]
+        server = Server(site, settings.endpoints, _listener(settings, reactor))
+        overrides = Overrides(fleet, monotonic, time, router_name or token_hex(8))
+        if sharing is not None:
+            _share_orders(sharing, overrides, reactor)
+        state = None
+        if settings.state is not None:
+            state = State(settings.state, OffLoop[Any](partial(in_thread, reactor), reactor))
+        audit = Audit(state, reactor, time)
+        steering = Steering(fleet, overrides, state, audit, counts, reactor)
+        services = [steering, *finders, poller, resources, surveyor, first_polls, server, freezer]
         services += [] if sharing is None else [sharing]
         if settings.admin is not None or settings.metrics is not None:
             parts = Parts(
+                steering=steering,
                 fleet=fleet,
                 records=fleet.keep_records(Random()),
                 surveyor=surveyor,
@@ -228,11 +246,26 @@ def make_router(
                 watchdog=watchdog_seconds(),
             )
             services.append(systemd)
-    except (BadSource, BadCertificates, BadTokens, CannotServe) as error:
+    except (BadSource, BadCertificates, BadState, BadTokens, CannotServe) as error:
         raise CannotStart(str(error)) from None
     for service in services:
         service.setServiceParent(router)
     return router
+
+
+def _listener(settings: Settings, reactor: Any) -> Any:
+    """The reactor that listens for clients: with --reuse-port, other routers may, too."""
+    if not settings.reuse_port:
+        return reactor
+    from infernet_router.serving.shared_ports import SharedPorts
+
+    if settings.redis is None:
+        log.warn(
+            "--reuse-port without --redis: routers on one port do not know what the others hand"
+            " out",
+            event="replicas.apart",
+        )
+    return SharedPorts(reactor)
 
 
 def _status(fleet: Fleet) -> str:
@@ -256,6 +289,13 @@ def _fleet_class(settings: Settings) -> type[Fleet]:
     from infernet_router.fleet.shared import SharedFleet
 
     return SharedFleet
+
+
+def _share_orders(sharing: "Sharing", overrides: Overrides, reactor: Any) -> None:
+    """Keep the orders of operators the same at all routers that share."""
+    from infernet_router.replicas.orders import SharedOrders
+
+    sharing.orders = SharedOrders(overrides, sharing.link, reactor, time)
 
 
 def _sharing(settings: Settings, fleet: Any, reactor: Any) -> "Sharing | None":

@@ -123,7 +123,21 @@ class ParseAddressTests(SynchronousTestCase):
                 "a..invalid",
                 "not a host name or an IP address: there is nothing before, or between,",
             ),
-            ("a,b", "there is a comma or semicolon: write one address per line"),
+            ("a,b", "there is ',' inside: write one address per line"),
+            ("192.0.2.1|192.0.2.2", "there is '|' inside: write one address per line"),
+            ("192.0.2.1:1\u3001192.0.2.2:1", "there is '\u3001' inside: write one address per"),
+            ("http://a.invalid|http://b.invalid", "there is '|' inside: write one address per"),
+            ("192.0.2.1\uff0c192.0.2.2", "there is '\uff0c' inside: write one address per line"),
+            (
+                "192.0.2.1\r192.0.2.2",
+                "there is a carriage return inside: end each line with a line",
+            ),
+            ("192.0.2.1\uff1a4000", "a name may not contain '\uff1a'"),
+            (
+                "b\xfccher_1.invalid:4000",
+                "'b\xfccher_1.invalid' is not a host name or an IP address: a part with letters"
+                " outside ASCII may not contain '_'",
+            ),
             ("192.0.2.1:4000,192.0.2.2:4000", "write one address per line"),
             ("192.0.2.1:4000, 192.0.2.2:4000", "write one address per line"),
             ("192.0.2.1:4000;192.0.2.2:4000", "write one address per line"),

@@ -19,15 +19,18 @@ class ChangingList:
 
     path: Path
     addresses: Sequence[str]
-    """The addresses of all nodes."""
+    """The addresses of nodes that are added and removed."""
+    staying: Sequence[str]
+    """The addresses of nodes that stay."""
     record: Record
     random: Random
 
     def write(self, addresses: Sequence[str], replace: bool = False) -> None:
-        """List these nodes, by rewriting the file or by replacing it."""
-        self.record.listed(addresses)
+        """List these nodes and those that stay, by rewriting the file or by replacing it."""
+        listed = [*addresses, *self.staying]
+        self.record.listed(listed)
         target = self.path.with_suffix(".new") if replace else self.path
-        target.write_text("".join(f"{address}  # a node\n\n" for address in addresses))
+        target.write_text("".join(f"{address}  # a node\n\n" for address in listed))
         target.replace(self.path)
         gone = set(self.addresses).difference(addresses)
         self.record.removed(gone, self.record.now)

@@ -1,6 +1,7 @@
 """Nodes for a soak test, on loopback addresses, that go up and down in many ways."""
 
 import asyncio
+from collections.abc import Collection
 from random import Random
 
 import msgspec
@@ -67,16 +68,25 @@ class Node:
     """
     A node that records its true state.
 
-    :param steady: whether it is always up and runs every container.
+    :param steady: whether it is always up and runs the same containers.
+    :param containers: those that it runs at first.
     """
 
-    def __init__(self, host: str, port: int, record: Record, random: Random, steady: bool) -> None:
-        self._host = host
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        record: Record,
+        random: Random,
+        steady: bool,
+        containers: Collection[str] = CONTAINERS,
+    ) -> None:
+        self.host = host
         self._port = port
         self._record = record
         self._random = random
         self.steady = steady
-        self._containers = frozenset(CONTAINERS)
+        self.containers = frozenset(containers)
         self._version = 0
         self._down: str | None = None
         """The way in which it is down, or None while it is up."""
@@ -92,12 +102,12 @@ class Node:
             while True:
                 self._record.offers(
                     self.address,
-                    frozenset() if self._down else self._containers,
+                    frozenset() if self._down else self.containers,
                     self._record.now,
                 )
                 if self._down != _REFUSING and self._server is None:
                     self._server = await asyncio.get_running_loop().create_server(
-                        lambda: _Connection(self), self._host, self._port
+                        lambda: _Connection(self), self.host, self._port
                     )
                 await asyncio.sleep(self._random.expovariate(1 / EPISODE))
                 if not self.steady:
@@ -119,7 +129,7 @@ class Node:
     def _info(self) -> bytes:
         said = [
             {"id": id, "external": True, "description": f"{id} {self._version}", "image": ""}
-            for id in self._containers
+            for id in self.containers
         ]
         pending = {"offchain": self._random.randrange(4), "onchain": 0}
         return msgspec.json.encode({"containers": said, "pending": pending, "version": "1.4.0"})
@@ -129,7 +139,7 @@ class Node:
         if self._random.random() < _UP:
             self._down = None
             some = self._random.randint(1, len(CONTAINERS))
-            self._containers = frozenset(self._random.sample(CONTAINERS, some))
+            self.containers = frozenset(self._random.sample(CONTAINERS, some))
             self._version = self._random.randrange(100)
         else:
             self._down = self._random.choice(list(_DOWN))

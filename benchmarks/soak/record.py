@@ -19,6 +19,7 @@ class Fault(StrEnum):
     REMOVED = "removed"
     DOWN = "down"
     WITHOUT = "without the container"
+    MOVED = "moved to a host without the container"
 
 
 @define
@@ -65,6 +66,8 @@ class Record:
         """The number of addresses handed out."""
         self.late = {fault: array("d") for fault in Fault}
         """For each address handed out despite a fault, the time since the fault began."""
+        self.moving: set[str] = set()
+        """Addresses with a name that may lead to another host at any time."""
         self._nodes: dict[str, _Node] = {}
 
     @property
@@ -109,9 +112,10 @@ class Record:
         self.checked += 1
         node = self._nodes.get(address, _Node())
         offered = node.last_offered(containers)
+        fault = Fault.WITHOUT if node.offers[-1][1] else Fault.DOWN
         ends = {
             Fault.REMOVED: inf if node.removed is None else node.removed,
-            Fault.WITHOUT if node.offers[-1][1] else Fault.DOWN: offered,
+            Fault.MOVED if address in self.moving else fault: offered,
         }
         wrong = None
         for fault, end in ends.items():

@@ -5,13 +5,15 @@ from collections.abc import Callable, Collection, Iterable
 from enum import IntEnum
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from time import monotonic
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
 from twisted.web.server import Request
 
-from infernet_router.serving.errors import HTTPError
+from infernet_router.admin.guesses import Guesses
+from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
 # b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="     RFC 6750, section 2.1
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -92,12 +94,21 @@ def grant(name: str, role: Role, token: str) -> Grant:
     return Grant(Person(name, role), sha256(token.encode()).digest())
 
 
+class Forbidden(HTTPError):
+    """The token of a person does not allow a request."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(403, f"{name} may not do this: it takes the role operator")
+        self.name = name
+
+
 class Access:
     """
     Decides which requests are allowed.
 
     :param grants: returns the tokens that are valid now.
     :param hosts: the names by which operators reach the router, besides localhost and IP addresses.
+    :param seconds: the monotonic time, in seconds, for the limit of wrong tokens.
     :param trust_local: whether a peer on this machine may read without a token. A proxy with the
         PROXY protocol could claim that any client is one.
     """
@@ -106,12 +117,14 @@ class Access:
         self,
         grants: Callable[[], Iterable[Grant]] = tuple,
         hosts: Collection[str] = (),
+        seconds: Callable[[], float] = monotonic,
         *,
         trust_local: bool = True,
     ) -> None:
         self._grants = grants
         self._hosts = {"localhost", *hosts}
         self._trust_local = trust_local
+        self._guesses = Guesses(seconds)
 
     def check_host(self, request: Request) -> None:
         """
@@ -138,7 +151,7 @@ class Access:
         if person is not None and person.role >= needed:
             return person
         if person is not None:
-            raise HTTPError(403, f"{person.name} may not do this: it takes the role operator")
+            raise Forbidden(person.name)
         if needed is Role.ANYONE:
             return _NOBODY
         if needed is Role.VIEWER and self._is_local(request):
@@ -155,11 +168,14 @@ class Access:
 
         All tokens are compared, each in constant time, so that the time tells nothing of them.
 
-        :raises HTTPError: 401 when nobody has this token.
+        :raises HTTPError: 401 when nobody has this token, 429 after too many wrong ones.
         """
         headers = request.requestHeaders.getRawHeaders(b"authorization")
         if not headers:
             return None
+        peer = _network(request)
+        if self._guesses.are_too_many(peer):
+            raise HTTPError(429, "there were too many wrong tokens", RETRY_SOON)
         scheme, _, token = headers[0].strip().partition(b" ")
         found = None
         if len(headers) == 1 and scheme.lower() == b"bearer":
@@ -168,6 +184,7 @@ class Access:
                 if compare_digest(known.digest, digest):
                     found = known.person
         if found is None:
+            self._guesses.add(peer)
             raise HTTPError(401, "the token is wrong", _ASK)
         return found
 
@@ -177,6 +194,17 @@ class Access:
         if isinstance(peer, UNIXAddress):
             return self._trust_local
         return self._trust_local and _is_loopback(getattr(peer, "host", ""))
+
+
+def peer_of(request: Request) -> str:
+    """The peer of a connection, as the audit names it: its IP address, or unix."""
+    return getattr(request.getClientAddress(), "host", None) or "unix"
+
+
+def _network(request: Request) -> bytes:
+    """The peer of a connection; of IPv6, the 64 bits that its owner cannot choose."""
+    host: str | None = getattr(request.getClientAddress(), "host", None)
+    return b"" if host is None else _plain(host).packed[:8]
 
 
 def _is_ip(text: str) -> bool:
@@ -189,5 +217,10 @@ def _is_ip(text: str) -> bool:
 
 def _is_loopback(text: str) -> bool:
     """Whether an IP address, perhaps one of IPv4 mapped into IPv6, is of this machine."""
+    return _plain(text).is_loopback
+
+
+def _plain(text: str) -> IPv4Address | IPv6Address:
+    """An IP address, as IPv4 if it is mapped into IPv6."""
     address = ip_address(text)
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return getattr(address, "ipv4_mapped", None) or address

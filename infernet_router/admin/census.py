@@ -22,7 +22,7 @@ class Count:
     oldest_report: float = 0.0
     """The age in seconds of the oldest report of a node that is not down; 0 without any."""
     overridden: int = 0
-    """How many nodes an operator's order applies to."""
+    """How many overrides there are."""
 
 
 class Census:

@@ -14,6 +14,7 @@ from infernet_router.admin.draining import Drainer
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.results import Results
 from infernet_router.admin.shown import Viewer
+from infernet_router.admin.steering import Steering
 from infernet_router.admin.tokens import Tokens
 from infernet_router.admin.traffic import Traffic
 from infernet_router.api.decisions import Decisions
@@ -41,6 +42,7 @@ class Parts:
     records: Records
     surveyor: Surveyor
     sources: Sources
+    steering: Steering
     readiness: Readiness
     counts: Counts
     decisions: Decisions
@@ -105,7 +107,8 @@ class Endpoints(MultiService):
         scraped = Scraped(Exposition(counts, gauges), census, parts.readiness)
 
         def serve(root: Any, endpoint: str, purpose: str, *, required: bool) -> None:
-            site = ClosableSite(root, reactor, most_connections)
+            reads_bodies = purpose == "operators"
+            site = ClosableSite(root, reactor, most_connections, reads_bodies=reads_bodies)
             Server(site, [endpoint], reactor, purpose=purpose, required=required).setServiceParent(
                 self
             )
@@ -114,7 +117,7 @@ class Endpoints(MultiService):
             return Access(tokens, hosts, trust_local=not endpoint.startswith("haproxy:"))
 
         if admin is not None:
-            viewer = Viewer(parts.sources.naming, monotonic, time)
+            viewer = Viewer(parts.sources.naming, monotonic, time, parts.steering.shown_of)
             overview = Overview(
                 census=census,
                 results=results,
@@ -144,6 +147,7 @@ class Endpoints(MultiService):
                     monotonic,
                 ),
                 drainer=Drainer(fleet, reactor),
+                steering=parts.steering,
                 sources=parts.sources,
                 options=dict(parts.options),
             )

@@ -207,9 +207,7 @@ class _Collector(Collector):
         yield _gauge(
             "oldest_report_age_seconds", "Age of the oldest report in use.", "", count.oldest_report
         )
-        yield _gauge(
-            "overrides", "Nodes that an operator's order applies to.", "", count.overridden
-        )
+        yield _gauge("overrides", "Overrides, the orders of operators.", "", count.overridden)
         nodes = GaugeMetricFamily(
             _PREFIX + "container_nodes",
             "Nodes that run a container; no series for none, but of those that are up.",

@@ -115,7 +115,7 @@ def parse(query: Query) -> Wanted:
 
 
 def _text(query: Query, name: str) -> str | None:
-    """The value of a parameter; an empty one is as none, since forms send those."""
+    """The value of a parameter; an empty one counts as absent, since forms send empty fields."""
     return None if query.texts(name) == [""] else query.text(name, longest=_MAX_TEXT)
 
 

@@ -1,4 +1,4 @@
-"""Results: what many ask for is made once a second at most, in slices."""
+"""Results: made in slices, and shared by all who ask for the same within a second."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from klein import Klein
@@ -12,18 +11,21 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from infernet_router.addresses import BadAddress, NodeAddress, parse_address
-from infernet_router.admin.access import Access, Role
+from infernet_router.addresses import NodeAddress
+from infernet_router.admin.access import Access, Role, peer_of
 from infernet_router.admin.census import Count, nodes_of
+from infernet_router.admin.changing import address_in, body_of, check_change
 from infernet_router.admin.choices import Choices
 from infernet_router.admin.draining import Drainer, is_drained
 from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
 from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
+from infernet_router.admin.ordering import parse_wanted
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.results import Results
 from infernet_router.admin.scraped import Scraped
 from infernet_router.admin.secured import Secured
 from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
+from infernet_router.admin.steering import Steering
 from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
 from infernet_router.api.openapi import MAX_EXCLUDED
 from infernet_router.api.probes import answer_alive, answer_ready
@@ -71,6 +73,7 @@ class AdminRoot(Secured):
         overview: Overview,
         choices: Choices,
         drainer: Drainer,
+        steering: Steering,
         sources: Sources,
         options: dict[str, object],
     ) -> None:
@@ -82,6 +85,7 @@ class AdminRoot(Secured):
         self._overview = overview
         self._choices = choices
         self._drainer = drainer
+        self._steering = steering
         self._sources = sources
         self._options = options
 
@@ -91,10 +95,10 @@ class AdminRoot(Secured):
 
         :raises HTTPError: when it is not allowed.
         """
-        self._access.check_host(request)
         if request.method not in _READ:
-            self._access.admit(request, Role.OPERATOR)
+            check_change(request, self._access, self._steering)
         else:
+            self._access.check_host(request)
             is_open = request.path in _OPEN
             self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
 
@@ -237,8 +241,38 @@ class AdminRoot(Secured):
 
     @app.route("/admin/v1/overrides", methods=["GET"])
     def _overrides(self, request: Request) -> bytes:
-        """The orders of operators."""
-        return answer(request, {"overrides": []})
+        """The orders of operators, newest first."""
+        in_force = self._steering.overrides.in_force.values()
+        newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
+        return answer(request, {"overrides": list(map(self._steering.shown, newest))})
+
+    @app.route("/admin/v1/nodes/<text>/override", methods=["PUT"])
+    def _override(self, request: Request, text: str) -> Deferred[bytes]:
+        """Put an override into force."""
+        address, wanted = address_in(text), parse_wanted(body_of(request))
+        name = self._access.admit(request, Role.OPERATOR).name
+        ordered = self._steering.override(address, wanted, name, peer_of(request))
+        return ordered.addCallback(lambda shown: answer(request, shown))
+
+    @app.route("/admin/v1/nodes/<text>/override", methods=["DELETE"])
+    def _end_override(self, request: Request, text: str) -> Deferred[bytes]:
+        """End an override."""
+        if body_of(request):
+            raise BadRequest("DELETE takes no body")
+        name = self._access.admit(request, Role.OPERATOR).name
+
+        def ended(_: None) -> bytes:
+            request.setResponseCode(204)
+            return b""
+
+        return self._steering.end(address_in(text), name, peer_of(request)).addCallback(ended)
+
+    @app.route("/admin/v1/audit", methods=["GET"])
+    def _audit(self, request: Request) -> bytes:
+        """The last changes and refusals, newest first."""
+        query = Query(request.uri)
+        limit = query.whole_number("limit", default=_DEFAULT_LIMIT, least=1, most=_MAX_LIMIT)
+        return answer(request, {"audit": self._steering.audit.newest(limit)})
 
     @app.handle_errors(Exception)
     def _failed(self, request: IRequest, failure: Failure) -> bytes:
@@ -250,11 +284,7 @@ class AdminRoot(Secured):
 
         :raises HTTPError: 404 when there is no such node.
         """
-        try:
-            address = parse_address(unquote_to_bytes(text).decode())
-        except (BadAddress, UnicodeDecodeError) as error:
-            why = error if isinstance(error, BadAddress) else "it is not UTF-8"
-            raise HTTPError(400, f"this is not the address of a node: {why}") from None
+        address = address_in(text)
         view = self._fleet.view(address)
         if view is None:
             raise HTTPError(404, f"there is no node {address}")

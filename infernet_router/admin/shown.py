@@ -45,11 +45,6 @@ def is_ordered_drained(view: NodeView) -> bool:
     return view.override is Tier.DRAINED
 
 
-def is_overridden(view: NodeView) -> bool:
-    """Whether an operator's order applies to a node."""
-    return is_ordered_drained(view) or view.weight != 1.0
-
-
 def rounded(number: float) -> float:
     """A number with four significant digits."""
     return float(f"{number:.4g}")
@@ -68,6 +63,7 @@ class Viewer:
     :param sources_of: the names of the sources that name an address.
     :param seconds: the monotonic time, in seconds, on which the fleet's instants are.
     :param now: the time of day, in seconds since the epoch.
+    :param override_of: the override for an address, as it is shown; None if there is none.
     """
 
     def __init__(
@@ -75,10 +71,12 @@ class Viewer:
         sources_of: Callable[[NodeAddress], list[str]],
         seconds: Callable[[], float] = monotonic,
         now: Callable[[], float] = time,
+        override_of: Callable[[NodeAddress], dict[str, Any] | None] = lambda _: None,
     ) -> None:
         self._sources_of = sources_of
         self._seconds = seconds
         self._now = now
+        self._override_of = override_of
 
     def instant(self, at: float) -> str:
         """The time of day of an instant on the fleet's clock."""
@@ -101,8 +99,6 @@ class Viewer:
             "doubt": rounded(view.doubt),
             "utilization": None if utilization is None else rounded(utilization),
             "weight": view.weight,
-            "override": {"drain": is_ordered_drained(view), "weight": view.weight}
-            if is_overridden(view)
-            else None,
+            "override": self._override_of(view.address),
             "sources": self._sources_of(view.address),
         }

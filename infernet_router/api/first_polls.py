@@ -1,4 +1,4 @@
-"""First polls: holds requests that come before the first polls of nodes are back."""
+"""First polls: holds requests until the first reports of the nodes are there."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,18 +21,18 @@ _MOST = 5000
 """The most requests that are held at the same time; others are answered at once."""
 
 Attempt = Callable[[bool], Any]
-"""Answers a request, now or in a Deferred. Raises NoNode when no node can do the job; is not to do
-so when its argument is true, unless that is the answer."""
+"""Answers a request, now or in a Deferred; raises NoNode when no node can do the job. The argument
+is true in the last attempt, where NoNode becomes the answer."""
 
 
 class FirstPolls(Service):
     """
-    Holds requests for which there is no node, while the first polls of some nodes are not back.
+    Holds requests that have no candidate, while some nodes have not answered their first poll.
 
-    A request is held for a second at most, and answered as soon as there is a candidate. At the
-    start, the first nodes may have to be asked for, too: for a second, a fleet may be empty.
+    A request is held for a second at most, and answered as soon as there is a candidate. In the
+    first second after the start, an empty fleet holds requests too: a source may not have answered.
 
-    :param turns: does the work, which thousands of requests could make long.
+    :param turns: retries the held requests in slices, as there may be thousands.
     """
 
     def __init__(self, fleet: Fleet, clock: IReactorTime, turns: Turns) -> None:
@@ -58,14 +58,14 @@ class FirstPolls(Service):
 
     @property
     def are_out(self) -> bool:
-        """Whether the first polls of some nodes are not back."""
+        """Whether some nodes have not answered their first poll, or may not be known yet."""
         is_new = self._clock.seconds() < self._began + _PATIENCE
         is_empty = is_new and self._fleet.states == _EMPTY
         return bool(self.running and (self._fleet.awaited or is_empty))
 
     def hold(self, containers: tuple[str, ...], attempt: Attempt) -> Deferred[Any]:
         """
-        The answer to a request, later if there is no node for it yet.
+        The answer to a request; a Deferred that fires later if there is no candidate yet.
 
         :param containers: those of the job.
         """
@@ -109,7 +109,7 @@ class FirstPolls(Service):
         maybeDeferred(self._turns.run, self._retry()).addCallback(again)
 
     def _retry(self) -> Steps[None]:
-        """Try the requests again for which there is a node, or no more hope."""
+        """Retry the requests that have a candidate now, or whose time is up."""
         for containers in tuple(self._held):
             can = self._fleet.can(containers) or not self.are_out
             yield

@@ -36,7 +36,9 @@ from infernet_router.fleet import Among, Fleet, NoNode, Outcome, Reason
 from infernet_router.nodes import CannotSurvey, Resources, Surveyor
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
-_USUAL_TARGET = re.compile(rb"/api/v1/ip\?container=[^&%]*(?:&container=[^&%]*)*")
+_CONTAINER = rb"container=[^&%+\x80-\xff]++"
+
+_USUAL_TARGET = re.compile(rb"/api/v1/ip\?(%b(?:&%b){0,9})" % (_CONTAINER, _CONTAINER))
 """The usual request target: it has no model_id, so its answer waits for no node."""
 
 _USUAL_HOST = re.compile(rb"(?:[\w-]{1,63}\.)*[\w-]{1,63}(?::[0-9]+)?")
@@ -110,10 +112,10 @@ class Api(Resource):
         if host is None:  # HTTP/1.0 allows that; Klein needs one, and a unix socket has none
             host = b"localhost"
             request.requestHeaders.setRawHeaders(b"host", [host])
-        is_usual = _USUAL_TARGET.fullmatch(request.uri) and _USUAL_HOST.fullmatch(host)
-        if is_usual and request.method == b"GET":
+        usual = _USUAL_TARGET.fullmatch(request.uri)
+        if usual and request.method == b"GET" and _USUAL_HOST.fullmatch(host):
             # Routing by Klein would take longer than everything else together.
-            containers = _containers_of(Query(request.uri))
+            containers = usual[1][len("container=") :].decode("ascii").split("&container=")
             if self._fleet.is_quick(containers):
                 try:
                     return self._answer_picked(request, self._fleet.pick(containers))

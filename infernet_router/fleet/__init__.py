@@ -12,6 +12,8 @@ from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.history import Transition
 from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.node import State
+from infernet_router.fleet.orders import MAX_REASON, BadOrder, Order, decode_order, encode_order
+from infernet_router.fleet.overrides import MAX_OVERRIDES, Overrides
 from infernet_router.fleet.records import Records
 from infernet_router.fleet.roster import States
 from infernet_router.fleet.steps import Steps, finish
@@ -22,7 +24,10 @@ from infernet_router.fleet.whatif import Forecast
 __all__ = [
     "BOUNDS",
     "KEPT",
+    "MAX_OVERRIDES",
+    "MAX_REASON",
     "Among",
+    "BadOrder",
     "CameUp",
     "Change",
     "Compared",
@@ -34,7 +39,9 @@ __all__ = [
     "Forecast",
     "NoNode",
     "NodeView",
+    "Order",
     "Outcome",
+    "Overrides",
     "Reason",
     "RecentError",
     "Records",
@@ -45,5 +52,7 @@ __all__ = [
     "Tier",
     "Transition",
     "Weights",
+    "decode_order",
+    "encode_order",
     "finish",
 ]

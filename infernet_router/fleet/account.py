@@ -27,7 +27,7 @@ class Account(msgspec.Struct, gc=False):
     """The mean weight of its jobs."""
     speed: Speed = msgspec.field(default_factory=Speed)
     share: float = 1.0
-    """How many times the jobs of an ordinary node an operator lets it have."""
+    """The multiple of an ordinary node's jobs that an operator's override gives it."""
 
     def still_travelling(self, now: float) -> float:
         """The jobs assigned to the node that have not reached it at `now`."""

@@ -128,7 +128,14 @@ def _view(
     groups = roster.candidates.by_container(container)
     by_tier = [sum(counts) for counts in zip(*(group.counts for group in groups), strict=True)]
     normal, full, suspect, drained = by_tier or [0] * len(Tier)
-    serving = [tier for group in groups for tier in group.serving]
+    jobs_at, rates, work_at = figures.jobs, figures.rates, figures.working
+    jobs = capacity = working = 0.0
+    for group in groups:
+        jobs += sum(map(jobs_at.__getitem__, group.drained))
+        for index in chain(*group.serving):  # in a third less time than by three sums
+            jobs += jobs_at[index]
+            capacity += rates[index]
+            working += work_at[index]
     return ContainerView(
         id=container,
         description=description,
@@ -136,7 +143,7 @@ def _view(
         suspect=suspect,
         drained=drained,
         down=sum(map(len, roster.absent.by_container(container))),
-        jobs=sum(map(figures.jobs.__getitem__, chain(*groups))),
-        capacity=sum(map(figures.rates.__getitem__, chain(*serving))),
-        working=sum(map(figures.working.__getitem__, chain(*serving))),
+        jobs=jobs,
+        capacity=capacity,
+        working=working,
     )

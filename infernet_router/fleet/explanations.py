@@ -1,4 +1,4 @@
-"""Explanations: what a job would cost at every candidate, and why a node is none."""
+"""Explanations: what a job would cost at every candidate, and why a node is not a candidate."""
 
 from collections.abc import Collection
 from heapq import nsmallest
@@ -140,7 +140,7 @@ def _why_none(node: Node, roster: Roster, job: _Job) -> str:
     since = f"for {_duration(job.now - node.since)}"
     if node.state is State.UNKNOWN:
         if node.reason:
-            return f"what it runs is not known yet: {node.reason}"
+            return f"it has not reported yet: {node.reason}"
         return "its first poll is not back yet"
     if node.state is State.DOWN:
         reasons.append(f"it has been down {since}: {node.reason}")
@@ -185,7 +185,7 @@ def _why_ranked(
         evidence = loads.evidence(node.index)
         reasons.append(f"it is doubted, so it costs 1000 times as much: {evidence}")
     if (weight := loads.share(node.index)) != 1.0:
-        reasons.append(f"an operator gave it {weight:g} times the usual share of jobs")
+        reasons.append(f"it has {weight:g} times the usual share of jobs")
     if own[:2] == best[:2]:
         if own[-1] == best[-1]:
             reasons.append("a job costs least there")

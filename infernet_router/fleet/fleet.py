@@ -9,6 +9,7 @@ from infernet_router.fleet.events import CameUp, Outcome
 from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.node import State
 from infernet_router.fleet.records import Records
+from infernet_router.fleet.roster import Ordered
 from infernet_router.fleet.weights import Weights
 from infernet_router.reports import NodeReport
 
@@ -93,7 +94,7 @@ class Fleet(Choosing):
         node.pending = sum(report.pending.values())
         was_used = self._loads.assigned(node.index) > 0
         node.quiet = 0 if node.pending else 1 if was_used else node.quiet + 1
-        node.reported_at = at
+        node.reported_at = self._roster.reported_at[node.index] = at
         self._loads.reported(node.index, at, self._weights.of_pending(report.pending))
         return came_up
 
@@ -147,20 +148,24 @@ class Fleet(Choosing):
         self._roster.set_tier(node)
         return is_full
 
-    def override(self, address: NodeAddress, tier: Tier = Tier.NORMAL, weight: float = 1.0) -> bool:
+    def override(
+        self, address: NodeAddress, tier: Tier = Tier.NORMAL, weight: float | None = None
+    ) -> bool:
         """
-        Set an operator's order for a node, in place of the last; False if there is no such node.
+        Set an operator's order for an address, in place of the last; by default, end it.
+
+        It applies to the node with this address, as soon as there is one. Returns whether there is
+        one now.
 
         :param tier: the best tier in which it may be.
-        :param weight: it gets this many times the share of an ordinary node.
+        :param weight: it gets this many times the share of an ordinary node; None for the weight
+            that its address has.
         """
-        node = self._roster.nodes.get(address)
-        if node is None:
-            return False
-        node.override = tier
-        self._loads.set_share(node.index, weight)
-        self._roster.set_tier(node)
-        return True
+        return self._roster.override(address, Ordered(tier, weight))
+
+    def serves_alone(self, address: NodeAddress) -> list[str]:
+        """The containers that would be without a node that is up if this one got no jobs."""
+        return self._roster.serves_alone(address)
 
     def told(self, address: NodeAddress, outcome: Outcome) -> None:
         """Record what came of a job that was assigned to a node, as its client says."""

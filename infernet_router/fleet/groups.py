@@ -131,6 +131,11 @@ class Group:
         """The members that get jobs, by tier."""
         return self._tiers[: Tier.DRAINED]
 
+    @property
+    def drained(self) -> "array[int]":
+        """The members that get no jobs."""
+        return self._tiers[Tier.DRAINED] if len(self._tiers) > Tier.DRAINED else _EMPTY
+
     def sample(self, random: Random) -> "array[int]":
         """
         A random sample of the best tier, each member equally likely; the whole tier if it is small.

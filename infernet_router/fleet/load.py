@@ -154,7 +154,7 @@ class Loads:
         return self._accounts[index].pending
 
     def is_learned(self, index: int) -> bool:
-        """Whether a node's rate is rather its own than that of the fleet."""
+        """Whether a node's rate is based more on its own jobs than on the fleet's average."""
         return self._accounts[index].speed.is_learned
 
     def assigned(self, index: int) -> float:
@@ -193,7 +193,7 @@ class Loads:
         self._set_price(index)
 
     def share(self, index: int) -> float:
-        """How many times the jobs of an ordinary node a node gets, by an operator's override."""
+        """How many times the jobs of an ordinary node a node gets, by its weight."""
         return self._accounts[index].share
 
     def set_share(self, index: int, share: float) -> None:

@@ -118,7 +118,7 @@ class Readings:
 
     def summary(self) -> Steps[Summary]:
         """How many nodes are in which state, in steps of a millisecond."""
-        return summarize(self._roster, self._loads, self._seconds())
+        return summarize(self._roster, self._seconds())
 
     def containers(self) -> Iterator[ContainerView | None]:
         """

@@ -1,8 +1,10 @@
 """The roster: which nodes there are, what state each is in, and which containers it runs."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from math import inf
 from random import Random
 
 from attrs import frozen
@@ -29,6 +31,19 @@ class States:
     unknown: int
 
 
+@frozen
+class Ordered:
+    """What an operator ordered of a node, as far as it decides who gets jobs."""
+
+    tier: Tier = Tier.NORMAL
+    """The best tier in which it may be."""
+    weight: float | None = None
+    """It gets this many times the share of an ordinary node; None for what its address says."""
+
+
+_NOTHING = Ordered()
+
+
 class Roster:
     """
     The nodes of a fleet.
@@ -42,8 +57,15 @@ class Roster:
         self._seconds = seconds
         self._loads = loads
         self.nodes: dict[NodeAddress, Node] = {}
+        self.orders: dict[NodeAddress, Ordered] = {}
+        """What operators ordered, also of nodes that are not in the fleet."""
         self.by_index: list[Node | None] = []
         """Every node at its index; None where an index is free."""
+        self.reported_at = array("d")
+        """When each node made its last report, by index; infinity for nodes that are down, and
+        while there is none."""
+        self.drained: dict[Node, None] = {}
+        """The nodes that are to get no job, by an operator's order."""
         self.candidates = Candidates(self.by_index, random)
         """Finds the nodes that are up or suspect by the containers they run."""
         self._left: dict[int, Candidate] = {}
@@ -54,7 +76,7 @@ class Roster:
         self.records: Records | None = None
         self.transitions = Counter[State]()
         """How often a node entered each state."""
-        self._counts = Counter[State]()
+        self.by_state = Counter[State]()
         """How many nodes are in which state."""
         self._down: dict[Node, None] = {}
         """The nodes that are down, in the order in which they went down."""
@@ -74,6 +96,9 @@ class Roster:
                 if node.address.text != address.text:
                     node.address = address
                     self._changes.write(Change(Event.RESPELLED, address))
+                if node.address.weight != address.weight:
+                    node.address = address
+                    self._obey(node)
             yield
         rest = list(self.nodes)
         while rest:
@@ -89,11 +114,12 @@ class Roster:
 
     def set_state(self, node: Node, state: State) -> None:
         """Move a node to another state, other than unknown."""
-        self._counts[node.state] -= 1
-        self._counts[state] += 1
+        self.by_state[node.state] -= 1
+        self.by_state[state] += 1
         self.transitions[state] += 1
         if state is State.DOWN:
             self._down[node] = None
+            self.reported_at[node.index] = inf
         else:
             self._down.pop(node, None)
         self._limited.pop(node, None)
@@ -121,6 +147,43 @@ class Roster:
         if tier is not node.tier:
             self.candidates.set_tier(node, tier)
             self._situation_changed()
+
+    def override(self, address: NodeAddress, ordered: Ordered) -> bool:
+        """Set an operator's order, as Fleet.override describes it."""
+        if ordered == _NOTHING:
+            self.orders.pop(address, None)
+        else:
+            self.orders[address] = ordered
+        node = self.nodes.get(address)
+        if node is not None:
+            self._obey(node)
+        return node is not None
+
+    def _obey(self, node: Node) -> None:
+        """Do with a node what an operator ordered, or else what its address says."""
+        ordered = self.orders.get(node.address, _NOTHING)
+        node.override = ordered.tier
+        if node.override is Tier.DRAINED:
+            self.drained[node] = None
+        else:
+            self.drained.pop(node, None)
+        weights = (ordered.weight, node.address.weight, 1.0)
+        self._loads.set_share(node.index, next(weight for weight in weights if weight is not None))
+        self.set_tier(node)
+
+    def serves_alone(self, address: NodeAddress) -> list[str]:
+        """The containers that only this node serves, as Fleet.serves_alone describes it."""
+        node = self.nodes.get(address)
+        if node is None or not node.is_there or node.tier is Tier.DRAINED:
+            return []
+        alone = []
+        for container in node.containers:
+            others = -(node.tier < Tier.SUSPECT)
+            for group in self.candidates.by_container(container):
+                others += sum(group.counts[: Tier.SUSPECT])
+            if not others:
+                alone.append(container)
+        return alone
 
     def follow_changes(self) -> Cursor[Change]:
         """A cursor over the events of all nodes, as Fleet.follow_changes describes it."""
@@ -151,12 +214,12 @@ class Roster:
     @property
     def awaited(self) -> int:
         """How many nodes' first polls are not back."""
-        return self._counts[State.UNKNOWN] - len(self._limited)
+        return self.by_state[State.UNKNOWN] - len(self._limited)
 
     @property
     def states(self) -> States:
         """How many nodes are in which state."""
-        counts = self._counts
+        counts = self.by_state
         return States(
             up=counts[State.UP],
             suspect=counts[State.SUSPECT],
@@ -176,8 +239,7 @@ class Roster:
             more = f"; {limited - 1} more" if limited > 1 else ""
             more += f"; {states.down} down" if states.down else ""
             message = (
-                f"no node is up; what {example.address} runs is not known yet:"
-                f" {example.reason}{more}"
+                f"no node is up; {example.address} has not reported yet: {example.reason}{more}"
             )
             return NoNode(message, Reason.NONE_UP)
         example = next(iter(self._down))
@@ -194,7 +256,7 @@ class Roster:
         if waiting := self.awaited:
             why += f"; the first polls of {waiting} more are not back"
         if limited:
-            why += f"; {limited} more limit the rate of requests: what they run is not known yet"
+            why += f"; {limited} more limit the rate of requests and have not reported yet"
         return NoNode(why, reason)
 
     def _add(self, address: NodeAddress) -> Node:
@@ -202,11 +264,14 @@ class Roster:
         node = Node(address, self._loads.add(), self._seconds())
         if node.index == len(self.by_index):
             self.by_index.append(node)
+            self.reported_at.append(inf)
         else:
             self.by_index[node.index] = node
         if self.records is not None:
             self.records.added(node.index)
-        self._counts[node.state] += 1
+        if address in self.orders or address.weight is not None:
+            self._obey(node)
+        self.by_state[node.state] += 1
         self._changes.write(Change(Event.ADDED, address))
         return node
 
@@ -215,9 +280,11 @@ class Roster:
         self._forget_containers(node)
         self._forget_left(node)
         self.candidates.set_tier(node, Tier.NORMAL)  # another may get its index
-        self._counts[node.state] -= 1
+        self.by_state[node.state] -= 1
         self._down.pop(node, None)
         self._limited.pop(node, None)
+        self.drained.pop(node, None)
+        self.reported_at[node.index] = inf
         if self.records is not None:
             self.records.removed(node.index, node.address)
         self._loads.remove(node.index)

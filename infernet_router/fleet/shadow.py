@@ -17,7 +17,7 @@ class Shadow:
 
     The rules are: of two random candidates, the one with fewer pending jobs in its last report; and
     of all candidates, or 32 random ones if there are more, one with the fewest. Ties are broken at
-    random. Neither chooses a node that seems to fail all jobs: its queue is empty, but to no avail.
+    random. Neither chooses a node that seems to fail all jobs: its queue is empty for that reason.
 
     A job waits for the jobs before it: the estimated jobs at the node, divided by its rate. This
     flatters the other rules. They would send all jobs between two reports to the same nodes, but

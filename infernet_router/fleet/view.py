@@ -40,7 +40,7 @@ class NodeView:
     override: Tier
     """The best tier in which an operator lets it be: DRAINED by a drain order, else NORMAL."""
     weight: float
-    """An operator's: it gets this many times the share of an ordinary node."""
+    """It gets this many times the share of an ordinary node, by an override or its address."""
     quiet: int = 0
     """How many of its last reports in a row showed no pending job, since it got its last job. While
     `assigned` is more than 0, its last job is later than all of them."""

@@ -1,4 +1,4 @@
-"""Shares what may be asked in a minute fairly among clients, some of whom ask for all they can."""
+"""Shares a limit of questions a minute fairly among clients."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -12,12 +12,12 @@ _MAX_CLIENTS = 2000
 
 class Exceeded(Exception):
     """
-    A question is not within the allowance now.
+    The allowance does not cover a question now.
 
     :param asked: how many different questions the client has asked in the last minute, this one
         included.
-    :param left: how many questions of all clients may be asked now.
-    :param wait: seconds after which this question may be within the allowance.
+    :param left: how many more questions all clients together may ask now.
+    :param wait: seconds after which the allowance may cover this question.
     """
 
     def __init__(self, asked: int, left: int, wait: int) -> None:
@@ -29,21 +29,21 @@ class Exceeded(Exception):
 
 class Allowance:
     """
-    So many questions at once, and then as many a minute, of all clients together.
+    A limit for the questions of all clients together: a burst of `most`, refilled within a minute.
 
-    A client's nth different question within a minute is allowed while n are left, as when switches
-    share a buffer (dynamic thresholds, Choudhury and Hahne 1998). So a client alone may ask half of
-    all at once, and some are left for those who ask little, however many others ask for all they
-    can. Refused questions count, too, so a client that asks at random is soon behind all others.
-    Asking the same question again does not count.
+    A client's nth different question within a minute is allowed while at least n are left, as when
+    switches share a buffer (dynamic thresholds, Choudhury and Hahne 1998). So a single client can
+    use half of the burst, and however many clients ask a lot, some is left for those who ask
+    little. Refused questions count too, so a client that asks at random soon comes last. Repeating
+    a question does not count.
 
-    :param most: the questions that may be asked at once.
+    :param most: the size of the burst.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._share = most // 2
-        """The highest n that counts. A client beyond it takes only what nobody else needs."""
+        """The highest n. A client that asks more is served only while others leave enough."""
         self._left = float(most)
         self._at = 0.0
         """When that many were left, in seconds."""

@@ -239,7 +239,7 @@ class NodeConnection(TwistedProtocol):
             asked.failed(self, reason)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell who waits for a response or the rest of a body."""
+        """Notify whoever waits for a response or the rest of a body."""
         self._pool.closed(self)
         reason = self._why or reason
         self.transport = None  # which refers to this protocol

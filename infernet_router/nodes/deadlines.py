@@ -1,4 +1,4 @@
-"""Deadlines: calls back for each item that is still waited for after a fixed time."""
+"""Deadlines: calls back for each item that is not removed within a fixed time."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -1,4 +1,4 @@
-"""The pace: how often each node may be asked, as it says itself."""
+"""The pace: how often each node allows requests, by its own rate-limit header fields."""
 
 from math import inf
 

@@ -348,7 +348,7 @@ class Poller(Rounds[PollTarget]):
         elif not target.is_limited:
             target.is_limited = True
             log.warn(
-                "{node} limits the rate of requests (HTTP 429): what it runs is not known yet",
+                "{node} has not reported yet: it limits the rate of requests (HTTP 429)",
                 event="node.limited",
                 node=target.address,
             )

@@ -1,4 +1,4 @@
-"""Reads what a response says about its server's rate limit."""
+"""Parses the header fields that tell a server's rate limit: Retry-After and the RateLimit ones."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,16 +9,16 @@ from twisted.web.http import stringToDatetime
 from twisted.web.http_headers import Headers
 
 _LONGEST = 86400.0
-"""The longest time that is told apart from longer ones, in seconds."""
+"""Seconds; longer times are cut to this."""
 
 _MAX_TEXT = 1000
 """The most bytes of a header that are read; one policy takes about 30."""
 
 _STAMP = 1e9
-"""A reset that is higher counts from 1970, as many senders of X-RateLimit-Reset have it."""
+"""A higher reset is a time since 1970 instead of seconds from now, as in many X-RateLimit-Reset."""
 
 _MILLISECONDS = 1e11
-"""A reset that is higher counts in milliseconds: in seconds, it would be in the year 5138."""
+"""A higher reset is in milliseconds: in seconds, it would be in the year 5138."""
 
 _RETRY_AFTER = b"retry-after"
 _STRUCTURED = b"ratelimit"
@@ -46,13 +46,13 @@ NO_LIMIT = RateLimit()
 
 def rate_limit(headers: Headers, seconds: Callable[[], float] = time) -> RateLimit:
     """
-    What the headers of a response say about the rate limit of its server.
+    Parse the rate limit in the headers of a response.
 
-    Retry-After is that of RFC 9110, 10.2.3: seconds or a date, the longest if there are several
-    (nodes send it twice). RateLimit is that of draft-ietf-httpapi-ratelimit-headers, from draft 08
-    (`"default";r=50;t=30`) and 07 (`remaining=50, reset=30`); RateLimit-Remaining and -Reset are
-    those of its older drafts, and the same with X- comes before it. Values that are malformed are
-    ignored. Of several limits, the strictest counts.
+    Retry-After (RFC 9110, 10.2.3) is a number of seconds or a date; of several, the longest is used
+    (nodes send it twice). RateLimit is read in the forms of draft-ietf-httpapi-ratelimit-headers-08
+    (`"default";r=50;t=30`) and -07 (`remaining=50, reset=30`), and in the separate fields
+    RateLimit-Remaining and -Reset of earlier drafts, also with X-. Malformed values are ignored. Of
+    several limits, the strictest is used.
 
     :param seconds: the seconds since 1970; used for a date if the response has no Date.
     """

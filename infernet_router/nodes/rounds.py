@@ -48,8 +48,8 @@ class Rounds(Service, Generic[SomeTarget]):
     `throttle.put`, and asks them. A fleet with more nodes than may be asked in an interval has a
     longer interval.
 
-    When nodes are due is reckoned on the fleet's clock, which goes on while the process is stopped.
-    The reactor's clock, which then stands still, times what they are given time for.
+    Due times are on the fleet's clock, which continues while the process is stopped. Timeouts are
+    on the reactor's clock, which stands still then.
 
     :param interval: seconds from one question to a node to the next, at least.
     :param rate: the most nodes that are asked in a second.

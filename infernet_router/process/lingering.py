@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 async def linger(reactor: Any, seconds: float) -> None:
     """
-    Wait so long while the reactor stops, or until the process gets another signal to stop.
+    Delay the stop for so long, or until the process gets another signal to stop.
 
     Twisted takes a second signal for a bug, and logs a traceback.
     """

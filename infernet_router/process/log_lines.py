@@ -31,7 +31,7 @@ _MAX_NUMBER = 2**63
 
 def line_format(form: str = "text", level: str = "info") -> Format:
     """
-    What formats events as lines.
+    A function that formats events as lines.
 
     :param form: one of FORMATS.
     :param level: one of LEVELS: events of lower ones are left out.

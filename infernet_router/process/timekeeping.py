@@ -1,17 +1,17 @@
 """
-Gives the reactor a clock that no change of the system's time affects, and that stalls do not count.
+Gives the reactor a monotonic clock, which stands still while the process is stalled.
 
-Twisted's reactors tell the time by `time.time`. When that is set back, all timers wait. And when
-the process stood still (SIGSTOP, a busy machine, much work in one turn), timers that have expired
-meanwhile run before the sockets are read: answers that came in time would be too late.
+Twisted's reactors read `time.time`. When the system's clock is set back, all their timers wait. And
+after a stall (SIGSTOP, a busy machine, long work in one iteration of the loop), they run expired
+timers before they read the sockets, so that an answer which came in time is treated as late.
 
-The clock of `keep_time` is monotonic. One turn of the reactor's loop may take the time that it
-planned to sleep, and a little more; the clock stops there until the next turn. So whoever has three
-seconds has three seconds in which the router was listening. After such a stall, everything that
-has come is read before timers run.
+The clock of `keep_time` is monotonic. In one iteration of the reactor's loop it advances by the
+planned sleep and a little more at most; then it stands still until the next iteration. A timeout of
+three seconds thus means three seconds in which the router was listening. After a stall, all sockets
+are read before timers run.
 
-What is to happen at a time of the real world, such as the next look at a file, has a clock of its
-own: it goes on during a stall, and runs what is due after the sockets were read.
+What must happen by real time, such as the next look at a file, uses a second clock: it continues
+during a stall, and runs what is due after the sockets were read.
 """
 
 from collections.abc import Callable
@@ -24,20 +24,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 _STALL = 0.25
-"""Seconds that a turn of the loop may take beyond the time it planned to sleep. After that, the
-loop is judged to stand still. A longer time would cost slow nodes more of theirs; with a shorter
-one, it would take longer on a busy machine until a node that hangs is noticed."""
+"""Seconds that an iteration of the loop may take beyond its planned sleep before it is a stall.
+With a longer time, a stall would use up more of a slow node's timeout; with a shorter one, a busy
+machine would take longer to notice a node that hangs."""
 
 _PART = 8
-"""It is no more than this part of the time that a node has."""
+"""The time above is at most a node's timeout divided by this."""
 
 
 class LoopClock:
     """
-    The time of a loop: monotonic, and without its stalls.
+    The clock of a loop: monotonic, and still during stalls.
 
     :param start: the time at which it begins.
-    :param stall: seconds that a turn may take beyond its sleep.
+    :param stall: seconds that an iteration may take beyond its sleep.
     :param seconds: the monotonic time, in seconds.
     """
 
@@ -46,31 +46,31 @@ class LoopClock:
     ) -> None:
         self._real = seconds
         self.appointments = RealClock(seconds)
-        """What is to happen at a time of the real world."""
+        """The clock for what must happen by real time."""
         self._behind = seconds() - start
         self._stall = stall
         self._stops = seconds() + stall
-        """When it stops until the next turn, on the monotonic clock."""
+        """When it stops until the next iteration, on the monotonic clock."""
 
     def seconds(self) -> float:
-        """The time of the loop."""
+        """The time on this clock."""
         now = self._real()
         return (now if now < self._stops else self._stops) - self._behind
 
     @property
     def stands(self) -> bool:
-        """Whether it has stopped, as this turn takes too long."""
+        """Whether it stands still, as this iteration takes too long."""
         return self._real() >= self._stops
 
     def turn(self, sleep: float | None) -> None:
-        """A turn begins, and will sleep so many seconds at most; None if nothing is timed."""
+        """An iteration begins, and sleeps for at most `sleep` seconds; None for any time."""
         now = self._real()
         self._behind += max(0.0, now - self._stops)
         self._stops = inf if sleep is None else now + sleep + self._stall
 
 
 class RealClock(Clock):
-    """A clock that is advanced to the monotonic time once a turn."""
+    """A clock that is advanced to the monotonic time once an iteration."""
 
     def __init__(self, seconds: Callable[[], float] = monotonic) -> None:
         super().__init__()
@@ -90,12 +90,12 @@ class RealClock(Clock):
 
 def keep_time(reactor: Any, timeout: float) -> IReactorTime:
     """
-    Give a reactor such a clock, if it has Twisted's usual loop; calls that wait already stay in it.
+    Give a reactor with Twisted's usual loop a LoopClock; pending calls move to the new clock.
 
-    Other reactors keep theirs: asyncio's is monotonic, and those for tests have one of their own.
+    Other reactors keep their clock: asyncio's is monotonic, and those for tests have their own.
 
-    :param timeout: the time that a node has, in seconds.
-    :return: the clock for what is to happen at a time of the real world.
+    :param timeout: a node's timeout, in seconds.
+    :return: the clock for what must happen by real time.
     """
     known = getattr(getattr(reactor.seconds, "__self__", None), "appointments", None)
     usual = isinstance(reactor, ReactorBase) and type(reactor).mainLoop is ReactorBase.mainLoop

@@ -1,9 +1,13 @@
 """The link: what a replica needs of the server that carries its messages to the others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+
+
+class LinkLost(Exception):
+    """There is no link to the server; the message says why."""
 
 
 class Listener(Protocol):
@@ -52,6 +56,9 @@ class Link(Protocol):
 
     def write_orders(self, orders: Mapping[bytes, bytes]) -> Deferred[Any]:
         """Write these fields of the hash. Fails without a connection."""
+
+    def forget_orders(self, fields: Iterable[bytes]) -> Deferred[Any]:
+        """Remove these fields of the hash. Fails without a connection."""
 
 
 class Orders(Protocol):

@@ -73,7 +73,7 @@ class Sharing(Service):
         self, fleet: SharedFleet, link: Link, clock: IReactorTime, shares: Shares, sender: bytes
     ) -> None:
         self._fleet = fleet
-        self._link = link
+        self.link = link
         self._clock = clock
         self._shares = shares
         self._me = sender
@@ -138,7 +138,7 @@ class Sharing(Service):
         self._started = self._looked = self._fleet.now
         self._fleet.follower = self
         self._loop.start(_BEAT, now=False)
-        self._link.start(self)
+        self.link.start(self)
 
     def stopService(self) -> Deferred[Any]:
         """Say bye, and disconnect; fires when that is done."""
@@ -152,11 +152,11 @@ class Sharing(Service):
         said = self._in_flight or succeed(None)
         if self._is_connected:
             said = said.addBoth(lambda _: self._say_bye())
-        return said.addBoth(lambda _: self._link.stop())
+        return said.addBoth(lambda _: self.link.stop())
 
     def _say_bye(self) -> Deferred[Any]:
         batch = Batch(self._me, self._number, self._fleet.now, bye=True)
-        bye = self._link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
+        bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
         return bye.addErrback(lambda _: None)
 
     def assigned(self, address: NodeAddress, weight: float, jobs: int) -> None:
@@ -228,7 +228,7 @@ class Sharing(Service):
     def _applied(self, batch: Batch) -> None:
         """A batch of another member was applied to the fleet."""
         self.batches["heard"] += 1
-        if self.orders is not None and batch.orders:
+        if self.orders is not None:
             self.orders.heard(batch.orders)
         for passed in batch.passed:
             if passed.member == self._me and self.passed is not None:
@@ -275,7 +275,7 @@ class Sharing(Service):
 
     def _publish(self) -> None:
         """Publish the next message; one at a time."""
-        self._in_flight = sent = self._link.publish(self._unsent.popleft())
+        self._in_flight = sent = self.link.publish(self._unsent.popleft())
         sent.addTimeout(_PATIENCE, self._clock)
         sent.addCallbacks(lambda _: self._published("sent"), lambda _: self._published("failed"))
         sent.addErrback(lambda why: log.failure("sharing broke", why, event="internal.error"))

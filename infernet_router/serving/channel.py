@@ -8,8 +8,8 @@ byte. A Channel stands between the transport and that parser:
 
 * Received bytes are collected. Once they begin with a complete, valid head, no request is in
   flight, and the client reads its responses, this head is taken. The body that may follow is
-  skipped, and then the head alone is given to HTTPChannel. So HTTPChannel never refuses a request,
-  sees a body or buffers anything.
+  skipped, or kept for a site that reads bodies, and then the head alone is given to HTTPChannel.
+  So HTTPChannel never refuses a request, sees a body or buffers anything.
 * An invalid request, a timeout in the middle of one, or a request on a connection over the limit
   is answered with a JSON error, and the connection ends.
 * Of pipelined requests, the next one waits for its turn in the reactor, so that other clients are
@@ -66,11 +66,13 @@ class ChannelSite(Closing, Protocol):
 
     :ivar reactor: times the connection.
     :ivar idle_timeout: seconds from the end of a response to the first byte of the next request.
+    :ivar reads_bodies: whether bodies are kept for its requests.
     :ivar idle: the channels on which no request is outstanding, and since when, in this order.
     """
 
     reactor: IReactorTime
     idle_timeout: float
+    reads_bodies: bool
     idle: dict["Channel", float]
 
     def opened(self, channel: "Channel") -> bool:
@@ -92,6 +94,8 @@ class Channel(RespondingChannel):
     _received = b""
     _head: Head | None = None
     """The head of the request whose body is being skipped."""
+    body: bytes | None = None
+    """The body of the request that comes next, if it has one and the site reads bodies."""
     _deadline: Deadline
     began = 0.0
     """When the request in flight was complete."""
@@ -193,12 +197,15 @@ class Channel(RespondingChannel):
             if head.body is None:
                 return head
             self._head = head
+            if self.factory.reads_bodies:
+                head.body.kept = bytearray()
             self._deadline.allow(_BODY_TIMEOUT)
             if head.expects_continue and not self._received:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = cast(Body, head.body)
         self._received = body.skip(self._received)
         if body.ended:
+            self.body = None if body.kept is None else bytes(body.kept)
             return head
         self.transport.resumeProducing()  # it is paused if much of the body was waiting
         return None

@@ -34,11 +34,11 @@ class Deadline:
         return now
 
     def clear(self) -> None:
-        """Allow any time."""
+        """Remove the deadline."""
         self._at = inf
 
     def stop(self) -> None:
-        """Look at the clock no more, and keep no reference to the function."""
+        """Stop the timer for good, and drop the reference to the function."""
         del self._passed
         self._timer.cancel()
 

@@ -1,4 +1,4 @@
-"""The JSON errors that clients are answered: a status, a message, and the headers of both."""
+"""The errors that clients get: a status, a message that becomes the JSON body, and headers."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -26,7 +26,12 @@ from zope.interface import implementer
 from infernet_router.files import check_file, in_time
 from infernet_router.quoting import quoted
 from infernet_router.serving.site import ClosableSite
-from infernet_router.serving.unix_sockets import remove_stale, who_can_connect, with_mode
+from infernet_router.serving.unix_sockets import (
+    remove_lock,
+    remove_stale,
+    who_can_connect,
+    with_mode,
+)
 
 _SILENT = {"log_format": ""}
 """A logging context in which nothing is logged, as an event without text is not printed."""
@@ -89,6 +94,8 @@ class Server(MultiService):
                 remove_stale(endpoint)
                 listener.privilegedStartService()
             except Exception as error:  # each kind of endpoint raises exceptions of its own
+                if isinstance(error, CannotListenError):
+                    remove_lock(endpoint)
                 cause = error.socketError if isinstance(error, CannotListenError) else error
                 why = getattr(cause, "strerror", None) or cause
                 if self._required:

@@ -1,11 +1,11 @@
 """
-Skips the body of a request, of which no route has a use.
+Skips the body of a request, or keeps it for a site that reads bodies.
 
-Many HTTP libraries and proxies send a small or empty body with any request. It is read, so that the
-next request on the connection begins where it ends, and not a byte of it is kept. A body that is
-large, or whose end is not beyond doubt, is refused, and then the connection ends: otherwise the
-router and a proxy in front of it could disagree on where the next request begins (RFC 9112, section
-11.2).
+Clients' routes need no body, but many HTTP libraries and proxies send a small or empty one with
+every request. The router reads it to find where the next request begins, and discards it.
+Operators' routes read it, so it is kept for them. A request whose body is large, or whose body
+length is ambiguous, is refused and its connection closed: the router and a proxy in front of it
+could disagree on where the next request begins (request smuggling: RFC 9112, section 11.2).
 
 The grammar above each pattern is that of RFC 9112, section 7.1.
 """
@@ -38,16 +38,20 @@ _TOO_LONG = f"a chunk header or trailer field of the body is longer than {_MAX_L
 
 class Body(Protocol):
     """
-    A body of which some bytes may be outstanding.
+    A body that is being skipped as it arrives.
 
     :ivar ended: whether all of it was skipped.
+    :ivar kept: what was skipped, without its encoding; None if it is not to be kept.
     """
 
     ended: bool
+    kept: bytearray | None
 
     def skip(self, received: bytes) -> bytes:
         """
-        Skip what belongs to the body; returns the other bytes, the first of which is needed again.
+        Skip the bytes that belong to the body; returns the rest.
+
+        Until the body has ended, pass the rest again together with the bytes that follow it.
 
         :raises HTTPError: when the body is too large, or malformed.
         """
@@ -57,22 +61,26 @@ class SizedBody:
     """A body with a Content-Length, above 0."""
 
     ended = False
+    kept: bytearray | None = None
 
     def __init__(self, length: int) -> None:
         self._left = length
 
     def skip(self, received: bytes) -> bytes:
-        """Skip what belongs to the body; returns the other bytes."""
+        """Skip the bytes that belong to the body; returns the rest."""
         skipped = min(self._left, len(received))
         self._left -= skipped
+        if self.kept is not None:
+            self.kept += received[:skipped]
         self.ended = not self._left
         return received[skipped:]
 
 
 class ChunkedBody:
-    """A body in chunks, which ends with trailer fields and an empty line."""
+    """A body in chunks (Transfer-Encoding: chunked), with optional trailer fields."""
 
     ended = False
+    kept: bytearray | None = None
 
     def __init__(self) -> None:
         self._left = 0
@@ -83,7 +91,9 @@ class ChunkedBody:
 
     def skip(self, received: bytes) -> bytes:
         """
-        Skip what belongs to the body; returns the other bytes, the first of which is needed again.
+        Skip the bytes that belong to the body; returns the rest.
+
+        Until the body has ended, pass the rest again together with the bytes that follow it.
 
         :raises HTTPError: when the body is too large, or malformed.
         """
@@ -105,6 +115,8 @@ class ChunkedBody:
         if self._left > 2:
             skipped = min(self._left - 2, len(received) - at)
             self._left -= skipped
+            if self.kept is not None:
+                self.kept += received[at : at + skipped]
             return at + skipped
         if self._left or self._is_last:
             start = received[at : at + 2]

@@ -1,6 +1,7 @@
 """Writes the heads of responses, which say whether the connection is kept."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
+from time import time
 from typing import Protocol, cast
 
 from twisted.internet.interfaces import IAddress
@@ -13,15 +14,25 @@ _SERVER = b"infernet-router"
 """The Server field of every response, without any versions."""
 
 
+_WRITTEN = (b"Server", b"Date")
+"""The fields that every response has, whatever its resource sets."""
+
+
+@lru_cache(maxsize=1)
+def _server_and_date(second: int) -> bytes:
+    """These fields, in a second since the epoch."""
+    return b"Server: %b\r\nDate: %b\r\n" % (_SERVER, datetimeToString(second))
+
+
 class Closing(Protocol):
-    """What may be closing."""
+    """Tells whether it is closing."""
 
     closing: bool
 
 
 class RespondingChannel(HTTPChannel):
     """
-    A client's connection, as far as the heads of responses are concerned.
+    The part of a client's connection that writes the heads of responses.
 
     :ivar factory: its site; when that is closing, the connection ends with its next response.
     """
@@ -61,7 +72,7 @@ class RespondingChannel(HTTPChannel):
         return b"close" not in options and (version == b"HTTP/1.1" or b"keep-alive" in options)
 
     # HTTPChannel keeps connections while its site is closing, and does not tell HTTP/1.0 clients
-    # whether theirs are kept. A Request names the version of Twisted.
+    # whether theirs are kept. A Request names the version of Twisted, and makes a Date each time.
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         if version == b"HTTP/1.0":
             request = self.requests[0]
@@ -72,9 +83,9 @@ class RespondingChannel(HTTPChannel):
         if not self.persistent or self.factory.closing:
             self.persistent = False
             headers.setRawHeaders(b"Connection", [b"close"])
-        parts = [version, b" ", code, b" ", reason, b"\r\nServer: ", _SERVER, b"\r\n"]
+        parts = [version, b" ", code, b" ", reason, b"\r\n", _server_and_date(int(time()))]
         for name, values in headers.getAllRawHeaders():
-            if name != b"Server":
+            if name not in _WRITTEN:
                 for value in values:
                     parts.extend((name, b": ", value, b"\r\n"))
         parts.append(b"\r\n")
@@ -85,8 +96,7 @@ def last_response(error: HTTPError, *, to_head: bool) -> bytes:
     """The last response on a connection; a response to HEAD has no body."""
     lines = [
         b"HTTP/1.1 %d %b" % (error.status, error.phrase),
-        b"Server: " + _SERVER,
-        b"Date: " + datetimeToString(),
+        _server_and_date(int(time())).rstrip(),
         *(b"%b: %b" % header for header in error.headers.items()),
         b"Connection: close",
     ]

@@ -9,11 +9,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
 from infernet_router.counting import Counts
 from infernet_router.serving.channel import Channel, ChannelSite
 from infernet_router.serving.errors import HTTPError
+from infernet_router.serving.request import BodyRequest, LeanRequest
 
 _LINGER = 0.1
 """Seconds after a shutdown begins in which new requests are still answered."""
@@ -43,19 +44,6 @@ class _Closed(Protocol):
         self.transport.abortConnection()
 
 
-class _Request(Request):
-    """A request whose query, form and cookies are not parsed: routes read the query themselves."""
-
-    def parseCookies(self) -> None:
-        """Do nothing."""
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Split the path off its query, and render the resource."""
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path, self.args = path.partition(b"?")[0], {}
-        self.process()
-
-
 class ClosableSite(Site, ChannelSite):
     """
     A site with a limit of connections, which can be closed gracefully.
@@ -70,6 +58,8 @@ class ClosableSite(Site, ChannelSite):
         By default, it is more than the 60 after which load balancers close their connections: they
         must be first, since a request that meets the router's close is an error for their client.
     :param counts: counts the responses, and the connections that are refused.
+    :param reads_bodies: whether the resource reads the bodies of requests; they are discarded
+        otherwise.
     """
 
     protocol = Channel  # type: ignore[assignment]
@@ -82,8 +72,12 @@ class ClosableSite(Site, ChannelSite):
         most_connections: int,
         idle_timeout: float = 75.0,
         counts: Counts | None = None,
+        *,
+        reads_bodies: bool = False,
     ) -> None:
-        super().__init__(resource, requestFactory=_Request, reactor=clock)
+        factory = BodyRequest if reads_bodies else LeanRequest
+        super().__init__(resource, requestFactory=factory, reactor=clock)
+        self.reads_bodies = reads_bodies
         self._counts = counts or Counts()
         self.timeOut = None  # channels have timeouts of their own
         self.closing = False

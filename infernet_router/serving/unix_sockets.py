@@ -8,10 +8,12 @@ from pathlib import Path
 from pwd import getpwuid
 from stat import S_IMODE, S_ISSOCK, S_IWGRP, S_IWOTH, S_IWUSR
 
+from infernet_router.quoting import quoted
+
 _DESCRIPTION = re.compile(r"((?:haproxy:)?unix:)((?:\\.|[^\\:])*)(.*)", re.DOTALL)
 """The description of a Twisted endpoint that is a Unix socket: kind, path, and arguments."""
 
-_MODE = re.compile(r":(?:mode=|(?!backlog=|lockfile=))")
+_MODE = re.compile(r":(?:mode=|(?!backlog=|lockfile=))([^:]*)")
 """An argument that sets the mode, which may come without its name."""
 
 
@@ -20,9 +22,20 @@ class Occupied(Exception):
 
 
 def with_mode(endpoint: str) -> str:
-    """The description of an endpoint, with mode 660 if it is a Unix socket without a mode."""
+    """
+    The description of an endpoint, with mode 660 if it is a Unix socket without a mode.
+
+    :raises ValueError: when the mode is bad.
+    """
     found = _DESCRIPTION.fullmatch(endpoint)
-    return endpoint if found is None or _MODE.search(found[3]) else f"{endpoint}:mode=660"
+    if found is None:
+        return endpoint
+    mode = _MODE.search(found[3])
+    if mode is None:
+        return f"{endpoint}:mode=660"
+    if not re.fullmatch("[0-7]{1,4}", mode[1], re.ASCII):
+        raise ValueError(f"the mode must be an octal number such as 660, not {quoted(mode[1])}")
+    return endpoint
 
 
 def remove_stale(endpoint: str) -> None:
@@ -32,11 +45,9 @@ def remove_stale(endpoint: str) -> None:
     :raises Occupied: when a process listens there, or there is something else.
     :raises OSError: when that cannot be found out.
     """
-    found = _DESCRIPTION.fullmatch(endpoint)
-    if found is None:
+    path = _path_of(endpoint)
+    if path is None:
         return
-    name = found[2].removeprefix("address=")
-    path = Path(name.replace("\\:", ":").replace("\\\\", "\\"))
     try:
         if not S_ISSOCK(path.stat().st_mode):
             raise Occupied(f"{path} is there, and is not a socket")
@@ -46,6 +57,27 @@ def remove_stale(endpoint: str) -> None:
     except FileNotFoundError:
         pass
     # Twisted's lock names a process, but another may have its number by now.
+    _remove_lock(path)
+
+
+def remove_lock(endpoint: str) -> None:
+    """Remove the lock that Twisted leaves when it could not listen on a Unix socket."""
+    path = _path_of(endpoint)
+    if path is not None:
+        with contextlib.suppress(OSError):
+            _remove_lock(path)
+
+
+def _path_of(endpoint: str) -> Path | None:
+    """The path of a Unix socket, if this is the description of one."""
+    found = _DESCRIPTION.fullmatch(endpoint)
+    if found is None:
+        return None
+    name = found[2].removeprefix("address=")
+    return Path(name.replace("\\:", ":").replace("\\\\", "\\"))
+
+
+def _remove_lock(path: Path) -> None:
     lock = path.with_name(f"{path.name}.lock")
     if lock.is_symlink():
         lock.unlink()

@@ -245,6 +245,7 @@ def _parsing(
     :raises BadSource: when it holds no address, or has bad lines; the message then lists the first
         bad lines.
     """
+    _check_text(path, content)
     yield from into.read((_decoded(line) for line in BytesIO(content)), known)
     try:
         into.check()
@@ -260,14 +261,30 @@ def _parsing(
         raise BadSource(f"{path} holds no address: {_EXAMPLE}")
 
 
+def _check_text(path: Path, content: bytes) -> None:
+    """
+    Refuse a file in which no line would make sense.
+
+    :raises BadSource: when it is in UTF-16, or its lines end as on old Macs.
+    """
+    beginning = content[:1000]
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")) or beginning.count(0) > len(beginning) / 4:
+        raise BadSource(f"{path} is in UTF-16 or UTF-32: save it as UTF-8")
+    if b"\n" not in content and b"\r" in content.strip():
+        raise BadSource(
+            f"{path} has lines that end with a carriage return (CR): end them with a line feed (LF)"
+        )
+
+
 def _decoded(line: bytes) -> str:
     return line.decode("utf-8", "surrogateescape")
 
 
 def _knowing(list: AddressList, known: dict[str, NodeAddress]) -> Iterator[None]:
-    """Collect the addresses of a list by their text, in steps."""
+    """Collect the addresses of a list by their lines, in steps; those with a weight are few."""
     for address in list.addresses:
-        known[address.text] = address
+        if address.weight is None:
+            known[address.text] = address
         yield
 
 

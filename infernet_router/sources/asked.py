@@ -1,4 +1,4 @@
-"""Sources that are asked over the network, again and again: what they answer, and when to ask."""
+"""Sources that are asked over the network, again whenever their answer expires."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any

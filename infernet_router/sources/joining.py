@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from time import time
+from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, DeferredLock
@@ -78,8 +79,8 @@ class Sources:
         self._good: dict[Hashable, float] = {}
         """When each source was good last."""
         self._flaws: dict[Hashable, str] = {}
-        self._addresses: dict[Hashable, dict[NodeAddress, str]] = {}
-        """By source, its addresses and how they are written."""
+        self._addresses: dict[Hashable, dict[NodeAddress, tuple[str, float | None]]] = {}
+        """By source, its addresses, how they are written, and their weights."""
         self._reasons: dict[Hashable, str] = {}
         """By failing source, the reason logged last."""
         self._lock = DeferredLock()
@@ -156,15 +157,15 @@ class Sources:
     def _update(self, source: Hashable, addresses: Iterable[NodeAddress]) -> Iterator[None]:
         """Replace the addresses of a source, in steps."""
         before = self._addresses.get(source, {})
-        now: dict[NodeAddress, str] = {}
+        now: dict[NodeAddress, tuple[str, float | None]] = {}
         added, removed, respelled = _Names("added"), _Names("removed"), 0
         for address in addresses:
             if address not in now:
-                now[address] = address.text
-                spelling = before.get(address)
-                if spelling is None:
+                now[address] = written = address.text, address.weight
+                last = before.get(address)
+                if last is None:
                     added.add(address)
-                respelled += spelling not in (None, address.text)
+                respelled += last not in (None, written)
             yield
         if len(before) > len(now) - added.count:
             for address in before:
@@ -207,7 +208,9 @@ class Sources:
             yield from _empty(gone)
 
     def _replace(self) -> Iterator[None]:
-        return self._fleet.replacing(chain.from_iterable(self._addresses.values()))
+        """Replace the nodes of the fleet. Of a file, the spelling and the weight are used."""
+        order = sorted(self._addresses, key=lambda source: _kind(source) != "file")
+        return self._fleet.replacing(chain.from_iterable(map(self._addresses.__getitem__, order)))
 
 
 class _Names:
@@ -235,7 +238,7 @@ class _Names:
         return f"; {self._what} {', '.join(self.first)}" + (f" and {more} more" if more else "")
 
 
-def _empty(addresses: dict[NodeAddress, str]) -> Iterator[None]:
+def _empty(addresses: dict[NodeAddress, Any]) -> Iterator[None]:
     """Free addresses one by one: 100,000 at once take 20 ms."""
     while addresses:
         addresses.popitem()

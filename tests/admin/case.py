@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from infernet_router.admin.access import Access, Grant, Role, grant
+from infernet_router.admin.audit import Audit
 from infernet_router.admin.census import Census
 from infernet_router.admin.choices import Choices
 from infernet_router.admin.draining import Drainer
@@ -25,12 +26,13 @@ from infernet_router.admin.results import Results
 from infernet_router.admin.routes import AdminRoot
 from infernet_router.admin.scraped import MetricsRoot, Scraped
 from infernet_router.admin.shown import Viewer
+from infernet_router.admin.steering import Steering
 from infernet_router.admin.traffic import Traffic
 from infernet_router.api.decisions import Decisions
 from infernet_router.api.probes import Readiness
 from infernet_router.api.turns import Turns
 from infernet_router.counting import Counts
-from infernet_router.fleet import Fleet
+from infernet_router.fleet import Fleet, Overrides
 from infernet_router.nodes import Surveyor
 from infernet_router.process import Slices
 from infernet_router.sources import Sources
@@ -61,7 +63,13 @@ class AdminTestCase(SynchronousTestCase):
         self.records = self.fleet.keep_records(Random(2))
         self.results = Results(Turns(self.clock, self.clock.seconds), self.clock)
         self.census = Census(self.fleet, self.results)
-        self.viewer = Viewer(self.sources.naming, self.clock.seconds, self.clock.seconds)
+        overrides = Overrides(self.fleet, self.clock.seconds, self.clock.seconds, "0" * 16)
+        audit = Audit(None, self.clock, self.clock.seconds)
+        self.steering = Steering(self.fleet, overrides, None, audit, self.counts, self.clock)
+        self.steering.startService()
+        self.viewer = Viewer(
+            self.sources.naming, self.clock.seconds, self.clock.seconds, self.steering.shown_of
+        )
         self.traffic = Traffic(
             self.counts, lambda: self.fleet.decided, lambda: self.fleet.states.up, self.clock
         )
@@ -111,7 +119,7 @@ class AdminTestCase(SynchronousTestCase):
     def root(self) -> AdminRoot:
         """The endpoint for operators."""
         return AdminRoot(
-            Access(lambda: self.grants, ("r.invalid",)),
+            Access(lambda: self.grants, ("r.invalid",), self.clock.seconds),
             self.scraped,
             fleet=self.fleet,
             results=self.results,
@@ -119,6 +127,7 @@ class AdminTestCase(SynchronousTestCase):
             overview=self.overview,
             choices=self.choices,
             drainer=Drainer(self.fleet, self.clock),
+            steering=self.steering,
             sources=self.sources,
             options={"interval": 3.0},
         )
@@ -136,6 +145,7 @@ class AdminTestCase(SynchronousTestCase):
         peer: str = LOCAL,
         host: str | None = "r.invalid",
         headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
     ) -> Any:
         """The transport of a request that was sent."""
         kind = IPv6Address if ":" in peer else IPv4Address
@@ -147,7 +157,8 @@ class AdminTestCase(SynchronousTestCase):
         lines = [f"{method} {path} HTTP/1.{0 if host is None else 1}", "Connection: close"]
         lines += [] if host is None else [f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        lines += [f"Content-Length: {len(body)}"] if body else []
+        protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
         return transport
 
     def ask(self, path: str, **options: Any) -> Answer:

@@ -1,13 +1,17 @@
 """Tests of infernet_router.admin.routes."""
 
-from infernet_router.fleet import Tier
-from tests.admin.case import A, AdminTestCase, B
+from infernet_router.admin.access import Role
+from tests.admin.case import A, AdminTestCase
 
 
 class RouteTests(AdminTestCase):
     def test_node(self) -> None:
         """A node is found by its address, percent-encoded or not, and has all fields."""
-        self.fleet.override(B, Tier.DRAINED, weight=2.0)
+        self.give("bob", Role.OPERATOR, "secret")
+        headers = {"Authorization": "Bearer secret", "Content-Type": "application/json"}
+        path = "/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb/override"
+        body = b'{"drain": true, "weight": 2, "force": true}'
+        override = self.read(path, method="PUT", headers=headers, body=body)
         node = self.read("/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb")
         self.assertEqual(
             {name: node[name] for name in node if name not in ("jobs", "rate")},
@@ -23,7 +27,7 @@ class RouteTests(AdminTestCase):
                 "doubt": 0.0,
                 "utilization": 0.5,
                 "weight": 2.0,
-                "override": {"drain": True, "weight": 2.0},
+                "override": override,
                 "sources": ["/ips.txt"],
                 "history": [{"time": "1970-01-01T00:16:40.000Z", "state": "up", "reason": ""}],
                 "decisions": [],

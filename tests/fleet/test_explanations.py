@@ -156,7 +156,7 @@ class ExplainTests(SynchronousTestCase):
             why += self.why(A)[1]
         self.assertIn("its reports do not show the jobs that it was sent", why)
         self.fleet.override(B, weight=2.0)
-        self.assertIn("an operator gave it 2 times the usual share of jobs", self.why(B)[1])
+        self.assertIn("it has 2 times the usual share of jobs", self.why(B)[1])
 
     def test_durations(self) -> None:
         """Times are given in a unit that says enough."""

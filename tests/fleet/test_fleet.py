@@ -237,7 +237,6 @@ class FleetMachine(RuleBasedStateMachine):
         self.up = {node: runs for node, runs in self.up.items() if node in self.known}
         self.down &= self.known
         self.full &= self.known
-        self.drained &= self.known
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),
@@ -247,8 +246,7 @@ class FleetMachine(RuleBasedStateMachine):
     def order(self, numbers: set[int], tier: Tier, weight: float) -> None:
         for node in (NODES[number] for number in numbers):
             assert self.fleet.override(node, tier, weight) == (node in self.known)
-            if node in self.known:
-                (self.drained.add if tier is Tier.DRAINED else self.drained.discard)(node)
+            (self.drained.add if tier is Tier.DRAINED else self.drained.discard)(node)
 
     @rule(
         numbers=st.sets(st.integers(0, 24), max_size=3) | st.just(set(range(25))),

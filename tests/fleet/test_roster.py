@@ -96,7 +96,7 @@ class NoNodeTests(FleetTestCase):
         self.assertFalse(self.fleet.limited(B))
         self.assertTrue(self.fleet.limited(A))
         self.assertTrue(self.fleet.limited(C))
-        some = f"no node is up; what {A} runs is not known yet: {limited}"
+        some = f"no node is up; {A} has not reported yet: {limited}"
         self.assert_none(f"{some}; 1 more; 1 down", "llm")
         self.fleet.replace([A])
         self.assert_none(some, "llm")
@@ -108,7 +108,7 @@ class NoNodeTests(FleetTestCase):
         self.fleet.observed(B, report("prover"))
         self.assert_none(
             "no up node runs 'llm'; the first polls of 1 more are not back;"
-            " 1 more limit the rate of requests: what they run is not known yet",
+            " 1 more limit the rate of requests and have not reported yet",
             "llm",
         )
         self.fleet.missed(A, "connection refused")

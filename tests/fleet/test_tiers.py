@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -265,8 +266,38 @@ class OrderTests(SynchronousTestCase):
         self.assertTrue(295 <= picks[heavy] <= 305, picks)
 
     def test_unknown_node(self) -> None:
-        """An order for a node that is not in the fleet is ignored."""
-        self.assertFalse(self.fleet.override(C, Tier.DRAINED))
-        self.fleet.replace([A, B, C])
+        """An order applies to a node that appears later, and to one that comes back."""
+        self.assertFalse(self.fleet.override(C, Tier.DRAINED, 2.0))
+        for others in ([A, B], [A]):
+            self.fleet.replace([*others, C])
+            self.fleet.observed(C, report("only"))
+            self.assertRaises(NoNode, self.fleet.pick, ["only"])
+            self.fleet.replace([A, B])
+        self.assertFalse(self.fleet.override(C))
+        self.fleet.replace([A, C])
         self.fleet.observed(C, report("only"))
         self.assertEqual(self.fleet.pick(["only"]), C)
+
+    def test_address_weight(self) -> None:
+        """The weight in an address list holds unless an order has another one."""
+        for weight in (2.0, 3.0, None):
+            self.fleet.replace([A, evolve(B, weight=weight)])
+            for ordered, expected in ((0.5, 0.5), (1.0, 1.0), (None, weight or 1.0)):
+                self.fleet.override(B, weight=ordered)
+                view = self.fleet.view(B)
+                assert view is not None
+                self.assertEqual(view.weight, expected)
+
+    def test_serves_alone(self) -> None:
+        """The containers that no other node serves which is up and not drained."""
+        self.assertEqual(self.fleet.serves_alone(A), ["prover"])
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.fleet.missed(B, "slow", timed_out=True)
+        self.assertEqual(self.fleet.serves_alone(A), ["llm", "prover"])
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.fleet.override(A, Tier.DRAINED)
+        self.assertEqual(self.fleet.serves_alone(A), [])
+        self.assertEqual(self.fleet.serves_alone(B), ["llm"])
+        self.fleet.missed(B, "gone")
+        self.assertEqual(self.fleet.serves_alone(B), [])
+        self.assertEqual(self.fleet.serves_alone(C), [])

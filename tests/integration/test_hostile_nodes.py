@@ -100,7 +100,7 @@ class HostileNodesTests(SynchronousTestCase):
         for name in LIMITED:
             self.assertEqual(
                 said[name],
-                ["limits the rate of requests (HTTP 429): what it runs is not known yet"],
+                ["has not reported yet: it limits the rate of requests (HTTP 429)"],
             )
         for name in (*ODD, *good):
             self.assertIn("is up: ", said[name][0])

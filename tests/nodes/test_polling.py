@@ -647,8 +647,8 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(
             self.lines,
             [
-                "warn: 192.0.2.1:4000 limits the rate of requests (HTTP 429):"
-                " what it runs is not known yet",
+                "warn: 192.0.2.1:4000 has not reported yet: it limits the rate of requests"
+                " (HTTP 429)",
                 "info: 192.0.2.1:4000 is up: version '1.4.0', containers 'llm'",
             ],
         )

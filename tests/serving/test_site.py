@@ -1,5 +1,6 @@
 """Tests of infernet_router.serving.site."""
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -33,6 +34,51 @@ class Slow(Resource):
         request = self.requests.pop()
         request.write(b"answer")
         request.finish()
+
+
+class Echo(Resource):
+    """Answers with the body of the request."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        return b"[%b]" % (b"" if request.content is None else request.content.read())
+
+
+class BodyTests(SynchronousTestCase):
+    """What a resource reads of the bodies of requests"""
+
+    SENT = (
+        b"PUT / HTTP/1.1\r\nHost: r.invalid\r\nContent-Length: 5\r\n\r\nhello",
+        GET,
+        b"PUT / HTTP/1.1\r\nHost: r.invalid\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: r.invalid\r\nContent-Length: 0\r\n\r\n",
+    )
+
+    def bodies(self, *, reads_bodies: bool, step: int) -> list[bytes]:
+        """What the resource read, when the requests arrive in pieces of so many bytes."""
+        reactor: Any = MemoryReactorClock()
+        site = ClosableSite(Echo(), reactor, 100, reads_bodies=reads_bodies)
+        protocol: Any = site.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        sent = b"".join(self.SENT)
+        for start in range(0, len(sent), step):
+            protocol.dataReceived(sent[start : start + step])
+            reactor.advance(0)
+        reactor.pump([0] * 10)
+        return re.findall(rb"\[.*?\]", transport.value())
+
+    def test_read(self) -> None:
+        """Each request has its own body, however it arrives."""
+        for step in (1, 7, 1000):
+            bodies = self.bodies(reads_bodies=True, step=step)
+            self.assertEqual(bodies, [b"[hello]", b"[]", b"[abcde]", b"[]"])
+
+    def test_discarded(self) -> None:
+        """By default, no body is kept."""
+        self.assertEqual(self.bodies(reads_bodies=False, step=7), [b"[]"] * 4)
 
 
 class ClosableSiteTests(SynchronousTestCase):

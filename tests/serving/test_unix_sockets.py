@@ -41,6 +41,15 @@ class WithModeTests(SynchronousTestCase):
         ):
             self.assertEqual(with_mode(endpoint), expected or endpoint)
 
+    def test_bad(self) -> None:
+        """A mode is an octal number."""
+        for mode in ("999", "", "rw", "0o660", "-1", "77777", "+66"):
+            with self.assertRaises(ValueError) as caught:
+                with_mode(f"unix:/run/a.sock:mode={mode}")
+            self.assertEqual(
+                str(caught.exception), f"the mode must be an octal number such as 660, not '{mode}'"
+            )
+
 
 class SocketTestCase(TestCase):
     """Base class: has a short path, as that of a socket must be."""
@@ -156,3 +165,14 @@ class ServerTests(SocketTestCase):
             self.assertIn("another process listens there", str(caught.exception))
             await server.stopService()
             self.assertFalse(self.path.exists() or self.lock.is_symlink())
+
+    def test_no_lock(self) -> None:
+        """When the socket cannot be made, no lock is left behind."""
+        endpoint = f"unix:{self.path.parent / ('x' * 107)}"
+        site = ClosableSite(Resource(), reactor, 100)
+        self.addCleanup(site.doStop)  # Twisted has started it by then
+        server = Server(site, [endpoint], reactor)
+        with self.assertRaises(CannotServe) as caught:
+            server.privilegedStartService()
+        self.assertIn("too long", str(caught.exception))
+        self.assertEqual(list(self.path.parent.iterdir()), [])

@@ -84,6 +84,20 @@ class BadFileTests(FileTestCase):
             " dns://nodes.example.org:4000"
         )
 
+    def test_encoding(self) -> None:
+        """A file in another encoding, or with other line ends, is refused as a whole."""
+        utf_16 = f"{self.path} is in UTF-16 or UTF-32: save it as UTF-8"
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+            self.path.write_bytes("# nodes\n192.0.2.1:4000\r\n".encode(encoding))
+            self.assert_bad(utf_16)
+        self.path.write_bytes(b"# nodes\r192.0.2.1:4000\r192.0.2.2:4000\r")
+        self.assert_bad(
+            f"{self.path} has lines that end with a carriage return (CR): end them with a line feed"
+            " (LF)"
+        )
+        self.path.write_bytes(b"\r192.0.2.1:4000\r")
+        self.assert_good("192.0.2.1:4000")
+
     def test_many_bad_lines(self) -> None:
         """Twenty bad lines are named, cut if they are long; the others are counted."""
         self.path.write_text("".join(f"a {'b' * 1000}{number}\n" for number in range(1020)))

@@ -34,6 +34,39 @@ class AddressListTests(SynchronousTestCase):
         addresses = parse_address_list("node.invalid\nhttp://node.invalid/\nnode.invalid:80\n")
         self.assertEqual([str(address) for address in addresses], ["node.invalid"])
 
+    def test_weights(self) -> None:
+        """An address may have a weight from 0.1 to 10; the one that is listed first counts."""
+        addresses = parse_address_list(
+            "192.0.2.1:4000 weight=2 # twice\nhttp://192.0.2.2\t weight=0.1\n192.0.2.3\n"
+            "[2001:db8::1]:4000 weight=10\n192.0.2.3 weight=3\n"
+        )
+        self.assertEqual(
+            [(str(one), one.weight) for one in addresses if isinstance(one, NodeAddress)],
+            [
+                ("192.0.2.1:4000", 2.0),
+                ("http://192.0.2.2", 0.1),
+                ("192.0.2.3", None),
+                ("[2001:db8::1]:4000", 10.0),
+            ],
+        )
+        number = "the weight must be a number from 0.1 to 10, not "
+        for line, reason in (
+            ("192.0.2.1 weight=11", number + "'11'"),
+            ("192.0.2.1 weight=0", number + "'0'"),
+            ("192.0.2.1 weight=", number + "''"),
+            ("192.0.2.1 weight=nan", number + "'nan'"),
+            ("192.0.2.1 weight=1e0", number + "'1e0'"),
+            ("192.0.2.1 weight=2 weight=2", "there is a blank inside"),
+            ("192.0.2.1 wait=2", "there is a blank inside"),
+            ("192.0.2.1 weight = 2", "there is a blank inside"),
+            ("weight=2", ""),
+            ("dns://node.invalid:4000 weight=2", "only the address of a node may have a weight"),
+        ):
+            with self.assertRaises(BadAddressList) as caught:
+                parse_address_list(line)
+            (bad,) = caught.exception.lines
+            self.assertIn(reason, bad.reason)
+
     def test_bad_lines(self) -> None:
         """Every bad line is listed, with its number, its text and a reason."""
         with self.assertRaises(BadAddressList) as caught:

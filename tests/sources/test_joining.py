@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from attrs import evolve
+
 from infernet_router.addresses import DnsSource
 from infernet_router.counting import Counts
 from infernet_router.process import Slices
@@ -53,6 +55,17 @@ class SourcesTests(SourceTestCase):
         self.sources.named("a", addresses("192.0.2.1"))
         self.sources.named("a", addresses("http://192.0.2.1"))
         self.assert_fleet("http://192.0.2.1")
+
+    def test_weight(self) -> None:
+        """A node has the weight that a file gives it, whichever other source names it first."""
+        (node,) = addresses("192.0.2.1")
+        file = Path("/ips.txt")
+        self.sources.named("a", [node])
+        for weight in (2.0, 3.0, None):
+            self.sources.named(file, [evolve(node, weight=weight)])
+            view = self.fleet.view(node)
+            assert view is not None
+            self.assertEqual(view.weight, weight or 1.0)
 
     def test_changes_are_logged(self) -> None:
         """The log names the addresses that each source added and removed."""
