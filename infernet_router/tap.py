@@ -174,7 +174,7 @@ def make_router(
             paces=paces,
         )
         surveyor = Surveyor(fleet, nodes, reactor, at_once=limits.surveys, paces=paces)
-        router_name = "" if sharing is None else sharing.name
+        router_name = "" if sharing is None else sharing.router
         decisions = Decisions(monotonic, token_bytes(32), router_name)
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)

@@ -165,7 +165,7 @@ class _Nobody:
     def observed(self, node: int, pending: int, now: float) -> None:
         raise NotImplementedError
 
-    pick = looks = observed  # type: ignore[assignment]
+    pick = looks = observed
 
 
 class _Replicated(Run):

@@ -183,7 +183,9 @@ def each_key(keys: bytes) -> list[bytes]:
 def _decode(decoder: "msgspec.msgpack.Decoder[Some]", message: bytes) -> Some:
     try:
         return decoder.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise BadBatch("a text is not UTF-8") from None
+    except msgspec.DecodeError as error:
         raise BadBatch(str(error)) from None
     except RecursionError:
         raise BadBatch("it is nested too deeply") from None

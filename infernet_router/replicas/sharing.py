@@ -117,7 +117,7 @@ class Sharing(Service):
         return None if self.is_alone else self._members.echo
 
     @property
-    def name(self) -> str:
+    def router(self) -> str:
         """What stands for this router, in hexadecimal digits."""
         return self._me.hex()
 
