@@ -1,17 +1,23 @@
-FROM python:3.11-slim
+# A release names the base image by its digest: --build-arg PYTHON=python:3.11-slim@sha256:...
+ARG PYTHON=python:3.11-slim
 
+FROM ${PYTHON} AS build
+COPY requirements/build.txt /tmp/
+RUN pip install --no-cache-dir --require-hashes --requirement /tmp/build.txt
+COPY . /tmp/source
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /tmp/wheels /tmp/source
+
+FROM ${PYTHON}
 WORKDIR /app
 
 # The dependencies change less often than the router, so they get a layer of their own.
-COPY pyproject.toml setup.cfg ./
-RUN python -c "import configparser; c = configparser.ConfigParser(); c.read('setup.cfg'); \
-print(c['options']['install_requires'])" > /tmp/requirements.txt \
- && pip install --no-cache-dir --requirement /tmp/requirements.txt
+COPY requirements/router.txt /tmp/
+RUN pip install --no-cache-dir --require-hashes --requirement /tmp/router.txt && rm /tmp/router.txt
 
-COPY . /tmp/source
+COPY --from=build /tmp/wheels /tmp/wheels
 # twistd --help caches the list of plugins, which the unprivileged user cannot write.
-RUN pip install --no-cache-dir --no-deps /tmp/source \
- && rm -rf /tmp/source /tmp/requirements.txt pyproject.toml setup.cfg \
+RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl \
+ && rm -rf /tmp/wheels \
  && twistd --help > /dev/null
 
 USER 65532:65532

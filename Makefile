@@ -1,14 +1,16 @@
 # Every target installs what it needs into .venv. That takes a Python from 3.11 on, with pip.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$python -c $(NEW_ENOUGH) 2> /dev/null && echo $$python && break; done)
 NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
+LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(ARGS)
 PACKAGE = pyproject.toml setup.cfg setup.py infernet_router/__init__.py
 UNIT_TESTS = $(shell find tests -name 'test_*.py' -not -path 'tests/integration/*')
 # Tests that run at a time: more than there are processors, as many of them mostly wait.
 JOBS ?= 4
 
-.PHONY: help demo run install quick test lint format bench soak fuzz clean
+.PHONY: help demo run install quick test minimum lint format bench soak fuzz lock release clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list.
@@ -30,6 +32,15 @@ test: lint ## Lint, check types, run all tests and measure coverage: what .ci/ru
 	.venv/bin/coverage run -m twisted.trial -j$(JOBS) tests
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+	@for program in chromedriver chromium nginx node promtool; do command -v $$program > /dev/null || \
+		echo "$$program IS MISSING: the tests that need it were skipped; .ci/run installs it" >&2; done
+
+minimum: .venv/release ## Run all tests with the oldest dependencies that setup.cfg allows.
+	rm -rf .venv-minimum
+	$(PYTHON) -m venv .venv-minimum
+	.venv/bin/uv pip install --quiet --python .venv-minimum/bin/python \
+		--resolution lowest-direct --editable '.[dev]'
+	.venv-minimum/bin/python -m twisted.trial -j$(JOBS) tests
 
 lint: .venv/dev ## Lint and check types.
 	.venv/bin/ruff check .
@@ -49,8 +60,17 @@ soak: .venv/demo ## Send a router a million requests while its surroundings misb
 fuzz: .venv/fuzz ## Fuzz the report decoder until stopped; ARGS=-max_total_time=300 limits it.
 	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
 
+lock: .venv/release ## Pin the versions in requirements/ anew, as setup.cfg has changed; ARGS=--upgrade.
+	$(LOCK) setup.cfg --output-file requirements/router.txt
+	$(LOCK) setup.cfg --output-file requirements/dev.txt --extra dev
+	$(LOCK) setup.cfg --output-file requirements/release.txt --extra release
+	sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK) - --output-file requirements/build.txt
+
+release: .venv/dev .venv/release ## Build and check a release in dist/; ARGS=--trial needs no tag.
+	@.ci/release $(ARGS)
+
 clean: ## Remove everything that make and the tools have created.
-	rm -rf .venv .tox .coverage .coverage.* .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* build dist *.egg-info
+	rm -rf .venv .venv-minimum .tox .coverage .coverage.* .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* build dist *.egg-info
 
 .venv/bin/python:
 	@$(or $(PYTHON),false) -c $(NEW_ENOUGH) || \
@@ -69,8 +89,13 @@ clean: ## Remove everything that make and the tools have created.
 	$(PIP) install --editable '.[bench]'
 	@touch $@
 
-.venv/dev: .venv/router
+.venv/dev: .venv/router requirements/dev.txt
+	$(PIP) install --require-hashes --requirement requirements/dev.txt
 	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+.venv/release: .venv/router requirements/release.txt
+	$(PIP) install --require-hashes --requirement requirements/release.txt
 	@touch $@
 
 .venv/fuzz: .venv/dev

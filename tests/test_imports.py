@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "reports": ("quoting",),
     "files": (),
     "signals": (),
+    "ctl": (),
     "fleet": ("addresses", "reports", "quoting"),
     "counting": (),
     "nodes": (*CORE, "files", "counting"),

@@ -1,6 +1,7 @@
 """Tests of infernet_router.reports."""
 
 import json
+import sys
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,6 +23,11 @@ INFO = (
     b'"pending":{"offchain":5,"onchain":0},"version":"1.4.0"}'
 )
 """GET /info of an Infernet Node 1.4.0, byte for byte."""
+
+DEEP = "the report is nested too deeply" if sys.version_info < (3, 14) else None
+"""From 3.14 on, Python bounds the depth by its stack, which has room for any report."""
+
+MALFORMED = "the report is not JSON: JSON is malformed"
 
 PATCHES = (
     *(b"-1", b"5.0", b"1e999", b"9223372036854775808", b"true", b"null", b'"', b"\\", b"{}", b"[]"),
@@ -130,8 +136,8 @@ class DecodeReportTests(SynchronousTestCase):
             (b"1e999", "pending.offchain is not a whole number"),
             (b"1" + b"0" * 100_000, "pending.offchain is more than 1000000"),
             (b"-1" + b"0" * 100_000, "pending.offchain is negative"),
-            (b"05", "the report is not JSON: JSON is malformed: invalid number (byte 275)"),
-            (b"[" * 100_000, "the report is nested too deeply"),
+            (b"05", f"{MALFORMED}: invalid number (byte 275)"),
+            (b"[" * 100_000, DEEP or f"{MALFORMED}: invalid character (byte 100274)"),
         ]:
             self.assert_bad(INFO.replace(b'"offchain":5', b'"offchain":' + text), reason)
         for text, count in ((b"-0", 0), (b"1000000", 1_000_000), (b" 7\n", 7)):
@@ -163,7 +169,7 @@ class DecodeReportTests(SynchronousTestCase):
             (b'{"containers":[{"external":true}]}', "containers[0].id is missing"),
             (b'{"containers":[{"id":7}]}', "containers[0].id is not a string"),
             (b'{"containers":[],"version":1}', "version is not a string"),
-            (b'{"x":' + b"[" * 100_000, "the report is nested too deeply"),
+            (b'{"x":' + b"[" * 100_000, DEEP or "the report is not JSON: Input data was truncated"),
         ]:
             self.assert_bad(body, reason)
         for body in (b"<html>", INFO + b"x", INFO[:-1], b"\xef\xbb\xbf" + INFO):

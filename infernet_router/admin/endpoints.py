@@ -10,7 +10,9 @@ from twisted.application.service import MultiService
 from infernet_router.admin.access import Access
 from infernet_router.admin.census import Census
 from infernet_router.admin.choices import Choices
+from infernet_router.admin.demand import Demand
 from infernet_router.admin.draining import Drainer
+from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.results import Results
 from infernet_router.admin.shown import Viewer
@@ -118,6 +120,7 @@ class Endpoints(MultiService):
 
         if admin is not None:
             viewer = Viewer(parts.sources.naming, monotonic, time, parts.steering.shown_of)
+            started, demand = time(), Demand(monotonic)
             overview = Overview(
                 census=census,
                 results=results,
@@ -125,10 +128,11 @@ class Endpoints(MultiService):
                 traffic=traffic,
                 sources=parts.sources,
                 viewer=viewer,
-                started=time(),
+                started=started,
                 poll_interval=lambda: parts.poller.interval,
                 least_interval=parts.poller.least_interval,
                 replication=parts.replication,
+                page_interval=lambda: demand.interval,
             )
             root = AdminRoot(
                 access(admin),
@@ -137,6 +141,8 @@ class Endpoints(MultiService):
                 results=results,
                 viewer=viewer,
                 overview=overview,
+                node_map=NodeMap(fleet, results, started),
+                demand=demand,
                 choices=Choices(
                     fleet,
                     parts.records,

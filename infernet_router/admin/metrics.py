@@ -131,18 +131,15 @@ class _Collector(Collector):
             "result",
             {result: counts.polls[result] for result in _RESULTS},
         )
-        polls = _histogram("poll_seconds", "Time a poll took.")
-        self._add(polls, [], counts.poll_seconds)
-        yield polls
+        yield self._times("poll_seconds", "Time a poll took.", counts.poll_seconds)
         yield _counter(
             "node_transitions",
             "Changes of the state of a node.",
             "to",
             {state.value: gauges.fleet.transitions[state] for state in _ENTERED},
         )
-        delay = _histogram("reactor_delay_seconds", "How late the router is with what is due.")
-        self._add(delay, [], gauges.delay)
-        yield delay
+        late = "How late the router is with what is due."
+        yield self._times("reactor_delay_seconds", late, gauges.delay)
         yield _gauge(
             "poll_interval_seconds",
             "Time between two polls of an idle node.",
@@ -272,6 +269,12 @@ class _Collector(Collector):
             shadow.wait_seconds,
         )
         yield _counter("shadow_samples", "Choices that were sampled for that.", "", shadow.samples)
+
+    def _times(self, name: str, text: str, of: Histogram) -> HistogramMetricFamily:
+        """One histogram of times, without labels."""
+        family = _histogram(name, text)
+        self._add(family, [], of)
+        return family
 
     def _add(self, family: HistogramMetricFamily, labels: list[str], of: Histogram) -> None:
         """Add a histogram to a family, in fewer buckets than it has."""

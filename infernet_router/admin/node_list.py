@@ -44,17 +44,14 @@ _KEYS: dict[str, Callable[[NodeView], Any]] = {
 """What each number and text field of a node is sorted by."""
 
 
-def parse_state(query: Query) -> Shown | None:
+def parse_states(query: Query) -> frozenset[Shown]:
     """
-    The state that a query asks for; None without one.
+    The states that a query asks for; empty for all.
 
-    :raises BadRequest: when it is not one.
+    :raises BadRequest: when one is not a state.
     """
-    state = _text(query, "state")
-    if state is None:
-        return None
     try:
-        return Shown(state)
+        return frozenset(map(Shown, filter(None, query.texts("state"))))
     except ValueError:
         raise BadRequest(f"state must be one of {', '.join(Shown)}") from None
 
@@ -63,7 +60,8 @@ def parse_state(query: Query) -> Shown | None:
 class Wanted:
     """Which nodes to list, and in which order."""
 
-    state: Shown | None = None
+    states: frozenset[Shown] = frozenset()
+    """A node must be in one of these, if there are any."""
     containers: tuple[str, ...] = ()
     """A node must run all of these."""
     text: str = ""
@@ -75,7 +73,7 @@ class Wanted:
 
     def has(self, view: NodeView) -> bool:
         """Whether to list a node."""
-        if self.state is not None and state_of(view) is not self.state:
+        if self.states and state_of(view) not in self.states:
             return False
         if any(container not in view.containers for container in self.containers):
             return False
@@ -104,7 +102,7 @@ def parse(query: Query) -> Wanted:
     if order not in ("asc", "desc"):
         raise BadRequest("order must be asc or desc")
     return Wanted(
-        state=parse_state(query),
+        states=parse_states(query),
         containers=tuple(filter(None, query.texts("container"))),
         text=(_text(query, "q") or "").lower(),
         sort=sort,

@@ -41,6 +41,7 @@ class Overview:
     :ivar started: when the router started, in seconds since the epoch.
     :ivar poll_interval: returns the seconds between two polls of an idle node now.
     :ivar least_interval: the same as it was set.
+    :ivar page_interval: returns the seconds after which a page should ask again.
     """
 
     census: Census
@@ -52,6 +53,7 @@ class Overview:
     started: float
     poll_interval: Callable[[], float]
     least_interval: float
+    page_interval: Callable[[], float]
     replication: "Replication | None" = None
     """What shares the fleet with other routers."""
 
@@ -81,9 +83,11 @@ class Overview:
             "oldest_report_seconds": round(count.oldest_report, 1),
             "poll_interval_seconds": rounded(self.poll_interval()),
             "queue_error_jobs": None if error is None else rounded(error.mean),
+            "queue_within_one_job": None if error is None else rounded(error.share_within_one),
             "overrides": count.overridden,
             "replicas": self._replicas(),
             "problems": [{"text": text, "link": link} for text, link in self._problems(count)],
+            "page_interval_seconds": self.page_interval(),
             "history": self.traffic.history(),
         }
 
@@ -99,11 +103,11 @@ class Overview:
         if not total:
             yield "no node is known", "/admin/v1/sources"
         elif not there:
-            yield f"none of {total} nodes can be used", "/admin/v1/nodes"
+            yield f"none of {total:,} nodes can be used", "/admin/v1/nodes"
         for state in (Shown.DOWN, Shown.SUSPECT):
             if number := count.nodes[state]:
                 link = f"/admin/v1/nodes?state={state.value}"
-                yield f"{number} of {total} nodes {_be(number)} {state.value}", link
+                yield f"{number:,} of {total:,} nodes {_be(number)} {state.value}", link
         idle = [container.id for container in count.containers if there and not container.nodes]
         for id in idle[:_MOST_NAMED]:
             yield f"no node that runs {quoted(id)} gets jobs", "/admin/v1/containers"

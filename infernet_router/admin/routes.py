@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
@@ -16,19 +13,20 @@ from infernet_router.admin.access import Access, Role, peer_of
 from infernet_router.admin.census import Count, nodes_of
 from infernet_router.admin.changing import address_in, body_of, check_change
 from infernet_router.admin.choices import Choices
+from infernet_router.admin.demand import Demand
 from infernet_router.admin.draining import Drainer, is_drained
-from infernet_router.admin.node_list import Wanted, listed, parse, parse_state, selected
+from infernet_router.admin.node_list import Wanted, listed, parse, parse_states, selected
+from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
 from infernet_router.admin.ordering import parse_wanted
 from infernet_router.admin.overview import Overview
+from infernet_router.admin.page import page_file
 from infernet_router.admin.results import Results
-from infernet_router.admin.scraped import Scraped
-from infernet_router.admin.secured import Secured
+from infernet_router.admin.scraped import MetricsRoot, Scraped, app_for_programs
 from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
 from infernet_router.admin.steering import Steering
-from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.api.answers import answer, answer_chunks, answer_encoded
 from infernet_router.api.openapi import MAX_EXCLUDED
-from infernet_router.api.probes import answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
 from infernet_router.fleet import Fleet, NodeView
 from infernet_router.serving.errors import HTTPError
@@ -36,6 +34,9 @@ from infernet_router.sources import Sources
 
 _OPEN = frozenset((b"/metrics", b"/livez", b"/readyz"))
 """Paths that anyone may read, without a token: programs of other machines do."""
+
+_PAGE = b"/page/"
+"""Where the status page's own files are, which are no secret; the page asks for a token."""
 
 _READ = (b"GET", b"HEAD")
 
@@ -52,15 +53,14 @@ _MAX_WAIT = 86_400
 """Seconds to wait until a node is drained."""
 
 
-class AdminRoot(Secured):
+class AdminRoot(MetricsRoot):
     """
-    The endpoint for operators.
+    The endpoint for operators: what programs read, and more.
 
     :param options: the options in effect, without secrets.
     """
 
-    app = Klein()
-    app.url_map.merge_slashes = False
+    app = app_for_programs()
 
     def __init__(
         self,
@@ -71,18 +71,21 @@ class AdminRoot(Secured):
         results: Results,
         viewer: Viewer,
         overview: Overview,
+        node_map: NodeMap,
+        demand: Demand,
         choices: Choices,
         drainer: Drainer,
         steering: Steering,
         sources: Sources,
         options: dict[str, object],
     ) -> None:
-        super().__init__(access)
-        self._scraped = scraped
+        super().__init__(access, scraped)
         self._fleet = fleet
         self._results = results
         self._viewer = viewer
         self._overview = overview
+        self._node_map = node_map
+        self._demand = demand
         self._choices = choices
         self._drainer = drainer
         self._steering = steering
@@ -99,27 +102,34 @@ class AdminRoot(Secured):
             check_change(request, self._access, self._steering)
         else:
             self._access.check_host(request)
-            is_open = request.path in _OPEN
+            path = request.path
+            is_open = path in _OPEN or path == b"/" or path.startswith(_PAGE)
             self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
+            if path.startswith(b"/admin/"):
+                self._demand.take()
 
-    @app.route("/metrics", methods=["GET"])
-    def _metrics(self, request: Request) -> Deferred[bytes]:
-        return self._scraped.metrics(request)
+    @app.route("/", methods=["GET"])
+    def _index(self, request: Request) -> bytes:
+        """The status page."""
+        return self._page(request, "index.html")
 
-    @app.route("/livez", methods=["GET"])
-    def _livez(self, request: Request) -> bytes:
-        return answer_alive(request)
-
-    @app.route("/readyz", methods=["GET"])
-    def _readyz(self, request: Request) -> bytes:
-        return answer_ready(request, self._scraped.readiness)
+    @app.route("/page/<name>", methods=["GET"])
+    def _page(self, request: Request, name: str) -> bytes:
+        """A file of the status page, which browsers keep until it changes."""
+        file = page_file(name)
+        request.setHeader(b"Content-Type", file.content_type)
+        request.setHeader(b"Cache-Control", b"no-cache")
+        if _is_known(request, file.tag):
+            return b""
+        request.setHeader(b"Content-Length", b"%d" % len(file.content))
+        return b"" if request.method == b"HEAD" else file.content
 
     @app.route("/metrics/nodes", methods=["GET"])
     def _node_metrics(self, request: Request) -> Deferred[bytes]:
         """Metrics of the nodes that are in a state and run containers."""
         query = Query(request.uri)
         containers = tuple(filter(None, query.texts("container")))
-        wanted = Wanted(state=parse_state(query), containers=containers)
+        wanted = Wanted(states=parse_states(query), containers=containers)
 
         def found(addresses: list[NodeAddress]) -> bytes | Deferred[bytes]:
             chunks = lines(self._fleet, addresses)
@@ -133,13 +143,19 @@ class AdminRoot(Secured):
 
         def made(overview: tuple[bytes, bytes]) -> bytes:
             content, tag = overview
-            request.setHeader(b"ETag", tag)
-            if tag in _tags(request):
-                request.setResponseCode(304)
-                return b""
-            return answer_encoded(request, content)
+            return b"" if _is_known(request, tag) else answer_encoded(request, content)
 
+        self._demand.looked()
         return self._overview.make().addCallback(made)
+
+    @app.route("/admin/v1/map", methods=["GET"])
+    def _map(self, request: Request) -> Deferred[bytes]:
+        """The state of every node, and how long a job would wait there, in one letter each."""
+        query = Query(request.uri)
+        known = query.text("list", longest=50)
+        is_grouped = query.whole_number("grouped", default=0, most=1) == 1
+        made = self._node_map.make(known, is_grouped=is_grouped)
+        return made.addCallback(lambda content: answer_encoded(request, content))
 
     @app.route("/admin/v1/nodes", methods=["GET"])
     def _nodes(self, request: Request) -> Deferred[bytes]:
@@ -216,7 +232,7 @@ class AdminRoot(Secured):
         def counted(count: Count) -> bytes | Deferred[bytes]:
             return answer_chunks(request, self._container_chunks(count), self._results.turns.run)
 
-        return self._scraped.census.count().addCallback(counted)
+        return self.scraped.census.count().addCallback(counted)
 
     @app.route("/admin/v1/sources", methods=["GET"])
     def _sources_route(self, request: Request) -> bytes:
@@ -240,11 +256,18 @@ class AdminRoot(Secured):
         return answer(request, {"options": self._options})
 
     @app.route("/admin/v1/overrides", methods=["GET"])
-    def _overrides(self, request: Request) -> bytes:
+    def _overrides(self, request: Request) -> bytes | Deferred[bytes]:
         """The orders of operators, newest first."""
-        in_force = self._steering.overrides.in_force.values()
-        newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
-        return answer(request, {"overrides": list(map(self._steering.shown, newest))})
+        return answer_chunks(request, self._steering.listed(), self._results.turns.run)
+
+    @app.route("/admin/v1/nodes/<text>/override", methods=["GET"])
+    def _one_override(self, request: Request, text: str) -> bytes:
+        """The override for an address."""
+        address = address_in(text)
+        shown = self._steering.shown_of(address)
+        if shown is None:
+            raise HTTPError(404, f"there is no override for {address}")
+        return answer(request, shown)
 
     @app.route("/admin/v1/nodes/<text>/override", methods=["PUT"])
     def _override(self, request: Request, text: str) -> Deferred[bytes]:
@@ -273,10 +296,6 @@ class AdminRoot(Secured):
         query = Query(request.uri)
         limit = query.whole_number("limit", default=_DEFAULT_LIMIT, least=1, most=_MAX_LIMIT)
         return answer(request, {"audit": self._steering.audit.newest(limit)})
-
-    @app.handle_errors(Exception)
-    def _failed(self, request: IRequest, failure: Failure) -> bytes:
-        return answer_failure(request, failure)
 
     def _view(self, text: str) -> NodeView:
         """
@@ -327,6 +346,15 @@ class AdminRoot(Secured):
 def _node_of(query: Query) -> NodeAddress | None:
     """The node that a query names, if any."""
     return next(iter(query.addresses("node", most=1)), None)
+
+
+def _is_known(request: HTTPRequest, tag: bytes) -> bool:
+    """Answer with this entity tag; whether it is a 304, as the client has what it names."""
+    request.setHeader(b"ETag", tag)
+    if tag not in _tags(request):
+        return False
+    request.setResponseCode(304)
+    return True
 
 
 def _tags(request: HTTPRequest) -> set[bytes]:

@@ -1,5 +1,7 @@
 """What programs read, on either endpoint: metrics and probes."""
 
+from typing import Any
+
 from attrs import frozen
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -36,28 +38,39 @@ class Scraped:
         return self.census.count().addCallback(made)
 
 
-class MetricsRoot(Secured):
-    """The endpoint for programs only: metrics and probes."""
+def app_for_programs() -> Klein:
+    """
+    The routes of a MetricsRoot: each is answered with its `scraped`, and every error is JSON.
 
+    An endpoint with more routes adds them to an app of its own.
+    """
     app = Klein()
     app.url_map.merge_slashes = False
 
-    def __init__(self, access: Access, scraped: Scraped) -> None:
-        super().__init__(access)
-        self._scraped = scraped
-
     @app.route("/metrics", methods=["GET"])
-    def _metrics(self, request: Request) -> Deferred[bytes]:
-        return self._scraped.metrics(request)
+    def metrics(root: "MetricsRoot", request: Request) -> Deferred[bytes]:
+        return root.scraped.metrics(request)
 
     @app.route("/livez", methods=["GET"])
-    def _livez(self, request: Request) -> bytes:
+    def livez(root: "MetricsRoot", request: Request) -> bytes:
         return answer_alive(request)
 
     @app.route("/readyz", methods=["GET"])
-    def _readyz(self, request: Request) -> bytes:
-        return answer_ready(request, self._scraped.readiness)
+    def readyz(root: "MetricsRoot", request: Request) -> bytes:
+        return answer_ready(request, root.scraped.readiness)
 
     @app.handle_errors(Exception)
-    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+    def failed(self: Any, request: IRequest, failure: Failure) -> bytes:
         return answer_failure(request, failure)
+
+    return app
+
+
+class MetricsRoot(Secured):
+    """The endpoint for programs only: metrics and probes."""
+
+    app = app_for_programs()
+
+    def __init__(self, access: Access, scraped: Scraped) -> None:
+        super().__init__(access)
+        self.scraped = scraped

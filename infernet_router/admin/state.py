@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import DeferredLock
 
+from infernet_router.addresses import NodeAddress
 from infernet_router.files import BadFile, NoSuchFile, OffLoop, TooSlow, in_time, read_file
 from infernet_router.fleet import MAX_OVERRIDES, BadOrder, Order, decode_order, encode_order
 
@@ -39,6 +40,10 @@ class BadState(Exception):
 
 class CannotKeep(Exception):
     """Something could not be written; the message says why."""
+
+
+_EncodedOrders = dict[NodeAddress, tuple[Order, bytes]]
+"""By address: its order, and that as JSON."""
 
 
 class _Encoded(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,6 +67,8 @@ class State:
         self._audit = self.path / "audit.jsonl"
         self._off_loop = off_loop
         self._lock = DeferredLock()
+        self._encoded: _EncodedOrders = {}
+        """The orders that were written last, so that only new ones need to be encoded."""
         self._descriptor: int | None = None
         try:
             self._descriptor = in_time(partial(_claim, self.path))
@@ -80,7 +87,8 @@ class State:
         :raises CannotKeep: when that fails; those that were there before are there still.
         """
         abandoned: list[bool] = []
-        await self._run(partial(_replace, self._overrides, orders, abandoned), abandoned)
+        call = partial(_replace, self._overrides, orders, self._encoded, abandoned)
+        self._encoded = await self._run(call, abandoned)
 
     async def append(self, line: bytes) -> None:
         """
@@ -96,11 +104,11 @@ class State:
             os.close(self._descriptor)
             self._descriptor = None
 
-    async def _run(self, call: Callable[[], None], abandoned: list[bool]) -> None:
+    async def _run(self, call: Callable[[], Any], abandoned: list[bool]) -> Any:
         """Run a call in a thread, after those before it."""
         async with self._lock:
             try:
-                await self._off_loop.run(call)
+                return await self._off_loop.run(call)
             except TooSlow as error:
                 abandoned.append(True)
                 raise CannotKeep(f"cannot write to {self.path}: {error}") from None
@@ -183,14 +191,22 @@ def _read_tail(path: Path) -> list[bytes]:
     return lines[1:] if size > _MAX_TAIL else lines
 
 
-def _replace(path: Path, orders: Iterable[Order], abandoned: list[bool]) -> None:
+def _replace(
+    path: Path, orders: Iterable[Order], before: _EncodedOrders, abandoned: list[bool]
+) -> _EncodedOrders:
     """
-    Replace the orders in a file, unless nobody waits for that any more.
+    Replace the orders in a file, unless nobody waits for that any more; returns them, encoded.
 
+    :param before: those that were returned before.
     :raises OSError: when it cannot be written.
     """
+    encoded: _EncodedOrders = {}
+    for order in orders:
+        last = before.get(order.address)
+        is_same = last is not None and last[0] is order
+        encoded[order.address] = last if last and is_same else (order, encode_order(order))
     content = b'{"format":%d,"orders":[\n' % _FORMAT
-    content += b",\n".join(map(encode_order, orders)) + b"\n]}\n"
+    content += b",\n".join([text for _, text in encoded.values()]) + b"\n]}\n"
     other = path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}")
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -210,6 +226,7 @@ def _replace(path: Path, orders: Iterable[Order], abandoned: list[bool]) -> None
         os.fsync(directory)
     finally:
         os.close(directory)
+    return encoded
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -1,8 +1,9 @@
 """Steering: makes each change that operators order, once it is checked and on disk."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -145,6 +146,16 @@ class Steering(Service):
             "persisted": self._state is not None,
         }
 
+    def listed(self) -> Iterator[bytes]:
+        """All overrides as operators see them, newest first: JSON in parts."""
+        in_force = self.overrides.in_force.values()
+        newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
+        separator = b'{"overrides":['
+        for order in newest:
+            yield separator + msgspec.json.encode(self.shown(order))
+            separator = b","
+        yield b"]}" if newest else separator + b"]}"
+
     def shown_of(self, address: NodeAddress) -> dict[str, Any] | None:
         """The override for an address, as operators see it; None if there is none."""
         order = self.overrides.in_force.get(address)
@@ -247,9 +258,8 @@ class Steering(Service):
         """
         if self._state is None:
             return
-        others = [known for known in self.overrides.known() if known.address != order.address]
         try:
-            await self._state.write([*others, order])
+            await self._state.write(self.overrides.known(order))
         except CannotKeep as error:
             raise HTTPError(507, f"the order is not in force: {error}") from None
 

@@ -10,6 +10,7 @@ from infernet_router.fleet.explanations import Explanation
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.history import Transition
+from infernet_router.fleet.map import STATES, WAITS, Grouping, Map
 from infernet_router.fleet.no_node import NoNode, Reason
 from infernet_router.fleet.node import State
 from infernet_router.fleet.orders import MAX_REASON, BadOrder, Order, decode_order, encode_order
@@ -26,6 +27,8 @@ __all__ = [
     "KEPT",
     "MAX_OVERRIDES",
     "MAX_REASON",
+    "STATES",
+    "WAITS",
     "Among",
     "BadOrder",
     "CameUp",
@@ -37,6 +40,8 @@ __all__ = [
     "Explanation",
     "Fleet",
     "Forecast",
+    "Grouping",
+    "Map",
     "NoNode",
     "NodeView",
     "Order",

@@ -59,17 +59,22 @@ class Overrides:
         """The overrides, in the order in which they came into force."""
         return self._in_force
 
-    def known(self) -> list[Order]:
+    def known(self, new: Order | None = None) -> list[Order]:
         """
         Every order that is in force, and those that ended within the last 7 days.
 
         It is what another router has to learn to know as much as this one.
+
+        :param new: an order that was made here, in place of the one for its address.
         """
         oldest = self._now() - _KEPT
         for address, order in list(self._ended.items()):
             if order.ended is None or order.ended < oldest or len(self._ended) > _MOST_ENDED:
                 del self._ended[address]
-        return [*self._in_force.values(), *self._ended.values()]
+        known = self._in_force | self._ended
+        if new is not None:
+            known[new.address] = new
+        return list(known.values())
 
     def listen(self, callback: Callable[[Order], None]) -> None:
         """

@@ -12,6 +12,7 @@ from infernet_router.fleet.explanations import Explanation, explain
 from infernet_router.fleet.history import Transition
 from infernet_router.fleet.journal import Cursor
 from infernet_router.fleet.load import Loads
+from infernet_router.fleet.map import Grouping, Map, draw, group
 from infernet_router.fleet.node import Node, State
 from infernet_router.fleet.records import Records
 from infernet_router.fleet.roster import Roster, States
@@ -115,6 +116,14 @@ class Readings:
     def whatif(self, drained: Iterable[NodeAddress]) -> Steps[Forecast]:
         """What would change if these nodes were drained; in steps of a few milliseconds."""
         return forecast(self._roster, self._loads, self._seconds(), drained)
+
+    def map(self) -> Steps[Map]:
+        """The state of every node and how long a job would wait there: 10 ms for 10,000 nodes."""
+        return draw(self._roster, self._loads, self._seconds())
+
+    def grouping(self, drawn: Map) -> Steps[Grouping]:
+        """The nodes of a map by the containers that they run."""
+        return group(self._roster, drawn.nodes)
 
     def summary(self) -> Steps[Summary]:
         """How many nodes are in which state, in steps of a millisecond."""

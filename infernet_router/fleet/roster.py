@@ -76,6 +76,8 @@ class Roster:
         self.records: Records | None = None
         self.transitions = Counter[State]()
         """How often a node entered each state."""
+        self.membership = 0
+        """How often a node was added, removed or respelled."""
         self.by_state = Counter[State]()
         """How many nodes are in which state."""
         self._down: dict[Node, None] = {}
@@ -95,6 +97,7 @@ class Roster:
                 nodes[address] = node
                 if node.address.text != address.text:
                     node.address = address
+                    self.membership += 1
                     self._changes.write(Change(Event.RESPELLED, address))
                 if node.address.weight != address.weight:
                     node.address = address
@@ -272,6 +275,7 @@ class Roster:
         if address in self.orders or address.weight is not None:
             self._obey(node)
         self.by_state[node.state] += 1
+        self.membership += 1
         self._changes.write(Change(Event.ADDED, address))
         return node
 
@@ -289,6 +293,7 @@ class Roster:
             self.records.removed(node.index, node.address)
         self._loads.remove(node.index)
         self.by_index[node.index] = None
+        self.membership += 1
         self._changes.write(Change(Event.REMOVED, node.address))
 
     def _forget_containers(self, node: Node) -> None:

@@ -302,7 +302,7 @@ class Poller(Rounds[PollTarget]):
         target.pace.answered(limit, self._busy_interval, _MOST_PAUSE * self.interval)
 
     def _answered(self, report: NodeReport, target: PollTarget, asked: float) -> None:
-        self._counts.polled("ok", self._clock.seconds() - asked)
+        self._counts.polled("ok", self._fleet.now - asked)
         self._record(report, target)
         target.reported = asked
 
@@ -327,7 +327,7 @@ class Poller(Rounds[PollTarget]):
             return
         problem, timed_out = failure.value, False
         result = problem.kind if isinstance(problem, NoAnswer) else "report"
-        self._counts.polled(result, self._clock.seconds() - asked)
+        self._counts.polled(result, self._fleet.now - asked)
         if isinstance(problem, NoAnswer):
             timed_out = problem.timed_out
             if problem.status == 429:

@@ -19,8 +19,10 @@ from infernet_router.admin.access import Access, Grant, Role, grant
 from infernet_router.admin.audit import Audit
 from infernet_router.admin.census import Census
 from infernet_router.admin.choices import Choices
+from infernet_router.admin.demand import Demand
 from infernet_router.admin.draining import Drainer
 from infernet_router.admin.metrics import Exposition, Gauges
+from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.overview import Overview
 from infernet_router.admin.results import Results
 from infernet_router.admin.routes import AdminRoot
@@ -74,6 +76,7 @@ class AdminTestCase(SynchronousTestCase):
             self.counts, lambda: self.fleet.decided, lambda: self.fleet.states.up, self.clock
         )
         self.interval = 3.0
+        self.demand = Demand(self.clock.seconds)
         self.overview = Overview(
             census=self.census,
             results=self.results,
@@ -84,6 +87,7 @@ class AdminTestCase(SynchronousTestCase):
             started=1000.0,
             poll_interval=lambda: self.interval,
             least_interval=3.0,
+            page_interval=lambda: self.demand.interval,
         )
         gauges = Gauges(
             connections={"client": lambda: 2, "node": lambda: 3},
@@ -125,6 +129,8 @@ class AdminTestCase(SynchronousTestCase):
             results=self.results,
             viewer=self.viewer,
             overview=self.overview,
+            node_map=NodeMap(self.fleet, self.results, 1000.0),
+            demand=self.demand,
             choices=self.choices,
             drainer=Drainer(self.fleet, self.clock),
             steering=self.steering,

@@ -75,21 +75,6 @@ class RouteTests(AdminTestCase):
         self.assertEqual(self.read("/admin/v1/options"), {"options": {"interval": 3.0}})
         self.assertEqual(self.read("/admin/v1/overrides"), {"overrides": []})
 
-    def test_probes(self) -> None:
-        """Probes are on both endpoints; the one for programs has nothing else."""
-        for root in (None, self.metrics_root()):
-            self.assertEqual(self.read("/livez", root=root), {"status": "alive"})
-            self.assertEqual(self.read("/readyz", root=root), {"status": "ready"})
-            self.assertEqual(self.ask("/metrics", root=root).status, 200)
-        for path in ("/admin/v1/overview", "/metrics/nodes", "/", "/api/v1/ip"):
-            answer = self.ask(path, root=self.metrics_root())
-            self.assertEqual(answer.status, 404, path)
-
-    def test_scraped_by_name(self) -> None:
-        """The endpoint for programs may be reached by any name."""
-        answer = self.ask("/metrics", root=self.metrics_root(), host="router.invalid")
-        self.assertEqual(answer.status, 200)
-
     def test_ages(self) -> None:
         """Instants are shown as the time of day that they were."""
         self.clock.advance(86_400)

@@ -37,6 +37,9 @@ REPORT = (
 )
 """A valid report: a node is handed out if its answer is mistaken for this one."""
 
+DEEP = "the report is nested too deeply" if sys.version_info < (3, 14) else None
+"""From 3.14 on, Python bounds the depth by its stack, which has room for any report."""
+
 ODD_REPORT = REPORT.replace(b"llm", b"odd")
 
 FORGED = "1.4.0\r\n2026-01-01T00:00:00+0000 [-] 127.0.0.1:1 is up\x1b[2J\u202e\x85\u2028<b>"
@@ -262,8 +265,14 @@ BAD = {
         says(http(gzip.compress(bytes(50_000_000), 1), HEAD + b"content-encoding: gzip\r\n")),
         "it sent a compressed answer, which was not asked for",
     ),
-    "deep nesting": Node(says(http(b'{"x":' + b"[" * 100_000)), "the report is nested too deeply"),
-    "deep pending": Node(says(pending(b"[" * 100_000)), "the report is nested too deeply"),
+    "deep nesting": Node(
+        says(http(b'{"x":' + b"[" * 100_000)),
+        DEEP or "the report is not JSON: Input data was truncated",
+    ),
+    "deep pending": Node(
+        says(pending(b"[" * 100_000)),
+        DEEP or "the report is not JSON: JSON is malformed: invalid character (byte 100067)",
+    ),
     "a million containers": Node(says(containers(1_000_000)), TOO_LARGE),
     "an id 10,000 times": Node(says(containers(10_000)), TOO_LARGE),
     "an id 4,000 times": Node(says(containers(4_000)), "containers has more than 1000 entries"),

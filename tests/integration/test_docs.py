@@ -1,16 +1,21 @@
 """Tests of the examples in the documentation: a router gives the answers that they show."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from http.client import HTTPConnection
 from pathlib import Path
+from shutil import which
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from benchmarks.loopback.programs import environment
 from tests.integration.programs import ROOT, Node, Router, until
 
-_PROGRAM = re.compile(r"^```python\n((?:.*\n)*?ROUTER = (?:.*\n)*?)```$", re.MULTILINE)
+_PROGRAM = re.compile(r"^```(\w+)\n((?:.*\n)*?[^`\n]*ROUTER ?= ?(?:.*\n)*?)```$", re.MULTILINE)
 _DECISION = re.compile("Infernet-Decision: (.+)")
 _EXAMPLE = re.compile(r"^```console\n\$ (curl .*)\n((?:.*\n)*?)```$", re.MULTILINE)
 
@@ -89,10 +94,113 @@ class ExampleTests(SynchronousTestCase):
             text = text.replace(documented, actual)
         return text
 
-    def test_program(self) -> None:
-        """The Python example submits its job to another node when the best one refuses it."""
-        (program,) = _PROGRAM.findall((ROOT / "docs" / "api.md").read_text())
-        names = {"__name__": "example"}
-        exec(program.replace("localhost:4000", f"127.0.0.1:{self.router.port}"), names)
-        self.assertEqual(names["node"], self.names["10.0.0.2:4000"])
+
+class ClientTests(SynchronousTestCase):
+    """
+    The clients in the documentation.
+
+    Of four nodes, the three with few jobs do not do them: one is dead, one refuses jobs, and at
+    one they fail. So the client gets to the fourth, busy node in the end.
+    """
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        dead, crashed = (
+            Node(self, self.folder, "llm", knobs=knobs) for knobs in ({}, {"failing": 1.0})
+        )
+        refusing = Node(self, self.folder, knobs={"info": info(0, "llm")})
+        self.good = Node(self, self.folder, "llm", knobs={"info": info(1000, "llm")})
+        nodes = (dead, crashed, refusing, self.good)
+        (self.folder / "ips.txt").write_text("\n".join(node.address for node in nodes))
+        polls = ("--interval=3600", "--busy-interval=3600")
+        metrics = "--metrics=tcp:0:interface=127.0.0.1"
+        self.router = Router(self, self.folder, *polls, metrics)
+        until(lambda: self.router.get("/health")[1].get("up") == 4, "up")
+        dead.kill()
+
+    def assert_works(self, language: str, *command: str) -> None:
+        """The client in this language ends with the result of the good node."""
+        programs = dict(_PROGRAM.findall((ROOT / "docs" / "clients.md").read_text()))
+        address = f"127.0.0.1:{self.router.port}"
+        program = programs[language].replace("localhost:4000", address)
+        name = {"javascript": "client.mjs"}.get(language, "client")
+        (self.folder / name).write_text(program)
+        done = subprocess.run(
+            (*command, name),
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn(self.good.address, done.stdout)
+        outcomes = re.findall(r"outcomes_total\{outcome=\"(\w+)\"\} (\d)", self.metrics())
+        expected = {"done": "1", "failed": "2", "unreachable": "1"}
+        self.assertEqual(dict(outcomes), expected, done.stderr)
         self.assertNotIn("Traceback", self.router.output())
+
+    def metrics(self) -> str:
+        """What the router counted."""
+        (port,) = re.findall(r"listening on 127\.0\.0\.1:(\d+) for", self.router.output())
+        client = HTTPConnection("127.0.0.1", int(port), timeout=60)
+        client.request("GET", "/metrics")
+        text = client.getresponse().read().decode()
+        client.close()
+        return text
+
+    def test_curl(self) -> None:
+        """The program for curl submits its job to another node when one fails."""
+        self.assert_works("sh", "sh")
+
+    def test_python(self) -> None:
+        """The program in Python submits its job to another node when one fails."""
+        self.assert_works("python", sys.executable)
+
+    def test_javascript(self) -> None:
+        """The program in JavaScript submits its job to another node when one fails."""
+        if which("node") is None:
+            raise SkipTest("node is missing: apt-get install nodejs")
+        self.assert_works("javascript", "node")
+
+
+class MigratingTests(SynchronousTestCase):
+    """The scripts for the machines of Terraform deployments."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        (self.folder / "cron.d").mkdir(parents=True)
+        for name in ("aws", "curl"):  # as if the cloud answered with the content of the file "list"
+            command = self.folder / name
+            command.write_text(f"#!/bin/sh\nexec cat {self.folder}/list\n")
+            command.chmod(0o755)
+
+    def run_script(self, text: str) -> str:
+        """Run a script in the place of root's home; returns the list of nodes."""
+        path = f"{self.folder}:{os.environ['PATH']}"
+        here = text.replace("/root", str(self.folder)).replace("/etc", str(self.folder))
+        subprocess.run(
+            ("bash", "-c", here), env=environment(PATH=path), check=False, stderr=subprocess.DEVNULL
+        )
+        return (self.folder / "ips.txt").read_text()
+
+    def test_update(self) -> None:
+        """The list is written in place when it changes, and stays when it cannot be had."""
+        page = (ROOT / "docs" / "migrating.md").read_text()
+        scripts = re.findall(r"^```sh\n(cat << 'END'(?:.*\n)*?)```$", page, re.MULTILINE)
+        self.assertEqual(len(scripts), 2)
+        for script in scripts:
+            (self.folder / "ips.txt").unlink(missing_ok=True)
+            (self.folder / "list").unlink(missing_ok=True)
+            self.assertEqual(self.run_script(script), "")
+            (cron,) = (self.folder / "cron.d").iterdir()
+            update = cron.read_text().removeprefix("* * * * * root ")
+            before = (self.folder / "ips.txt").stat()
+            nodes = "192.0.2.1:4000\n192.0.2.2:4000\n"
+            for content in (nodes, ""):
+                (self.folder / "list").write_text(content)
+                self.assertEqual(self.run_script(update), nodes)
+            (self.folder / "list").unlink()
+            self.assertEqual(self.run_script(update), nodes)
+            self.assertEqual((self.folder / "ips.txt").stat().st_ino, before.st_ino)

@@ -25,7 +25,7 @@ HOST = b"Host: r.invalid\r\n"
 LAST = HOST + b"Connection: close\r\n\r\n"
 RESOURCES = b"GET /api/v1/resources HTTP/1.1\r\n"
 DESCRIPTION = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
-CHUNKED = b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+CHUNKED = b"GET /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
 TRAIL = b"\r\n\r\nGET /forged HTTP/1.1\r\n" + HOST + b"\r\n"
 """Sent after an invalid request, and must not be interpreted."""
 

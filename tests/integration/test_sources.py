@@ -171,7 +171,7 @@ class SourcesTests(SynchronousTestCase):
         """A file given with --ips must exist, even if there is another source."""
         router = self.router("--ips", "ips.txt", "--node-explorer", "http://127.0.0.1:1")
         self.assertEqual(router.ended(), 1)
-        self.assertIn("infernet-router: there is no ips.txt: copy", router.output())
+        self.assertIn("/ips.txt: write the addresses of your nodes into it", router.output())
 
     def write_zone(self, **records: dict[str, list[list[object]]]) -> None:
         """Make the name server serve these records, by type and name."""

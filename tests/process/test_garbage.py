@@ -93,7 +93,7 @@ class FreezerTests(SynchronousTestCase):
         thresholds = gc.get_threshold()
         with self.freezer.freezing_later(), self.freezer.freezing_later():
             self.assertGreater(gc.get_threshold()[2], 10**6)
-            mine = [Cycle() for _ in range(100_000)]
+            mine = [Cycle() for _ in range(150 * thresholds[0])]
         self.assertEqual(gc.get_threshold(), thresholds)
         self.assertFalse(any(found is mine for found in gc.get_objects()))
 
