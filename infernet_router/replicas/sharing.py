@@ -155,7 +155,8 @@ class Sharing(Service):
         return said.addBoth(lambda _: self.link.stop())
 
     def _say_bye(self) -> Deferred[Any]:
-        batch = Batch(self._me, self._number, self._fleet.now, bye=True)
+        version = self.orders.version if self.orders is not None else 0
+        batch = Batch(self._me, self._number, self._fleet.now, orders=version, bye=True)
         bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
         return bye.addErrback(lambda _: None)
 
