@@ -227,9 +227,8 @@ def main() -> None:
     console = Console()
     if arguments.replicas:
         counts = [int(text) for text in arguments.replicas.split(",")]
-        names = arguments.scenarios or FOR_REPLICAS
-        jobs = arguments.jobs
-        few = [evolve(known[name], jobs=jobs or known[name].jobs * 2 // 5) for name in names]
+        few = [known[name] for name in arguments.scenarios or FOR_REPLICAS]
+        few = [evolve(each, jobs=arguments.jobs or each.jobs * 2 // 5) for each in few]
         compare_replicas(few, counts, arguments.seeds, console)
     elif arguments.plot:
         for path in plot(chosen[0], arguments.plot):

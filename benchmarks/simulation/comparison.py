@@ -56,11 +56,7 @@ def compare_replicas(
             measured[scenario, setting][seed] = done.result()
     table = Table(title=f"ratio to one router, median of {seeds} seeds (and the highest)")
     for column in ("scenario", "routers", "mean", "", "p99", "lost", "polls"):
-        table.add_column(
-            column,
-            justify="left" if column == "scenario" else "right",
-            no_wrap=column != "scenario",
-        )
+        table.add_column(column, justify="left" if column == "scenario" else "right")
 
     def add(name: str, count: int, ours: dict[int, _Figures], base: dict[int, _Figures]) -> None:
         means = [ours[seed].mean / base[seed].mean for seed in base]

@@ -321,19 +321,18 @@ class Sharing(Service):
         if was_alone:
             self._said.clear()
             log.info(
-                "the fleet is shared with {others} other routers",
+                "routers that share the fleet, this one included: {members}",
                 event="replicas.sharing",
-                others=len(after) - 1,
                 members=len(after),
             )
             return
         for member in after - before:
-            self._say("joined", "router {member} shares the fleet, too", member)
+            self._say("joined", "router {member} shares the fleet from now on", member)
         for member in before - after:
-            self._say("left", "router {member} shares the fleet no more", member)
+            self._say("left", "router {member} does not share the fleet any more", member)
 
     def _say(self, event: str, text: str, member: int) -> None:
-        text += ": {members} do"
+        text += "; there are {members} now"
         name, members = f"{member:016x}", self.members
         log.info(text, event=f"replicas.{event}", member=name, members=members)
 

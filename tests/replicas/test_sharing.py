@@ -133,7 +133,10 @@ class SharingTests(SynchronousTestCase):
         self.pass_time(0.01)
         self.assertEqual(self.counts(one, three, four), [3, 3, 3])
         name = two.sender.hex()
-        self.assertEqual(set(self.lines), {f"info: router {name} shares the fleet no more: 3 do"})
+        self.assertEqual(
+            set(self.lines),
+            {f"info: router {name} does not share the fleet any more; there are 3 now"},
+        )
         self.assertEqual(len(self.lines), 3)
 
     def test_log(self) -> None:
@@ -143,9 +146,9 @@ class SharingTests(SynchronousTestCase):
         self.assertEqual(
             self.lines,
             [
-                "info: the fleet is shared with 0 other routers",
-                f"info: router {name} shares the fleet, too: 2 do",
-                "info: the fleet is shared with 1 other routers",
+                "info: routers that share the fleet, this one included: 1",
+                f"info: router {name} shares the fleet from now on; there are 2 now",
+                "info: routers that share the fleet, this one included: 2",
             ],
         )
         self.assertFalse(one.sharing.is_alone)
@@ -263,7 +266,9 @@ class SharingTests(SynchronousTestCase):
         self.hub.start()
         self.pass_time(1.2)
         self.assertEqual(self.counts(one, two), [2, 2])
-        self.assertEqual(self.lines, 2 * ["info: the fleet is shared with 1 other routers"])
+        self.assertEqual(
+            self.lines, 2 * ["info: routers that share the fleet, this one included: 2"]
+        )
         self.assertApproximates(one.sharing.echo, 0.001, 0.0015)
 
     def test_never_there(self) -> None:
