@@ -23,8 +23,8 @@ from rich.console import Console, JustifyMethod
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.simulation.comparison import compare_replicas
 from benchmarks.simulation import policies
+from benchmarks.simulation.comparison import compare_replicas
 from benchmarks.simulation.prequal import Prequal
 from benchmarks.simulation.runs import Outcome, Policy, run
 from benchmarks.simulation.scenario import Lognormal, Scenario
