@@ -327,14 +327,19 @@ class Sharing(Service):
             )
             return
         for member in after - before:
-            self._say("joined", "router {member} shares the fleet from now on", member)
+            log.info(
+                "router {member} shares the fleet from now on; there are {members} now",
+                event="replicas.joined",
+                member=f"{member:016x}",
+                members=len(after),
+            )
         for member in before - after:
-            self._say("left", "router {member} does not share the fleet any more", member)
-
-    def _say(self, event: str, text: str, member: int) -> None:
-        text += "; there are {members} now"
-        name, members = f"{member:016x}", self.members
-        log.info(text, event=f"replicas.{event}", member=name, members=members)
+            log.info(
+                "router {member} does not share the fleet any more; there are {members} now",
+                event="replicas.left",
+                member=f"{member:016x}",
+                members=len(after),
+            )
 
     def _say_alone(self) -> None:
         """Log that this router is alone, once for each reason."""
