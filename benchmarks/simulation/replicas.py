@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.simulation.polls import Polls
-from benchmarks.simulation.runs import Outcome, Run
+from benchmarks.simulation.runs import Run
 from benchmarks.simulation.scenario import Scenario
 from benchmarks.simulation.world import World
 from infernet_router.addresses import NodeAddress, parse_address
@@ -23,13 +23,19 @@ AWAY = 60.0
 """Seconds for which the server is away, and then there again."""
 
 
+_LEAST, _MORE = 0.0005, 0.001
+"""The seconds that a batch takes from one router to another: at least, and more on average."""
+
+
 class Event(Enum):
     """What happens halfway through a run."""
 
     NOTHING = "nothing"
     DEATH = "one dies"
-    AWAY = "Redis is away for a minute, and again every other minute"
-    NEVER = "Redis is never there"
+    AWAY = "Redis away"
+    """It is away for a minute, and again every other minute; only these minutes are measured."""
+    NEVER = "Redis never there"
+    """Only the same minutes are measured."""
 
 
 @frozen
@@ -38,19 +44,12 @@ class Setting:
 
     replicas: int
     event: Event = Event.NOTHING
-    delay: Callable[[Random], float] = lambda random: 0.0005 + random.expovariate(1000.0)
-    """The seconds that a batch takes from one router to another."""
-
-
-def run(scenario: Scenario, setting: Setting, seed: int) -> Outcome:
-    """Run a scenario; with the same seed, it has the same nodes as under any policy."""
-    return _Replicated(scenario, setting, seed).outcome()
 
 
 class _Clock:
     """The clock of a run, as the reactor's."""
 
-    def __init__(self, run: "_Replicated", world: World) -> None:
+    def __init__(self, run: "Replicated", world: World) -> None:
         self._run = run
         self._world = world
 
@@ -94,7 +93,7 @@ class _Fleet(SharedFleet):
 class _Router:
     """One of the routers, with a clock that shows another time than those of the others."""
 
-    def __init__(self, run: "_Replicated", number: int, random: Random) -> None:
+    def __init__(self, run: "Replicated", number: int, random: Random) -> None:
         world, offset = run.world, random.uniform(0, 1e6)
         self._run = run
         self.fleet = _Fleet(lambda: world.now + offset, random)
@@ -168,8 +167,12 @@ class _Nobody:
     pick = looks = observed
 
 
-class _Replicated(Run):
-    """One run."""
+class Replicated(Run):
+    """
+    A run of a scenario; with the same seed, it has the same nodes as under any policy.
+
+    :param setting: the routers.
+    """
 
     def __init__(self, scenario: Scenario, setting: Setting, seed: int) -> None:
         super().__init__(scenario, _Nobody, seed, queues=False)  # type: ignore[arg-type]
@@ -188,13 +191,11 @@ class _Replicated(Run):
         clock: Any = _Clock(self, self.world)
         self.clock = clock
         random = self._chance = Random(seed + 2)
-        self.hub = Hub(clock, lambda: setting.delay(random))
+        self.hub = Hub(clock, lambda: _LEAST + random.expovariate(1 / _MORE))
         self.hub.is_up = setting.event is not Event.NEVER
         self.routers = [
             _Router(self, number, Random(seed + 3 + number)) for number in range(setting.replicas)
         ]
-        self.polled = 0
-        """How many polls there were."""
         for router in self.routers:
             router.sharing.startService()
         if setting.event is Event.DEATH:
@@ -218,6 +219,12 @@ class _Replicated(Run):
     def poll(self, now: float) -> None:
         router = min(self.routers, key=lambda router: router.polls.next)
         self.polled += router.poll(now)
+
+    def _place(self, node: int, measured: bool) -> None:
+        if self._setting.event in (Event.AWAY, Event.NEVER):
+            since = self.world.now - self._outcome.changed
+            measured = measured and since >= 0.0 and since % (2 * AWAY) < AWAY
+        super()._place(node, measured)
 
     def _lose(self) -> None:
         """Lose the server for a minute."""

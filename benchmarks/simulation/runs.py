@@ -105,6 +105,8 @@ class Run:
         self._polls = Polls(scenario, self._router.at_once, random)
         self._rate = scenario.load * world.capacity / MEAN_WORK
         """All jobs a second."""
+        self.polled = 0
+        """How many polls there were."""
         self._around = self._rate * scenario.around
         """Those that bypass the router."""
         self._asking = self._rate * (1 - scenario.around) / (1 - scenario.ghosts)
@@ -181,6 +183,7 @@ class Run:
         pending = self._world.reported(node)
         self._router.observed(node, pending, now)
         self._polls.polled(node, pending, now)
+        self.polled += 1
 
     def _place(self, node: int, measured: bool) -> None:
         """Submit a client's job to the node that the router picked."""

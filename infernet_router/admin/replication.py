@@ -36,7 +36,7 @@ class Replication(Protocol):
         """How many batches there were, by result."""
 
 
-def metrics(replication: Replication) -> Iterator[Metric]:
+def replication_metrics(replication: Replication) -> Iterator[Metric]:
     """The metrics of the replicas."""
     members = "Routers that share the fleet, this one included."
     yield GaugeMetricFamily(_PREFIX + "members", members, replication.members)

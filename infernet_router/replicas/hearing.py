@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from infernet_router.fleet.shared import SharedFleet
-from infernet_router.replicas.batches import BadBatch, Batch, Jobs, Reports, decode, each_key
+from infernet_router.replicas.batches import BadBatch, Batch, Reports, decode, each_key
 from infernet_router.replicas.shares import Share, Shares
 from infernet_router.reports import NodeReport
 
@@ -102,45 +102,51 @@ class Hearing:
         """Apply a batch, in steps of one node each."""
         self._size -= len(message)
         batch = decode(message)
-        member = int.from_bytes(batch.sender, "big")
+        member, polls, fleet = int.from_bytes(batch.sender, "big"), self.polls, self._fleet
         for misses in batch.misses:
-            for share, age in self._known(misses.keys, misses.ages):
-                self.polls.missed_elsewhere(share, member, misses.reason, sent - age / 1000)
-                yield
+            yield from self._each(
+                misses.keys,
+                zip(misses.ages, repeat(misses.reason), strict=False),
+                lambda share, miss: polls.missed_elsewhere(
+                    share, member, miss[1], sent - miss[0] / 1000
+                ),
+            )
         for reports in batch.reports:
             yield from self._report(reports, member, sent)
-        yield from self._assign(batch.jobs)
-        for share, _ in self._known(batch.unshared, repeat(None)):
-            self.polls.unshared(share)
-            yield
+        weights = zip(batch.jobs.counts, batch.jobs.weights or repeat(1.0), strict=False)
+        yield from self._each(
+            batch.jobs.keys,
+            weights,
+            lambda share, jobs: fleet.assigned_elsewhere(share.address, jobs[1], jobs[0]),
+        )
+        yield from self._each(batch.unshared, repeat(None), lambda share, _: polls.unshared(share))
         for outcomes in batch.outcomes:
-            for share, _ in self._known(outcomes.keys, repeat(None)):
-                self._fleet.told_elsewhere(share.address, outcomes.outcome)
-                yield
+            yield from self._each(
+                outcomes.keys,
+                repeat(outcomes.outcome),
+                lambda share, outcome: fleet.told_elsewhere(share.address, outcome),
+            )
         self._finished(batch)
 
     def _report(self, reports: Reports, member: int, sent: float) -> Iterator[None]:
         containers, kinds = tuple(reports.containers), reports.kinds
         width = len(kinds)
-        rows = [reports.pending[at * width : (at + 1) * width] for at in range(len(reports.ages))]
-        numbers = zip(reports.ages, rows, strict=True)
-        for share, (age, row) in self._known(reports.keys, numbers):
+
+        def report(share: Share, told: tuple[int, int]) -> None:
+            place, age = told
+            row = reports.pending[place * width : (place + 1) * width]
             pending = dict(zip(kinds, row, strict=True))
-            report = NodeReport(containers, pending, reports.version)
-            self.polls.reported_elsewhere(share, member, report, sent - age / 1000)
-            yield
+            heard = NodeReport(containers, pending, reports.version)
+            self.polls.reported_elsewhere(share, member, heard, sent - age / 1000)
 
-    def _assign(self, jobs: Jobs) -> Iterator[None]:
-        weights = jobs.weights or repeat(1.0)
-        for share, (count, weight) in self._known(
-            jobs.keys, zip(jobs.counts, weights, strict=False)
-        ):
-            self._fleet.assigned_elsewhere(share.address, weight, count)
-            yield
+        yield from self._each(reports.keys, enumerate(reports.ages), report)
 
-    def _known(self, keys: bytes, values: Iterable[Value]) -> Iterator[tuple[Share, Value]]:
-        """Each of the nodes that is known here, with its value."""
+    def _each(
+        self, keys: bytes, values: Iterable[Value], apply: Callable[[Share, Value], None]
+    ) -> Iterator[None]:
+        """Apply the value of each node that is known here, in steps of one node each."""
         for key, value in zip(each_key(keys), values, strict=False):
             share = self._shares.with_key(key)
             if share is not None:
-                yield share, value
+                apply(share, value)
+            yield

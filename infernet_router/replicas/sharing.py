@@ -155,7 +155,8 @@ class Sharing(Service):
         return said.addBoth(lambda _: self.link.stop())
 
     def _say_bye(self) -> Deferred[Any]:
-        batch = Batch(self._me, self._number, self._fleet.now, bye=True)
+        version = self.orders.version if self.orders is not None else 0
+        batch = Batch(self._me, self._number, self._fleet.now, orders=version, bye=True)
         bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
         return bye.addErrback(lambda _: None)
 
@@ -320,21 +321,25 @@ class Sharing(Service):
         if was_alone:
             self._said.clear()
             log.info(
-                "the fleet is shared with {others} other routers",
+                "routers that share the fleet, this one included: {members}",
                 event="replicas.sharing",
-                others=len(after) - 1,
                 members=len(after),
             )
             return
         for member in after - before:
-            self._say("joined", "router {member} shares the fleet, too", member)
+            log.info(
+                "router {member} shares the fleet from now on; there are {members} now",
+                event="replicas.joined",
+                member=f"{member:016x}",
+                members=len(after),
+            )
         for member in before - after:
-            self._say("left", "router {member} shares the fleet no more", member)
-
-    def _say(self, event: str, text: str, member: int) -> None:
-        text += ": {members} do"
-        name, members = f"{member:016x}", self.members
-        log.info(text, event=f"replicas.{event}", member=name, members=members)
+            log.info(
+                "router {member} does not share the fleet any more; there are {members} now",
+                event="replicas.left",
+                member=f"{member:016x}",
+                members=len(after),
+            )
 
     def _say_alone(self) -> None:
         """Log that this router is alone, once for each reason."""

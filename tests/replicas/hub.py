@@ -1,16 +1,12 @@
 """A server in memory that carries messages between replicas, for tests and simulations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from infernet_router.replicas.link import Link, Listener
-
-
-class Lost(Exception):
-    """There is no connection."""
+from infernet_router.replicas.link import Link, LinkLost, Listener
 
 
 class Hub:
@@ -82,7 +78,7 @@ class HubLink(Link):
 
     def publish(self, message: bytes) -> Deferred[Any]:
         if not self.is_connected:
-            return fail(Lost())
+            return fail(LinkLost("there is no connection"))
         if self.is_stuck:
             return Deferred()
         if not self.is_mute:
@@ -94,6 +90,11 @@ class HubLink(Link):
 
     def write_orders(self, orders: Mapping[bytes, bytes]) -> Deferred[Any]:
         self._hub.orders.update(orders)
+        return succeed(None)
+
+    def forget_orders(self, fields: Iterable[bytes]) -> Deferred[Any]:
+        for field in fields:
+            self._hub.orders.pop(field, None)
         return succeed(None)
 
     def connect(self) -> None:

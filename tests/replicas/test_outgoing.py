@@ -45,8 +45,8 @@ class OutgoingTests(SynchronousTestCase):
 
     def test_jobs(self) -> None:
         """Jobs are summed by node; what one weighs is the average, within limits."""
-        for share, weight, jobs in ((ONE, 1.0, 1), (TWO, 1.0, 2), (ONE, 1.0, 1)):
-            self.outgoing.assigned(share, weight, jobs, 9.5)
+        for share, weight, count in ((ONE, 1.0, 1), (TWO, 1.0, 2), (ONE, 1.0, 1)):
+            self.outgoing.assigned(share, weight, count, 9.5)
         self.assertEqual(self.outgoing.since, 9.5)
         self.assertEqual(self.take().jobs, Jobs(ONE.key + TWO.key, [2, 2], []))
         self.assertEqual(self.take().jobs, Jobs(b"", [], []))
@@ -127,7 +127,10 @@ class OutgoingTests(SynchronousTestCase):
         self.assertLess(max(map(len, messages)), SPLIT_BYTES + 1)
         batches = [decode(message) for message in messages]
         self.assertEqual([batch.number for batch in batches], list(range(4, 4 + len(batches))))
-        counts, weights, pending, missed = {}, {}, {}, set()
+        counts = dict[bytes, int]()
+        weights = dict[bytes, float]()
+        pending = dict[bytes, int]()
+        missed = set[bytes]()
         for batch in batches:
             keys = each_key(batch.jobs.keys)
             counts.update(zip(keys, batch.jobs.counts, strict=True))
