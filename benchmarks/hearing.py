@@ -4,8 +4,8 @@ What it costs a router to hear of what others do: the share of one processor.
     python -m benchmarks.hearing [--peers 9] [--rate 1000] [--seconds 5]
 
 Each of the peers assigns --rate jobs a second to random nodes, and polls its share of the nodes
-every 3 seconds, or as often as --max-polls allows. The router hears all their batches. The reactor and
-Redis are left out; its own jobs are assigned and told as well, at the same rate.
+every 3 seconds, or as often as --max-polls allows. The router hears all their batches, and tells of
+its own jobs, at the same rate. The reactor and Redis are left out.
 """
 
 import argparse
