@@ -34,7 +34,6 @@ from infernet_router.api import (
     Outcomes,
     RateLimited,
     Readiness,
-    Turns,
 )
 from infernet_router.counting import Counts
 from infernet_router.files import OffLoop, in_thread
@@ -58,6 +57,7 @@ from infernet_router.process import (
     Log,
     Slices,
     Systemd,
+    Turns,
     keep_time,
     line_format,
     linger,
