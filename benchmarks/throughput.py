@@ -1,11 +1,14 @@
 """
 The router's requests per second, relative to a Klein route that returns a constant.
 
-    python -m benchmarks.throughput [--rounds N] [--seconds N]
+    python -m benchmarks.throughput [--admin] [--rounds N] [--seconds N]
 
 The router has one processor; 16 clients on the other send requests as fast as they can (wrk, from
 apt). The constant route is measured in the same way before and after each case; the result of a
 case is its ratio to the mean of these two. The table shows medians over the rounds.
+
+With --admin, it measures instead what the endpoint for operators costs clients, with its metrics
+and records of decisions: the same router with and without it, in turn.
 """
 
 import argparse
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from time import sleep
 
-from attrs import frozen
+from attrs import evolve, frozen
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -50,6 +53,10 @@ CASES = (
 )
 
 
+WITHOUT, WITH = "--admin=none", "--admin=tcp:0:interface=127.0.0.1"
+"""Whether there is an endpoint for operators."""
+
+
 def measured(served: Served, seconds: int) -> Load:
     served.load(WARM_UP)
     return served.load(seconds)
@@ -63,9 +70,32 @@ def measured_constant(seconds: int) -> Load:
 def measured_case(case: Case, fleet: PlayedFleet, seconds: int) -> Load:
     with router(fleet.addresses[: case.nodes], *case.flags) as served:
         sleep(case.settles)
-        while case.flags and served.at_rest(2) > AT_REST:
+        while case.flags == POLLING_IDLE and served.at_rest(2) > AT_REST:
             pass
         return measured(served, seconds)
+
+
+def compare_admin(console: Console, fleet: PlayedFleet, rounds: int, seconds: int) -> None:
+    """Print what the endpoint for operators costs, with few nodes and with many."""
+    table = Table(title=machine(), title_justify="left")
+    for column in ("", "for operators", "requests a second", "ratio", "CPU for each", "ratio"):
+        table.add_column(column, justify="right")
+    for case in (CASES[0], CASES[-1]):
+        found: dict[str, list[Load]] = {WITHOUT: [], WITH: []}
+        for number in range(rounds):
+            for flag in sorted(found, reverse=bool(number % 2)):
+                found[flag].append(measured_case(evolve(case, flags=(flag,)), fleet, seconds))
+        for flag, loads in found.items():
+            pairs = list(zip(loads, found[WITHOUT], strict=True))
+            table.add_row(
+                case.name,
+                "nothing" if flag is WITHOUT else "all",
+                f"{median(load.rate for load in loads):,.0f}",
+                f"{median(load.rate / without.rate for load, without in pairs):.3f}",
+                f"{median(load.cost for load in loads) * 1e6:.1f} µs",
+                f"{median(load.cost / without.cost for load, without in pairs):.3f}",
+            )
+    console.print(table)
 
 
 def show(console: Console, cases: dict[str, list[Load]], ratios: dict[str, list[float]]) -> None:
@@ -93,12 +123,16 @@ def show(console: Console, cases: dict[str, list[Load]], ratios: dict[str, list[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
+    parser.add_argument("--admin", action="store_true", help="with and without that endpoint")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all cases [default: 5]")
     parser.add_argument("--seconds", type=int, default=8, help="duration of each load [default: 8]")
     options = parser.parse_args(arguments)
     leave_first_processor()
     console = Console()
     fleet = PlayedFleet(max(case.nodes for case in CASES))
+    if options.admin:
+        compare_admin(console, fleet, options.rounds, options.seconds)
+        return
     cases: dict[str, list[Load]] = defaultdict(list)
     ratios: dict[str, list[float]] = defaultdict(list)
     with Progress(console=console) as progress:

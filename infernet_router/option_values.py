@@ -19,8 +19,9 @@ def whole_number(most: int) -> Callable[[str], int]:
     """A reader of whole numbers from 1 to `most`."""
 
     def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and 1 <= int(text) <= most:
-            return int(text)
+        digits = text.lstrip("0")  # Python refuses to read thousands of them
+        if digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) <= most:
+            return int(digits)
         raise ValueError(f"must be a whole number from 1 to {most}")
 
     return read

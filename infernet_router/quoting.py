@@ -1,4 +1,4 @@
-"""Quoting: makes text from outside safe to show, on one line, printable and not too long."""
+"""Quoting: how text from outside, and hosts with ports, are shown."""
 
 import re
 
@@ -15,3 +15,8 @@ def quoted(text: str) -> str:
     """
     shown = repr(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
     return _BYTE.sub(lambda found: found[1] or r"\x", shown)
+
+
+def host_port(host: str, port: int) -> str:
+    """A host and a port, as in a URL: an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

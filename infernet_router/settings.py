@@ -9,7 +9,7 @@ from infernet_router.addresses import NodeAddress
 from infernet_router.api.clients import Proxy
 from infernet_router.nodes.node_headers import NodeHeader
 from infernet_router.nodes.polling import MAX_POLLS
-from infernet_router.quoting import quoted
+from infernet_router.quoting import host_port, quoted
 from infernet_router.replicas.redis_url import RedisUrl
 
 _MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
@@ -136,7 +136,7 @@ def shown(value: object) -> str:
         case float():
             return f"{value:g}"
         case (str(host), int(port)):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return host_port(host, port)
         case tuple():
             return " ".join(map(str, value))
         case Mapping():

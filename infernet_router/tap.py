@@ -34,7 +34,6 @@ from infernet_router.api import (
     Outcomes,
     RateLimited,
     Readiness,
-    Turns,
 )
 from infernet_router.counting import Counts
 from infernet_router.files import OffLoop, in_thread
@@ -58,6 +57,7 @@ from infernet_router.process import (
     Log,
     Slices,
     Systemd,
+    Turns,
     keep_time,
     line_format,
     linger,
@@ -200,7 +200,9 @@ def make_router(
         server = Server(site, settings.endpoints, _listener(settings, reactor))
         overrides = Overrides(fleet, monotonic, time, router_name or token_hex(8))
         if sharing is not None:
-            _share_orders(sharing, overrides, reactor)
+            from infernet_router.replicas.joining import share_orders
+
+            share_orders(sharing, overrides, reactor)
         state = None
         if settings.state is not None:
             state = State(settings.state, OffLoop[Any](partial(in_thread, reactor), reactor))
@@ -291,29 +293,13 @@ def _fleet_class(settings: Settings) -> type[Fleet]:
     return SharedFleet
 
 
-def _share_orders(sharing: "Sharing", overrides: Overrides, reactor: Any) -> None:
-    """Keep the orders of operators the same at all routers that share."""
-    from infernet_router.replicas.orders import SharedOrders
-
-    sharing.orders = SharedOrders(overrides, sharing.link, reactor, time)
-
-
 def _sharing(settings: Settings, fleet: Any, reactor: Any) -> "Sharing | None":
-    """
-    What shares a fleet with other routers through Redis, if this router does.
-
-    :param fleet: a SharedFleet, if it does.
-    """
+    """What shares a fleet, a SharedFleet, with other routers, if this router does."""
     if settings.redis is None:
         return None
-    from infernet_router.replicas.redis import RedisLink, redis_endpoint
-    from infernet_router.replicas.shares import Shares
-    from infernet_router.replicas.sharing import Sharing
+    from infernet_router.replicas.joining import join
 
-    endpoint = redis_endpoint(settings.redis, reactor, settings.redis_ca_file)
-    link = RedisLink(settings.redis, settings.redis_prefix, endpoint, reactor, Random())
-    sender = token_bytes(8)
-    return Sharing(fleet, link, reactor, Shares(int.from_bytes(sender, "big")), sender)
+    return join(settings.redis, settings.redis_ca_file, settings.redis_prefix, fleet, reactor)
 
 
 def _sources(

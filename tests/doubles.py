@@ -24,12 +24,12 @@ from twisted.web.server import Request, Site
 from zope.interface import provider
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.api import Api, Clients, Decisions, FirstPolls, Outcomes, Readiness, Turns
+from infernet_router.api import Api, Clients, Decisions, FirstPolls, Outcomes, Readiness
 from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet
 from infernet_router.nodes import NodeConnections, Resources, Surveyor, http_client
 from infernet_router.nodes.asking import ask as ask_node
-from infernet_router.process import Slices
+from infernet_router.process import Slices, Turns
 from infernet_router.reports import Container, NodeReport
 from infernet_router.serving import ClosableSite
 from infernet_router.serving.streaming import BUFFER_SIZE

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.quoting import quoted
+from infernet_router.quoting import host_port, quoted
 
 
 class QuotedTests(SynchronousTestCase):
@@ -24,3 +24,11 @@ class QuotedTests(SynchronousTestCase):
     def test_long(self) -> None:
         """A very long text is cut, and visibly so."""
         self.assertEqual(quoted("x" * 10_000), f"'{'x' * 200}…'")
+
+
+class HostPortTests(SynchronousTestCase):
+    def test_brackets(self) -> None:
+        """An IPv6 address is in brackets, all else is not."""
+        self.assertEqual(host_port("2001:db8::1", 4000), "[2001:db8::1]:4000")
+        self.assertEqual(host_port("192.0.2.1", 80), "192.0.2.1:80")
+        self.assertEqual(host_port("node.invalid", 1), "node.invalid:1")

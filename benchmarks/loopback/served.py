@@ -83,23 +83,28 @@ class Served:
 
     def load(self, seconds: int) -> "Load":
         """Measure it under 16 clients that send requests as fast as they can, with keep-alive."""
+        before = processor_seconds(self.program.id)
         wrk = subprocess.run(
             ("wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", self.url),
             capture_output=True,
             text=True,
             check=True,
         ).stdout
+        used = processor_seconds(self.program.id) - before
         failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", wrk)))
         found = re.search(
-            r"50%\s+([\d.]+)(\w+).*99%\s+([\d.]+)(\w+).*Requests/sec:\s+(\S+)", wrk, re.S
+            r"50%\s+([\d.]+)(\w+).*99%\s+([\d.]+)(\w+).* (\d+) requests in.*Requests/sec:\s+(\S+)",
+            wrk,
+            re.S,
         )
         if found is None:
             raise CannotMeasure(f"wrk printed:\n{wrk}")
         return Load(
-            rate=float(found[5]),
+            rate=float(found[6]),
             p50=float(found[1]) * _SECONDS[found[2]],
             p99=float(found[3]) * _SECONDS[found[4]],
             failed=failed,
+            cost=used / int(found[5]),
         )
 
     @property
@@ -124,6 +129,8 @@ class Load:
     """Seconds from request to response: the median and the 99th percentile."""
     failed: int
     """Requests without a response, or with a status other than 200."""
+    cost: float
+    """Seconds of CPU time that the server used for each request, polls included."""
 
 
 @contextmanager

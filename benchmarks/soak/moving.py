@@ -46,7 +46,7 @@ class MovingNames:
             _Name(
                 f"moving-{n}.invalid",
                 (self._node(f"127.2.{n}.1", 0), self._node(f"127.2.{n}.2", 1)),
-                record.now + random.uniform(0.0, 20.0),
+                record.now + random.uniform(0.0, 5.0),
             )
             for n in range(1, NAMES + 1)
         ]

@@ -21,10 +21,10 @@ from infernet_router.admin.tokens import Tokens
 from infernet_router.admin.traffic import Traffic
 from infernet_router.api.decisions import Decisions
 from infernet_router.api.probes import Readiness
-from infernet_router.api.turns import Turns
 from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet, Records
 from infernet_router.nodes import Poller, Surveyor
+from infernet_router.process.turns import Turns
 from infernet_router.serving import ClosableSite, Server
 from infernet_router.sources import Sources
 

@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from infernet_router.api.turns import Turns
 from infernet_router.fleet import Steps
+from infernet_router.process.turns import Turns
 
 _FRESH = 1.0
 """Seconds for which a result is given to whoever asks for the same."""

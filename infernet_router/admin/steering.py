@@ -1,6 +1,6 @@
 """Steering: makes each change that operators order, once it is checked and on disk."""
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +22,9 @@ from infernet_router.serving.errors import HTTPError
 
 _MOST_NAMED = 5
 """The most containers that a refusal names."""
+
+_MOST_LOGGED = 20
+"""The most orders that were learned at once and have a line of the log each."""
 
 _LONGEST_SLEEP = 3600.0
 """Seconds after which to look for orders whose time is over, in any case."""
@@ -225,10 +228,11 @@ class Steering(Service):
             self._schedule()
             self._counts.acted("delete", "done")
             log.info(
-                "{name} at {peer} ended the override of {node}",
+                "{name} at {peer} {what}",
                 event="override.ended",
                 name=name,
                 peer=peer,
+                what=_words(order),
                 node=str(address),
             )
             await self.audit.add(
@@ -281,8 +285,18 @@ class Steering(Service):
             self._expired(order)
         self._schedule()
 
-    def _followed(self) -> None:
+    def _followed(self, learned: Sequence[Order]) -> None:
         """Orders were learned, or have ended by themselves."""
+        for order in learned[:_MOST_LOGGED]:
+            log.info(
+                "{name} {what}, at another router",
+                event="override.learned",
+                name=order.by,
+                what=_words(order),
+                node=str(order.address),
+            )
+        if more := len(learned[_MOST_LOGGED:]):
+            log.info("{more} more overrides were learned", event="override.learned", more=more)
         self._schedule()
         self._save_after(0.0)
 
@@ -318,6 +332,8 @@ class Steering(Service):
 
 def _words(order: Order) -> str:
     """What an order does, in words."""
+    if order.ended is not None:
+        return f"ended the override of {order.address}"
     done = f"drained {order.address}" if order.drain else f"gave {order.address}"
     if order.weight is not None:
         done += f"{' with' if order.drain else ''} weight {order.weight:g}"

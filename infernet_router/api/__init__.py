@@ -8,7 +8,6 @@ from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.probes import Readiness
 from infernet_router.api.rate_limit import RateLimited
 from infernet_router.api.routes import Api
-from infernet_router.api.turns import Turns
 
 __all__ = [
     "Api",
@@ -19,5 +18,4 @@ __all__ = [
     "Outcomes",
     "RateLimited",
     "Readiness",
-    "Turns",
 ]

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from infernet_router.api.turns import Turns
 from infernet_router.fleet import Fleet, NoNode, States, Steps
+from infernet_router.process.turns import Turns
 
 _PATIENCE = 1.0
 """Seconds for which a request is held, at most."""

@@ -30,10 +30,10 @@ from infernet_router.api.openapi import (
 from infernet_router.api.outcomes import Outcomes
 from infernet_router.api.probes import Readiness, answer_alive, answer_ready
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.api.turns import Turns
 from infernet_router.counting import Counts
 from infernet_router.fleet import Among, Fleet, NoNode, Outcome, Reason
 from infernet_router.nodes import CannotSurvey, Resources, Surveyor
+from infernet_router.process.turns import Turns
 from infernet_router.serving.errors import RETRY_SOON, HTTPError
 
 _CONTAINER = rb"container=[^&%+\x80-\xff]++"

@@ -44,7 +44,7 @@ _MIXTURE = 0.1
 
 
 class Witness(Protocol):
-    """What is told about the loads of nodes, such as Records."""
+    """Is told about the loads of nodes; Records describes what each call means."""
 
     def priced(self, index: int, rate: float, price: float) -> None: ...
 

@@ -17,7 +17,9 @@ MAX_REASON = 500
 """The most characters of a reason."""
 
 _MAX_NAME = 100
-_MAX_VERSION = 2**53
+MAX_VERSION = 2**53 - 1
+"""The greatest version: the last whole number that every reader of JSON keeps exact."""
+
 _MAX_TIME = 1e11
 """Seconds since the epoch: the year 5138."""
 
@@ -113,7 +115,7 @@ def decode_order(content: bytes | msgspec.Raw) -> Order:
         raise BadOrder(f"the address is bad: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadOrder(str(error)) from None
-    if not 0 <= found.version < _MAX_VERSION or not _SENDER.fullmatch(found.sender):
+    if not 0 <= found.version <= MAX_VERSION or not _SENDER.fullmatch(found.sender):
         raise BadOrder("version or sender is out of range")
     if found.weight is not None and not LEAST_WEIGHT <= found.weight <= MOST_WEIGHT:
         raise BadOrder(f"weight is not from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")

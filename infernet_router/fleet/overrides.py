@@ -1,13 +1,13 @@
 """Overrides: the orders of operators that are in force, and those that ended lately."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.fleet import Fleet
 from infernet_router.fleet.groups import Tier
-from infernet_router.fleet.orders import Order
+from infernet_router.fleet.orders import MAX_VERSION, Order
 
 MAX_OVERRIDES = 10_000
 """The most overrides at a time."""
@@ -50,7 +50,7 @@ class Overrides:
         self._ends: dict[NodeAddress, float] = {}
         """When an order in force ends by itself, on the monotonic clock."""
         self._listeners: list[Callable[[Order], None]] = []
-        self._followers: list[Callable[[], None]] = []
+        self._followers: list[Callable[[Sequence[Order]], None]] = []
         self.version = 0
         """The highest version known; 0 without any order."""
 
@@ -85,8 +85,8 @@ class Overrides:
         """
         self._listeners.append(callback)
 
-    def follow(self, callback: Callable[[], None]) -> None:
-        """Call this after orders were learned, or ended by themselves."""
+    def follow(self, callback: Callable[[Sequence[Order]], None]) -> None:
+        """Call this with the orders that were learned, and with none after some ended by itself."""
         self._followers.append(callback)
 
     def ordering(
@@ -107,7 +107,7 @@ class Overrides:
         now = self._now()
         return Order(
             address=address,
-            version=self.version + 1,
+            version=self._next_version,
             sender=self._sender,
             drain=drain,
             weight=weight,
@@ -122,7 +122,7 @@ class Overrides:
         now = self._now()
         return Order(
             address=address,
-            version=self.version + 1,
+            version=self._next_version,
             sender=self._sender,
             by=by,
             given=now,
@@ -143,7 +143,7 @@ class Overrides:
         """
         taken = [order for order in orders if self._take(order)]
         if taken:
-            self._changed()
+            self._changed(taken)
         return taken
 
     def expire(self) -> list[Order]:
@@ -154,13 +154,17 @@ class Overrides:
         for order in ended:
             self._set(evolve(order, ended=self._now()))
         if ended:
-            self._changed()
+            self._changed(())
         return ended
 
     @property
     def next_end(self) -> float | None:
         """Seconds until the next order ends by itself; None if none does."""
         return min(self._ends.values()) - self._seconds() if self._ends else None
+
+    @property
+    def _next_version(self) -> int:
+        return min(self.version + 1, MAX_VERSION)
 
     def _take(self, order: Order) -> bool:
         """Take an order if it is newer than what is known; returns whether it is."""
@@ -193,6 +197,6 @@ class Overrides:
         tier = Tier.DRAINED if order.drain else Tier.NORMAL
         self._fleet.override(address, tier, order.weight)
 
-    def _changed(self) -> None:
+    def _changed(self, learned: Sequence[Order]) -> None:
         for follower in self._followers:
-            follower()
+            follower(learned)

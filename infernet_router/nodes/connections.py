@@ -28,6 +28,7 @@ from infernet_router.nodes.deadlines import Deadlines
 from infernet_router.nodes.exchange import MAX_AGE, Exchange
 from infernet_router.nodes.hostnames import NodeEndpoint
 from infernet_router.nodes.tls import VerifiedTLS, make_trust
+from infernet_router.quoting import host_port
 
 _MOST_PER_HOST = 8
 """The most idle connections to a host. A node needs one, as it gets one poll at a time, but nodes
@@ -48,7 +49,7 @@ class Host(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{f'[{self.name}]' if ':' in self.name else self.name}:{self.port}"
+        return host_port(self.name, self.port)
 
 
 class NodeConnections:
@@ -91,9 +92,11 @@ class NodeConnections:
         return connection
 
     def watch(self, exchange: Exchange) -> None:
+        """Call `no_answer` when this exchange has not ended after some time."""
         self._waiting.add(exchange)
 
     def unwatch(self, exchange: Exchange) -> None:
+        """Do not call `no_answer`."""
         self._waiting.discard(exchange)
 
     def close_only(self, host: Host) -> bool:
@@ -143,6 +146,7 @@ class NodeConnections:
             self._locked_once.discard(host)
 
     def opened(self, connection: NodeConnection) -> None:
+        """A connection is open."""
         self.open += 1
         connection.opened_at = self.seconds()
 
@@ -159,6 +163,7 @@ class NodeConnections:
                 self._close(other)
 
     def closed(self, connection: NodeConnection) -> None:
+        """A connection is closed, for whatever reason."""
         self.open -= 1
         self._forget(connection)
         self._closing.discard(connection)

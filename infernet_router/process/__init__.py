@@ -9,6 +9,7 @@ from infernet_router.process.logs import CannotLog, Log, open_log
 from infernet_router.process.slices import Slices
 from infernet_router.process.systemd import Systemd, notifier, watchdog_seconds
 from infernet_router.process.timekeeping import keep_time
+from infernet_router.process.turns import Turns
 from infernet_router.process.writing import unblock_standard_streams
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Log",
     "Slices",
     "Systemd",
+    "Turns",
     "keep_time",
     "line_format",
     "linger",

@@ -1,23 +1,26 @@
-"""Slices: does long work on the reactor's thread a little at a time."""
+"""Slices: does the long work of sources in turns, without full garbage collections meanwhile."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+
+from infernet_router.fleet import Steps
+from infernet_router.process.turns import Turns
 
 _SLICE = 0.003
-"""Seconds of work between two turns of the reactor, which answers clients in between."""
+"""Seconds of work in one turn of the reactor, which answers clients in between."""
 
 
 class Slices:
     """
-    Does work in slices, with a turn of the reactor in between.
+    Does work in turns, in a context of its own if it takes more than one.
 
     Threads would be worse: after each system call, the reactor would wait 5 ms for the GIL.
 
-    :param during: makes the context in which work is done that takes more than one slice.
+    :param during: makes that context.
     :param seconds: measures the slices; the clock of the reactor does not, as it stands while the
         reactor is late.
     """
@@ -28,22 +31,17 @@ class Slices:
         during: Callable[[], AbstractContextManager[object]] = nullcontext,
         seconds: Callable[[], float] = monotonic,
     ) -> None:
-        self._clock = clock
-        self._seconds = seconds
+        self._turns = Turns(clock, seconds, _SLICE)
         self._during = during
 
     async def take(self, steps: Iterable[object]) -> None:
         """Take all steps of some work."""
-        rest = iter(steps)
-        if self._slice(rest):
-            return
-        with self._during():
-            while True:
-                await deferLater(self._clock, 0)
-                if self._slice(rest):
-                    return
+        taking = self._turns.run(_steps(steps))
+        if isinstance(taking, Deferred):
+            with self._during():
+                await taking
 
-    def _slice(self, steps: Iterable[object]) -> bool:
-        """Take the steps of one slice; returns whether these were all."""
-        end = self._seconds() + _SLICE
-        return all(self._seconds() < end for _ in steps)
+
+def _steps(steps: Iterable[object]) -> Steps[None]:
+    for _ in steps:
+        yield

@@ -97,6 +97,6 @@ def notifier(environ: Mapping[str, str] = os.environ) -> Callable[[bytes], None]
 def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
     """Seconds within which systemd wants a sign of life from this process; None if it does not."""
     micros, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not (micros.isascii() and micros.isdigit() and int(micros)):
+    if not (micros.isascii() and micros.isdigit() and len(micros) < 20 and int(micros)):
         return None
     return None if pid not in ("", str(os.getpid())) else int(micros) / 1e6

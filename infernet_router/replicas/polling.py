@@ -108,13 +108,11 @@ class SharedPoller(Poller):
 
     def missed_elsewhere(self, share: Share, member: int, reason: str, at: float) -> None:
         """A poll of another member failed at `at` on the fleet's clock."""
-        is_confirmed = self._shares.failed(share, member)
+        count = self._shares.failed(share, member)
         target = self.target_of(share.address)
-        if target is None or at < (target.reported or -inf):
+        if target is None or not count or at < (target.reported or -inf):
             return
-        went_down = self._fleet.missed_elsewhere(
-            share.address, reason, at, is_confirmed=is_confirmed
-        )
+        went_down = self._fleet.missed_elsewhere(share.address, reason, at, is_confirmed=count > 1)
         if went_down:
             self._tell(target, f"{reason} (found by other routers)", went_down=True)
         if not self._wait_if_others(share, target, at) and self.throttle.is_waiting(target):
@@ -132,10 +130,12 @@ class SharedPoller(Poller):
             self._teller.reported(share, report)
 
     def _missed(self, target: PollTarget, reason: str, *, timed_out: bool = False) -> None:
-        super()._missed(target, reason, timed_out=timed_out)
-        if (share := self._share(target)) is not None:
-            self._shares.failed(share, self._shares.me)
-            self._teller.missed(share, reason)
+        share = self._share(target)
+        if share is None:
+            return
+        if self._shares.failed(share, self._shares.me):
+            super()._missed(target, reason, timed_out=timed_out)
+        self._teller.missed(share, reason)
 
     def _schedule(self, result: object, target: PollTarget) -> object:
         share = self._share(target)

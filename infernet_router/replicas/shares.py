@@ -158,14 +158,18 @@ class Shares:
                 share.failed = None
         share.missed = None
 
-    def failed(self, share: Share, member: int) -> bool:
+    def failed(self, share: Share, member: int) -> int:
         """
-        A member's poll of a node failed. Returns whether that of another member has failed, too,
-        since the last report.
+        A member's poll of a node failed. Returns of how many members polls have failed since the
+        last report.
+
+        A member that failed before, while others did not, does not count: the fault is its own.
         """
-        share.failed = ((share.failed or set()) & self.members) | {member}
-        share.missed = (share.missed or set()) | {member}
-        return len(share.missed) > 1
+        failed = (share.failed or set()) & self.members
+        if member not in failed or failed >= self.members:
+            share.missed = (share.missed or set()) | {member}
+        share.failed = failed | {member}
+        return len(share.missed or ())
 
 
 def key_of(address: NodeAddress) -> bytes:

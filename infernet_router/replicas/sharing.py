@@ -48,6 +48,9 @@ _OLDEST = 1.0
 _FIRST_LOOK = 3.0
 """Seconds after the start from which on it is worth a line of the log that a router is alone."""
 
+_MOST_SAID = 20
+"""The most different reasons that are logged until the router shares again."""
+
 log = Logger()
 
 
@@ -343,7 +346,7 @@ class Sharing(Service):
 
     def _say_alone(self) -> None:
         """Log that this router is alone, once for each reason."""
-        if self._reason not in self._said:
+        if self._reason not in self._said and len(self._said) < _MOST_SAID:
             self._said.add(self._reason)
             log.warn(
                 "alone: this router polls all nodes itself and knows no jobs of others: {reason}",

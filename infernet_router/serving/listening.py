@@ -24,7 +24,7 @@ from twisted.python.log import callWithContext
 from zope.interface import implementer
 
 from infernet_router.files import check_file, in_time
-from infernet_router.quoting import quoted
+from infernet_router.quoting import host_port, quoted
 from infernet_router.serving.site import ClosableSite
 from infernet_router.serving.unix_sockets import (
     remove_lock,
@@ -161,10 +161,8 @@ def _shown(address: IAddress) -> str:
     Characters that are not printable are escaped.
     """
     match address:
-        case IPv4Address():
-            return f"{address.host}:{address.port}"
-        case IPv6Address():
-            return f"[{address.host}]:{address.port}"
+        case IPv4Address() | IPv6Address():
+            return host_port(address.host, address.port)
         case UNIXAddress(name=bytes(name)):
             path = fsdecode(name)
             who = who_can_connect(Path(path))

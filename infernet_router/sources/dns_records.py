@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from infernet_router.addresses import BadAddress, DnsSource, NodeAddress, parse_address
 from infernet_router.hosts import is_ipv4, url_host
-from infernet_router.quoting import quoted
+from infernet_router.quoting import host_port, quoted
 from infernet_router.sources.asked import Answer, AskedSource
 from infernet_router.sources.dns_hosts import (
     SHORTEST,
@@ -87,7 +87,7 @@ class _Host:
             found before then stay, and polls tell which of them are up.
         """
         flaws = await self._host.look_up()
-        texts = [_host_and_port(ip, self._port) for ip in self._host.ips]
+        texts = [host_port(ip, self._port) for ip in self._host.ips]
         return await _answer(texts, flaws, self._host.expires, self._clock)
 
 
@@ -127,7 +127,7 @@ class _Service:
             flaws.append('it has the target ".", which means that there is no such service')
         self._found = remember(self._found, records, complete=not found.flaw)
         expires = self._clock.seconds() + validity(record.ttl for record in found.records)
-        texts = [_host_and_port(*record) for record in self._found]
+        texts = [host_port(*record) for record in self._found]
         if self._resolve:
             flaws += await self._look_up_targets(found.additional)
             texts = [text for record in self._found for text in self._addresses(*record)]
@@ -178,8 +178,8 @@ class _Service:
         """
         host = self._hosts.get(target.lower())
         if host is None or target.lower() in self._unknown:
-            return [_host_and_port(target, port)]
-        return [_host_and_port(ip, port) for ip in host.ips]
+            return [host_port(target, port)]
+        return [host_port(ip, port) for ip in host.ips]
 
 
 async def _answer(
@@ -208,10 +208,6 @@ async def _answer(
 def _joined(flaws: Sequence[str]) -> str:
     more = len(flaws) - _MOST_FLAWS
     return "; ".join(flaws[:_MOST_FLAWS]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _host_and_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_name(target: str) -> bool:

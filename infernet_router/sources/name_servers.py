@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import DeferredSemaphore
 
+from infernet_router.quoting import host_port
 from infernet_router.sources.dns_messages import (
     MAX_BYTES,
     NO_SUCH_NAME,
@@ -122,7 +123,7 @@ class NameServers:
         raise LookupFailed(
             reasons[0] if reasons else SILENCE,
             rrtype,
-            ", ".join(f"{_shown(server)}: {failure}" for server, failure in failures.items()),
+            ", ".join(f"{host_port(*server)}: {failure}" for server, failure in failures.items()),
             refused=any(failure.refused for failure in failures.values()),
         )
 
@@ -141,7 +142,7 @@ class NameServers:
             except NoAnswer as error:
                 if not message.answers:
                     raise
-                flaw = f"some records are missing: {error.reason} ({_shown(server)}: {error})"
+                flaw = f"some records are missing: {error.reason} ({host_port(*server)}: {error})"
             else:
                 if message.truncated:
                     flaw = f"some records are missing: a DNS message has {MAX_BYTES} bytes at most"
@@ -168,8 +169,3 @@ def system_servers(path: Path = Path("/etc/resolv.conf")) -> Sequence[Server]:
     hosts = [match[1] for match in found if match]
     servers = [(host, _PORT) for host in hosts if isIPAddress(host) or isIPv6Address(host)]
     return servers or [("127.0.0.1", _PORT)]
-
-
-def _shown(server: Server) -> str:
-    host, port = server
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -32,11 +32,11 @@ from infernet_router.admin.steering import Steering
 from infernet_router.admin.traffic import Traffic
 from infernet_router.api.decisions import Decisions
 from infernet_router.api.probes import Readiness
-from infernet_router.api.turns import Turns
 from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet, Overrides
 from infernet_router.nodes import Surveyor
 from infernet_router.process import Slices
+from infernet_router.process.turns import Turns
 from infernet_router.sources import Sources
 from tests.doubles import Answer, addresses, report
 

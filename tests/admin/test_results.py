@@ -4,8 +4,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.admin.results import Results
-from infernet_router.api.turns import Turns
 from infernet_router.fleet import Steps
+from infernet_router.process.turns import Turns
 
 
 class ResultsTests(SynchronousTestCase):

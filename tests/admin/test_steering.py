@@ -106,12 +106,14 @@ class ChangeTests(SteeringTestCase):
         self.assertEqual(self.tier(A), Tier.DRAINED)
         self.assertEqual(self.read("/admin/v1/overrides"), {"overrides": [shown]})
         self.assertEqual(self.read("/admin/v1/nodes/192.0.2.1:4000")["override"], shown)
+        self.assertEqual(self.read(path("192.0.2.1:4000")), shown)
         self.assertEqual(self.read("/admin/v1/overview")["overrides"], 1)
         again = self.put("192.0.2.1%3a4000", '{"weight":0.5}')
         self.assertEqual((again.status, self.tier(A)), (200, Tier.NORMAL))
         ended = self.delete("192.0.2.1:4000")
         self.assertEqual((ended.status, ended.body), (204, b""))
         self.assertIsNone(self.read("/admin/v1/nodes/192.0.2.1:4000")["override"])
+        self.assertEqual(self.ask(path("192.0.2.1:4000")).status, 404)
         self.assertEqual(
             self.log,
             [
@@ -319,18 +321,32 @@ class StateTests(SteeringTestCase):
         """What another router was given is written soon, and again when that fails."""
         self.keep()
         self.state.is_full = True
-        order = Order(address=A, version=7, sender="2" * 16, drain=True, until=2000.0)
+        order = Order(address=A, version=7, sender="2" * 16, drain=True, by="bob", until=2000.0)
         self.overrides.learn([order])
         self.overrides.learn([evolve(order, version=8)])
         self.assertEqual(self.tier(A), Tier.DRAINED)
         self.clock.advance(0)
         self.clock.advance(60)
-        self.assertEqual(self.log, ["warn: cannot write to /state: No space left on device"])
+        drained = "bob drained 192.0.2.1:4000 until 1970-01-01T00:33:20.000Z, at another router"
+        full = "warn: cannot write to /state: No space left on device"
+        self.assertEqual(self.log, [f"info: {drained}", f"info: {drained}", full])
         self.state.is_full = False
         self.clock.advance(60)
         self.assertEqual(self.state.written, [[evolve(order, version=8)]])
         self.clock.advance(900)
         self.assertEqual(self.tier(A), Tier.NORMAL)
+
+    def test_many_learned(self) -> None:
+        """Of many orders that are learned at once, twenty are logged, and a count."""
+        many = addresses(*(f"192.0.2.{number}" for number in range(1, 31)))
+        orders = [
+            Order(address=each, version=7, sender="2" * 16, by="eve", ended=1000.0) for each in many
+        ]
+        self.steering.overrides.learn(orders)
+        self.assertEqual(len(self.log), 21)
+        words = "info: eve ended the override of 192.0.2.1, at another router"
+        self.assertEqual(self.log[0], words)
+        self.assertEqual(self.log[-1], "info: 10 more overrides were learned")
 
     def test_stop(self) -> None:
         """The router stops once the change that is being made is on disk."""

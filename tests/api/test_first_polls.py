@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from infernet_router.addresses import parse_address
 from infernet_router.api import first_polls
 from infernet_router.api.first_polls import FirstPolls
-from infernet_router.api.turns import Turns
 from infernet_router.fleet import Fleet, NoNode, Reason
+from infernet_router.process.turns import Turns
 from tests.doubles import report
 
 A, B = parse_address("192.0.2.1:4000"), parse_address("192.0.2.2:4000")

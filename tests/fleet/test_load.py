@@ -112,6 +112,27 @@ class JobsTests(LoadsTestCase):
         self.assertEqual(self.jobs(first), 0.0)
         self.assertNotEqual(self.loads.add(), second)
 
+    def test_consistent(self) -> None:
+        """Each job in a report costs the average of the jobs that were assigned to the node."""
+        index = self.loads.add()
+        self.reported(index, 0)
+        for _ in range(20):
+            self.assign(index, 3, weight=8.0)
+            self.reported(index, 3, later=3.0)
+        self.assertApproximates(self.jobs(index), 24.0, 0.5)
+        self.assign(index, 1, weight=8.0)
+        self.assertApproximates(self.jobs(index), 32.0, 0.5)
+
+    def test_rate(self) -> None:
+        """The rate is learned whatever the weight of the jobs."""
+        index, node = self.loads.add(), SteadyNode(1.0)
+        for _ in range(60):
+            self.assign(index, 3, weight=8.0)
+            node.work += 3
+            node.pass_time(3.0)
+            self.reported(index, node.pending, later=3.0)
+        self.assertApproximates(self.loads.rate(index), 8.0, 1.0)
+
 
 class LearningTests(LoadsTestCase):
     def assert_rate(self, index: int, low: float, high: float) -> None:
@@ -376,34 +397,3 @@ class CheapestFirstTests(LoadsTestCase):
             self.assertEqual(self.loads.cheapest(rest, self.now, 1.0, random), index)
         for count in (1, 5, 99):
             self.assertEqual(self.first(nodes, count), ranked[:count])
-
-    def test_ties(self) -> None:
-        """The order of equal nodes depends on `order` only."""
-        nodes = [self.loads.add() for _ in range(8)]
-        orders = {order: tuple(self.first(nodes, 8, order)) for order in (0, 1, 2, 4)}
-        self.assertEqual(len(set(orders.values())), 4)
-        self.assertEqual(orders[0], tuple(nodes))
-        self.assertEqual(tuple(self.first(nodes, 3, 4)), orders[4][:3])
-
-
-class WeightsTests(LoadsTestCase):
-    def test_consistent(self) -> None:
-        """Each job in a report costs the average of the jobs that were assigned to the node."""
-        index = self.loads.add()
-        self.reported(index, 0)
-        for _ in range(20):
-            self.assign(index, 3, weight=8.0)
-            self.reported(index, 3, later=3.0)
-        self.assertApproximates(self.jobs(index), 24.0, 0.5)
-        self.assign(index, 1, weight=8.0)
-        self.assertApproximates(self.jobs(index), 32.0, 0.5)
-
-    def test_rate(self) -> None:
-        """The rate is learned whatever the weight of the jobs."""
-        index, node = self.loads.add(), SteadyNode(1.0)
-        for _ in range(60):
-            self.assign(index, 3, weight=8.0)
-            node.work += 3
-            node.pass_time(3.0)
-            self.reported(index, node.pending, later=3.0)
-        self.assertApproximates(self.loads.rate(index), 8.0, 1.0)

@@ -8,7 +8,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import NodeAddress, parse_address
-from infernet_router.fleet import Fleet, NodeView, Order, Overrides, Tier, overrides
+from infernet_router.fleet import (
+    Fleet,
+    NodeView,
+    Order,
+    Overrides,
+    Tier,
+    decode_order,
+    encode_order,
+    overrides,
+)
+from infernet_router.fleet.orders import MAX_VERSION
 from tests.doubles import addresses
 
 A, B = addresses("192.0.2.1:4000", "https://node.invalid/b")
@@ -24,14 +34,11 @@ class OverridesTests(SynchronousTestCase):
         self.overrides = self.store("a" * 16)
         self.told: list[Order] = []
         self.overrides.listen(self.told.append)
-        self.changes = 0
-        self.overrides.follow(self.changed)
+        self.learned: list[list[Order]] = []
+        self.overrides.follow(lambda learned: self.learned.append(list(learned)))
 
     def store(self, sender: str) -> Overrides:
         return Overrides(self.fleet, self.clock.seconds, self.wall.seconds, sender)
-
-    def changed(self) -> None:
-        self.changes += 1
 
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -64,7 +71,7 @@ class OverridesTests(SynchronousTestCase):
         self.assertEqual((self.view(A).override, self.view(A).weight), (Tier.NORMAL, 1.0))
         self.assertEqual((order.version, end.version, self.overrides.version), (1, 2, 2))
         self.assertEqual((end.ended, end.by), (1e9, "eve"))
-        self.assertEqual((self.told, self.changes), ([order, end], 0))
+        self.assertEqual((self.told, self.learned), ([order, end], []))
         self.assertEqual(self.overrides.known(), [end])
         self.assertIsNone(self.overrides.next_end)
 
@@ -82,7 +89,7 @@ class OverridesTests(SynchronousTestCase):
         self.clock.advance(59)
         self.assertEqual((self.overrides.expire(), self.overrides.next_end), ([], 1.0))
         self.clock.advance(1)
-        self.assertEqual((self.overrides.expire(), self.changes), ([order], 1))
+        self.assertEqual((self.overrides.expire(), self.learned), ([order], [[]]))
         self.assertEqual((self.view(A).override, self.overrides.next_end), (Tier.NORMAL, 10.0))
         self.assertEqual(list(self.overrides.in_force), [B])
         self.assertEqual(len(self.told), 2)
@@ -97,8 +104,15 @@ class OverridesTests(SynchronousTestCase):
         self.assertEqual(self.overrides.learn([theirs]), [theirs])
         self.assertEqual(self.overrides.learn([mine, theirs]), [])
         self.assertEqual((self.view(A).override, self.view(A).weight), (Tier.NORMAL, 3.0))
-        self.assertEqual((self.told, self.changes), ([mine], 1))
+        self.assertEqual((self.told, self.learned), ([mine], [[theirs]]))
         self.assertEqual(self.order(A).version, 2)
+
+    def test_greatest_version(self) -> None:
+        """After the greatest version, an order has that one, too: it can still be decoded."""
+        self.overrides.learn([evolve(self.overrides.ending(B, ""), version=MAX_VERSION)])
+        order = self.order(A)
+        self.assertEqual(order.version, MAX_VERSION)
+        self.assertEqual(decode_order(encode_order(order)), order)
 
     def test_learned_time(self) -> None:
         """A learned order ends at its time of day; one whose time is over is not in force."""

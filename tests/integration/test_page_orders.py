@@ -35,6 +35,7 @@ class OrderTests(PageTestCase):
         browser.get("input[name=token]").send_keys(TOKEN, Keys.ENTER)
         browser.get("main .state", "drained")
         browser.sees(f"ordered by env: {REASON}")
+        browser.sees("no jobs ends in 2 h")
         browser.sees("it is safe to delete")
         self.assertIn("restart", browser.get("#message").text)
         for _ in range(20):
@@ -43,6 +44,7 @@ class OrderTests(PageTestCase):
         weight = browser.get("input[name=weight]")
         weight.clear()
         weight.send_keys("2.5")
+        browser.get("dialog tbody tr", "llm 2 → 2 0 % → 0 %")
         browser.get("input[name=reason]").send_keys("a big one", Keys.ENTER)
         browser.sees("2.5 times the usual share")
         browser.get("main .state", "drained")
@@ -53,6 +55,7 @@ class OrderTests(PageTestCase):
         browser.click("tbody a", other)
         browser.click("button", "Undo")
         browser.get("dialog", "It gets jobs again")
+        browser.get("dialog tbody tr", "llm 2 → 3 0 % → 33.3 %")
         browser.click("dialog button.primary", "Undo")
         browser.get("main .state", "up")
         self.finish()

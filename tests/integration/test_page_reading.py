@@ -61,3 +61,20 @@ class ReadingTests(PageTestCase):
         browser.open(attempt)
         self.assertEqual(browser.run("return document.body.id"), "")
         self.finish()
+
+    def test_many(self) -> None:
+        """A node that makes up a thousand containers with long names makes no view large."""
+        browser, folder = self.browser, self.folder / "many"
+        folder.mkdir()
+        names = [f"container-{number}-{'x' * 60}" for number in range(1000)]
+        many = Node(self, folder, *names, interface="127.0.2.1")
+        address = f"127.0.2.1:{many.port}"
+        (self.folder / "ips.txt").write_text("\n".join([*self.addresses, address]))
+        until(lambda: self.router.pick(*names[:50]) == address, "an answer")
+        for view in ("?group=containers", "nodes", f"node/{quote(address, safe='')}", "decisions",
+                     "containers"):  # fmt: skip
+            browser.open(view)
+            browser.sees("container-")
+            self.assertLess(browser.run("return document.querySelectorAll('*').length"), 2000)
+            self.assertFalse(browser.run("return document.body.scrollWidth > innerWidth"), view)
+        self.finish()

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from functools import partial
 from http.client import HTTPConnection
@@ -28,13 +29,18 @@ scrape_configs:
 
 def get(port: int, path: str, **parameters: str) -> Any:
     """The decoded response of a server on this machine."""
+    return json.loads(read(port, path, **parameters))
+
+
+def read(port: int, path: str, **parameters: str) -> bytes:
+    """The body of a server's response with status 200."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", f"{path}?{urlencode(parameters)}")
         response = connection.getresponse()
         body = response.read()
         assert response.status == 200, body
-        return json.loads(body)
+        return body
     finally:
         connection.close()
 
@@ -106,6 +112,17 @@ class PrometheusTests(SynchronousTestCase):
         decision = get(self.admin, f"/admin/v1/decisions/{id}")
         self.assertEqual(decision["id"], id)
         self.assertNotIn("level=error", self.prometheus.output())
+
+    def test_promtool(self) -> None:
+        """promtool finds nothing wrong with a running router's metrics."""
+        self.router.pick("nothing")
+        for path in ("/metrics", "/metrics/nodes"):
+            metrics = read(self.admin, path)
+            self.assertGreater(metrics.count(b"\ninfernet_router_"), 10)
+            checked = subprocess.run(
+                ("promtool", "check", "metrics"), input=metrics, capture_output=True, check=False
+            )
+            self.assertEqual((checked.returncode, checked.stderr + checked.stdout), (0, b""))
 
     def result(self, expression: str) -> Any:
         """What Prometheus knows of an expression now; empty without data."""

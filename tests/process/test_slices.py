@@ -70,5 +70,6 @@ class SlicesTests(SynchronousTestCase):
         work = self.take(10)
         work.addErrback(lambda _: None)
         work.cancel()
+        self.clock.advance(0)
         self.assertLess(self.done, 10)
         self.assertEqual(self.clock.getDelayedCalls(), [])

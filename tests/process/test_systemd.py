@@ -133,5 +133,11 @@ class WatchdogTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Without a usable WATCHDOG_USEC, or for another process, there is no watchdog."""
         others = {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}
-        for environ in ({}, others, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}):
+        for environ in (
+            {},
+            others,
+            {"WATCHDOG_USEC": "0"},
+            {"WATCHDOG_USEC": "9" * 5000},
+            {"WATCHDOG_USEC": "soon"},
+        ):
             self.assertIsNone(watchdog_seconds(environ))

@@ -115,11 +115,23 @@ class SharesTests(SynchronousTestCase):
         """Failures of two members confirm each other, unless there was a report in between."""
         shares = shares_of(ONE, TWO, THREE)
         share = self.one(shares)
-        self.assertFalse(shares.failed(share, TWO))
-        self.assertFalse(shares.failed(share, TWO))
-        self.assertTrue(shares.failed(share, THREE))
+        self.assertEqual(shares.failed(share, TWO), 1)
+        self.assertEqual(shares.failed(share, TWO), 1)
+        self.assertEqual(shares.failed(share, THREE), 2)
+        shares.answered(share, THREE)
+        self.assertEqual(shares.failed(share, THREE), 1)
+
+    def test_own_fault(self) -> None:
+        """Failures of a member that failed before, while another did not, do not count."""
+        shares = shares_of(ONE, TWO, THREE)
+        share = self.one(shares)
+        shares.failed(share, TWO)
         shares.answered(share, ONE)
-        self.assertFalse(shares.failed(share, THREE))
+        self.assertEqual(shares.failed(share, TWO), 0)
+        self.assertEqual(shares.failed(share, ONE), 1)
+        self.assertEqual(shares.failed(share, TWO), 1)
+        shares.answered(share, TWO)
+        self.assertEqual(shares.failed(share, TWO), 1)
 
     def test_gone(self) -> None:
         """The failure of a member that is gone is forgotten with the next failure."""

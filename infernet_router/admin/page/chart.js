@@ -6,6 +6,8 @@ const WIDTH = 600;
 const HEIGHT = 100;
 /** The least points of time that a sparkline is wide. */
 const LEAST = 12;
+/** The milliseconds between two samples from which on nobody knows what was in between. */
+const GAP = 8000;
 
 /** The path of a line through points of [x, y] in the viewBox; y of null interrupts it. */
 function path(points) {
@@ -14,7 +16,7 @@ function path(points) {
         if (y === null) {
             pen = "M";
         } else {
-            text += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+            text += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${pen === "M" ? "h0" : ""}`;  // a dot, if nothing follows
             pen = "L";
         }
     }
@@ -69,12 +71,17 @@ export function queues(samples, until, span) {
     const top = [4, 8, 12, 20, 40, 80, 120, 200, 400, 800].find((each) => each >= most) ?? Math.ceil(most / 1000) * 1000;
     const x = (time) => (WIDTH * (time - from)) / (span * 1000);
     const y = (jobs) => HEIGHT - (HEIGHT * jobs) / top;
-    const expected = shown.map((sample) => [x(sample.time), y(sample.expected)]);
-    const reported = shown.flatMap((sample, position) => {
-        const here = sample.reported === null ? null : y(sample.reported);
-        const before = position ? shown[position - 1].reported : null;
-        const corner = before === null || here === null ? [] : [[x(sample.time), y(before)]];
-        return [...corner, [x(sample.time), here]];
+    const expected = [], reported = [];
+    shown.forEach((sample, position) => {
+        const before = position ? shown[position - 1] : null, at = x(sample.time);
+        if (before && sample.time - before.time > GAP) {
+            expected.push([at, null]);
+            reported.push([at, null]);
+        } else if (before && before.reported !== null && sample.reported !== null) {
+            reported.push([at, y(before.reported)]);
+        }
+        expected.push([at, y(sample.expected)]);
+        reported.push([at, sample.reported === null ? null : y(sample.reported)]);
     });
     const last = shown.at(-1);
     const described = last

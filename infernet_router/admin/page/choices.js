@@ -2,14 +2,14 @@
 
 import { get } from "./api.js";
 import { h, svg, table } from "./dom.js";
-import { ago, count, duration, figure, link, node, several } from "./words.js";
+import { ago, count, duration, figure, link, node, several, some } from "./words.js";
 
 const SHOWN = 16;
 
 /** The columns of a table of decisions. */
 export const decisionColumns = (hasNode) => [
     { title: "When", cell: (each) => h("a", { href: link(`decision/${encodeURIComponent(each.id)}`) }, ago(each.time)) },
-    { title: "For", cell: (each) => each.containers.join(" + ") },
+    { title: "For", cell: (each) => some(each.containers, 4, " + ") },
     hasNode && { title: "Node", cell: (each) => node(each.node) },
     { title: "Of", number: true, cell: (each) => count(each.candidates) },
     { title: "Expected", number: true, cell: ({ after }) => figure(after?.expected_jobs) },
@@ -17,12 +17,12 @@ export const decisionColumns = (hasNode) => [
 ].filter(Boolean);
 
 /** A table of costs as bars, the winner marked. */
-function bars(compared, chosen) {
+function bars(compared, chosen, word = "chosen") {
     const most = Math.max(...compared.map(({ cost }) => cost), 1e-9);
     const bar = (cost, isChosen) => svg("svg", { class: `meter${isChosen ? " chosen" : ""}`, viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
         svg("rect", { width: Math.max(1, (100 * cost) / most), height: 10 }));
     return table("The nodes that were compared", [
-        { title: "Node", cell: (each) => [node(each.node), each.node === chosen && " ✓ chosen"] },
+        { title: "Node", cell: (each) => [node(each.node), each.node === chosen && ` ✓ ${word}`] },
         { title: "Cost", number: true, cell: (each) => figure(each.cost) },
         { title: "", wide: true, cell: (each) => bar(each.cost, each.node === chosen), attributes: { "aria-label": "Cost as a bar" } },
         { title: "Jobs there", number: true, cell: (each) => figure(each.jobs) },
@@ -78,8 +78,8 @@ export const decision = {
         // Runs of neighbours may overlap, so a node may be in both.
         const compared = found.compared.filter(({ node: name }, position, all) => all.findIndex((each) => each.node === name) === position);
         return h("div", { class: "view" },
-            h("h1", { tabindex: -1 }, found.node, h("span", {}, ` got the job for ${found.containers.join(" + ")}`)),
-            h("p", {}, ago(found.time), `, of ${several(found.candidates, "candidate")}; ${count(compared.length)} compared. `,
+            h("h1", { tabindex: -1 }, found.node, h("span", {}, ` got the job for ${some(found.containers, 10, " + ")}`)),
+            h("p", {}, "Chosen ", ago(found.time), ` out of ${several(found.candidates, "candidate")}, of which ${count(compared.length)} were compared. `,
                 clearness(found), " ", leftOut(found.left_out)),
             h("section", { class: "panel", "aria-labelledby": "compared" },
                 h("h2", { id: "compared" }, "What the job would have cost"), bars(compared.slice(0, SHOWN), found.node),
@@ -118,7 +118,7 @@ export const attempt = {
         found && h("section", { class: "panel", "aria-label": "Answer" },
             h("h2", {}, found.nodes.length ? `${several(found.candidates, "candidate")} for ${names.join(" + ")}` : `No node can do a job for ${names.join(" + ")}`),
             found.node && h("p", {}, node(found.node.node), `: ${found.node.rank ? `number ${count(found.node.rank)}. ` : ""}${found.node.why}`),
-            found.nodes.length > 0 && bars(found.nodes, found.nodes[0].node))),
+            found.nodes.length > 0 && bars(found.nodes, found.nodes[0].node, "best"))),
 };
 
 function form(query, containers) {

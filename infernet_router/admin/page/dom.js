@@ -21,7 +21,7 @@ function fill(element, attributes, children) {
         else if (value === true) element.setAttribute(name, "");
         else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
     }
-    element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+    element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
     return element;
 }
 

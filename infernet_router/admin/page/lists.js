@@ -2,10 +2,13 @@
 
 import { get } from "./api.js";
 import { h, table } from "./dom.js";
-import { ago, count, figure, link, node, percent, several, state } from "./words.js";
+import { ago, count, cut, figure, link, node, percent, several, state } from "./words.js";
 
 /** The share of the capacity that should not be in use when nodes are lost. */
 const HIGH = 0.9;
+
+/** The most rows of a list. */
+const MOST = 100;
 
 /** How many nodes of average speed a container can lose before its jobs take more than HIGH of the rest. */
 function spare({ nodes, utilization }) {
@@ -29,16 +32,18 @@ export const containers = {
         h("h1", { tabindex: -1 }, several(all.length, "container")),
         h("section", { class: "panel", "aria-label": "Containers" },
             table("Containers", [
-                { title: "Container", wide: true, cell: ({ id, description }) => [h("a", { href: link("nodes", { container: id }) }, id), description && h("div", { class: "small muted" }, description)] },
+                { title: "Container", wide: true, cell: ({ id, description }) => [h("a", { href: link("nodes", { container: id }) }, id), description && h("div", { class: "small muted" }, cut(description, 200))] },
                 ...["up", "suspect", "drained", "down"].map((name) => ({ title: state(name), number: true, cell: ({ nodes }) => count(nodes[name] ?? 0) })),
                 { title: "Jobs", number: true, cell: ({ jobs }) => figure(jobs) },
                 { title: "Jobs/s possible", number: true, cell: (each) => figure(each.capacity_jobs_per_second) },
                 { title: "Busy", number: true, cell: ({ utilization }) => percent(utilization) },
                 { title: "If nodes fail", wide: true, cell: survives },
                 { title: "", cell: ({ id }) => h("a", { href: link("try", { container: id }), "aria-label": `Try ${id}` }, "Try") , attributes: { "aria-label": "Try it" } },
-            ], all.slice(0, 100), { empty: "no node has said what it runs" }),
-            all.length > 100 && h("p", { class: "muted" }, `and ${count(all.length - 100)} more, on fewer nodes`))),
+            ], all.slice(0, MOST), { empty: "no node has said what it runs" }),
+            all.length > MOST && h("p", { class: "muted" }, `and ${count(all.length - MOST)} more, on fewer nodes`))),
 };
+
+const VERBS = { put: "ordered", delete: "undone", expire: "ended by itself", other: "tried" };
 
 /** What an order or a change is, in words. */
 function effect(order) {
@@ -65,13 +70,14 @@ export const orders = {
                 { title: "By", cell: (each) => each.by ?? "" },
                 { title: "Since", cell: (each) => ago(each.given) },
                 { title: "Ends", cell: (each) => (each.until ? ago(each.until) : "when undone") },
-            ], overrides.slice(0, 100), { empty: "no node is drained or weighed" })),
+            ], overrides.slice(0, MOST), { empty: "no node is drained or weighed" }),
+            overrides.length > MOST && h("p", { class: "muted" }, `and ${count(overrides.length - MOST)} older ones`)),
         h("section", { class: "panel", "aria-labelledby": "audit" },
             h("h2", { id: "audit" }, "Who changed what"),
             table("Who changed what", [
                 { title: "When", cell: ({ time }) => ago(time) },
                 { title: "Who", cell: ({ name, peer }) => [name || "nobody", peer && h("span", { class: "muted" }, ` from ${peer}`)] },
-                { title: "What", cell: ({ verb }) => verb ?? "" },
+                { title: "What", cell: ({ verb }) => VERBS[verb] ?? verb },
                 { title: "Node", cell: ({ address }) => (address?.startsWith("/") ? address : address && node(address)) },
                 { title: "Before", cell: ({ before }) => effect(before) },
                 { title: "After", cell: ({ after }) => effect(after) },
@@ -79,6 +85,14 @@ export const orders = {
                 { title: "Result", cell: ({ result }) => String(result ?? "") },
             ], audit, { empty: "nothing was changed yet" }))),
 };
+
+/** The value of an option. */
+function setting(value) {
+    if (value === null || value === "" || value?.length === 0) return "–";
+    if (typeof value === "boolean") return value ? "yes" : "no";
+    if (Array.isArray(value)) return value.map(setting).join(" ");
+    return typeof value === "object" ? Object.entries(value).map((pair) => pair.join("=")).join(" ") || "–" : String(value);
+}
 
 export const setup = {
     every: 5,
@@ -102,6 +116,6 @@ export const setup = {
             h("h2", { id: "options" }, "Options in effect"),
             table("Options in effect", [
                 { title: "Option", cell: ([name]) => name },
-                { title: "Value", wide: true, cell: ([, value]) => (value === null ? "–" : Array.isArray(value) ? value.join(" ") : String(value)) },
+                { title: "Value", wide: true, cell: ([, value]) => setting(value) },
             ], Object.entries(options)))),
 };

@@ -1,7 +1,7 @@
 /** The map: one cell a node, with a hue and a shape by state and a lightness by expected wait. */
 
 import { h } from "./dom.js";
-import { count, nodeLink } from "./words.js";
+import { count, nodeLink, some } from "./words.js";
 
 const LARGEST = 32;
 const SMALLEST = 2;
@@ -36,7 +36,7 @@ export function waiting(level, { waits }) {
 }
 
 /** The set of containers that a group of nodes runs, in words. */
-export const named = (containers) => (containers.length ? containers.join(" + ") : "other or unknown containers");
+export const named = (containers) => (containers.length ? some(containers, 4, " + ") : "other or unknown containers");
 
 /** A canvas that shows all nodes; `element` is to be put into the page. */
 export class NodeMap {
@@ -257,12 +257,12 @@ function draw(context, state, cell, lightness, color) {
         context.fillStyle = `oklch(${lightness} .06 185)`;
         context.fillRect(0, 0, cell, cell);
     } else if (state === "suspect") {
-        context.fillStyle = context.strokeStyle = `oklch(${lightness} .13 70)`;
+        context.fillStyle = context.strokeStyle = `oklch(${Math.min(Math.max(lightness, 0.5), 0.78)} .13 70)`;
         context.lineWidth = Math.max(1, stroke / 2);
         context.strokeRect(context.lineWidth / 2, context.lineWidth / 2, cell - context.lineWidth, cell - context.lineWidth);
         polygon(context, [[0, cell], [cell, cell], [cell, 0]]);
     } else if (state === "drained") {
-        context.strokeStyle = `oklch(${lightness} .12 290)`;
+        context.strokeStyle = `oklch(${Math.min(Math.max(lightness, 0.5), 0.75)} .12 290)`;
         context.lineWidth = Math.max(1, cell / 4);
         context.strokeRect(context.lineWidth / 2, context.lineWidth / 2, cell - context.lineWidth, cell - context.lineWidth);
     } else if (state === "down") {

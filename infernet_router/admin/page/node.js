@@ -4,11 +4,13 @@ import { get, now } from "./api.js";
 import { queues } from "./chart.js";
 import { h, table } from "./dom.js";
 import { askDrain, askUndo, askWeight } from "./orders.js";
-import { ago, duration, figure, link, percent, state } from "./words.js";
+import { ago, count, cut, duration, figure, link, percent, state } from "./words.js";
 import { decisionColumns } from "./choices.js";
 
 const SPAN = 900;
 const MOST_KEPT = 20;
+/** The most containers of a node that are named. */
+const MOST_NAMED = 50;
 /** By address: what was expected and reported there, as far as this page has seen. */
 const seen = new Map();
 
@@ -78,7 +80,7 @@ function buttons(found) {
 }
 
 function facts(found) {
-    const fact = (name, value, more = "") => h("div", {}, h("dt", {}, name), h("dd", {}, value, more && h("span", { class: "muted" }, ` ${more}`)));
+    const fact = (name, value, more = "") => h("div", {}, h("dt", {}, name), h("dd", {}, value, more && h("span", { class: "muted" }, " ", more)));
     const { override } = found, until = override?.until;
     return h("dl", { class: "facts" },
         fact("Last report", found.report_age_seconds === null ? "none" : `${duration(found.report_age_seconds)} ago`),
@@ -91,7 +93,8 @@ function facts(found) {
         fact("Weight", figure(found.weight), found.weight === 1 ? "" : "times the usual share"),
         fact("Order", override ? (override.drain ? "no jobs" : "weight") : "none", until ? ["ends ", ago(until)] : ""),
         fact("Containers", found.containers.length
-            ? found.containers.flatMap((id, position) => [position ? ", " : "", h("a", { href: link("nodes", { container: id }) }, id)])
+            ? [found.containers.slice(0, MOST_NAMED).flatMap((id, position) => [position ? ", " : "", h("a", { href: link("nodes", { container: id }) }, cut(id, 100))]),
+                found.containers.length > MOST_NAMED && ` and ${count(found.containers.length - MOST_NAMED)} more`]
             : "unknown"),
         fact("Named by", found.sources.join(", ") || "–"));
 }

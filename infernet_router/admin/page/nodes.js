@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, table } from "./dom.js";
-import { ago, count, duration, figure, link, node, several, state } from "./words.js";
+import { ago, count, duration, figure, link, node, several, some, state } from "./words.js";
 
 const LIMIT = 50;
 const PROBLEMS = ["down", "suspect"];
@@ -12,7 +12,7 @@ const COLUMNS = [
     ["state", "State", (each) => state(each.state)],
     ["since", "Since", (each) => ago(each.since)],
     ["reason", "Reason", (each) => (each.state === "up" ? "" : each.reason), "wide"],
-    [null, "Containers", (each) => some(each.containers), "wide"],
+    [null, "Containers", (each) => some(each.containers, 4), "wide"],
     ["jobs", "Jobs", (each) => figure(each.jobs), "number"],
     ["rate", "Jobs/s", (each) => figure(each.rate), "number"],
     ["report_age_seconds", "Report", (each) => duration(each.report_age_seconds), "number"],
@@ -82,9 +82,4 @@ function list(nodes, query) {
         };
     });
     return table("Nodes", columns, nodes, { empty: "no node is like this" });
-}
-
-function some(names) {
-    const more = names.length - 4;
-    return names.slice(0, 4).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -80,13 +80,19 @@ export function askDrain({ address, override }) {
 }
 
 /** Give a node a weight. */
-export function askWeight({ address, override, weight }) {
+export function askWeight(found) {
+    const { address, override, weight } = found, isDrained = override?.drain ?? false;
+    const share = shares(found, { isDrained, weight });
     const kept = override?.drain ? { drain: true } : {};
     ask({
         title: `Weight of ${address}`,
         content: [
             h("p", {}, "How many times the share of an ordinary node it gets: 2 for twice as many jobs, 0.5 for half."),
-            h("label", {}, "Weight, from 0.1 to 10", h("input", { name: "weight", type: "number", min: 0.1, max: 10, step: "any", required: true, value: weight })),
+            h("label", {}, "Weight, from 0.1 to 10", h("input", {
+                name: "weight", type: "number", min: 0.1, max: 10, step: "any", required: true, value: weight,
+                oninput: (event) => share.show({ isDrained, weight: Number(event.target.value) }),
+            })),
+            share.place,
             ...fields(),
         ],
         verb: "Set weight",
@@ -98,11 +104,15 @@ export function askWeight({ address, override, weight }) {
 }
 
 /** End the order of a node. */
-export function askUndo({ address, override }) {
+export function askUndo(found) {
+    const { address, override } = found;
     const words = override.drain ? "It gets jobs again." : "It gets the share of an ordinary node again.";
     ask({
         title: `Undo the order for ${address}?`,
-        content: [h("p", {}, words, override.reason && ` The order says: ${override.reason}`)],
+        content: [
+            h("p", {}, words, override.reason && ` The order says: ${override.reason}`),
+            shares(found, { isDrained: false, weight: 1 }).place,
+        ],
         verb: "Undo",
         act: async () => {
             await change("DELETE", path(address));
@@ -111,18 +121,51 @@ export function askUndo({ address, override }) {
     });
 }
 
+const arrow = ([now, then], words) => `${words(now)} → ${words(then)}`;
+
+/**
+ * What share of the jobs a node gets, now and then, where all others have the weight 1; it comes when
+ * it is there, and `show` shows it anew.
+ */
+function shares({ containers: ids, override, weight }, then) {
+    const place = h("div", { role: "status" }), before = { isDrained: override?.drain ?? false, weight };
+    let all = [], last = then;
+    const show = (wanted) => {
+        last = wanted;
+        const rows = all.filter(({ id }) => ids.includes(id)).map(({ id, nodes }) => {
+            const others = (nodes.up ?? 0) + (nodes.suspect ?? 0) - (before.isDrained ? 0 : 1);
+            const pair = [before, wanted];
+            return {
+                id, nodes: pair.map(({ isDrained }) => others + (isDrained ? 0 : 1)),
+                share: pair.map((each) => (each.isDrained ? 0 : each.weight / (others + each.weight))),
+            };
+        });
+        place.replaceChildren(table("What would change", [
+            { title: "Container", cell: ({ id }) => id },
+            { title: "Nodes", number: true, cell: ({ nodes }) => arrow(nodes, count) },
+            { title: "Its share of the jobs, about", number: true, cell: ({ share }) => arrow(share, (part) => `${figure(part * 100)} %`) },
+        ], rows, { empty: "what it runs is not known" }));
+    };
+    const load = () => get("containers").then(({ containers }) => {
+        all = containers;
+        show(last);
+        setTimeout(() => { if (place.isConnected) load(); }, 2000);
+    }, (error) => place.replaceChildren(h("p", { class: "error" }, error.message)));
+    load();
+    return { place, show };
+}
+
 /** What would change if a node were drained; it comes when it is there. */
 function forecast(address) {
     const place = h("div", { role: "status" }, h("p", { class: "muted" }, "looking at what would be left"));
     get(`whatif?drain=${encodeURIComponent(address)}`).then(({ containers, notes }) => {
         const changed = containers.filter(({ nodes: [now, then] }) => now !== then);
-        const pair = ([now, then], words) => `${words(now)} → ${words(then)}`;
         place.replaceChildren(
             table("What would be left", [
                 { title: "Container", cell: ({ id }) => id },
-                { title: "Nodes", number: true, cell: ({ nodes }) => pair(nodes, count) },
-                { title: "Jobs/s possible", number: true, cell: (each) => pair(each.capacity_jobs_per_second, figure) },
-                { title: "Busy", number: true, cell: ({ utilization }) => pair(utilization, percent) },
+                { title: "Nodes", number: true, cell: ({ nodes }) => arrow(nodes, count) },
+                { title: "Jobs/s possible", number: true, cell: (each) => arrow(each.capacity_jobs_per_second, figure) },
+                { title: "Busy", number: true, cell: ({ utilization }) => arrow(utilization, percent) },
             ], changed, { empty: "no container would have fewer nodes" }),
             h("ul", { class: "notes" }, notes.map((note) => h("li", {}, note))));
     }, (error) => place.replaceChildren(h("p", { class: "error" }, error.message)));

@@ -49,6 +49,15 @@ export const clock = (time) => (time ? CLOCK.format(new Date(time)) : "–");
 /** A state with its mark. */
 export const state = (name) => h("span", { class: `state ${name}` }, name);
 
+/** The first of many names. */
+export function some(names, most, separator = ", ") {
+    const more = names.length - most;
+    return names.slice(0, most).map((name) => cut(name, 100)).join(separator) + (more > 0 ? ` and ${count(more)} more` : "");
+}
+
+/** The beginning of a text that may be long. */
+export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
+
 /** The link of a view of this page. */
 export function link(path, query = {}) {
     const pairs = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);

@@ -1,4 +1,4 @@
-"""Tests of infernet_router.api.turns."""
+"""Tests of infernet_router.process.turns."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.api.turns import Turns
 from infernet_router.fleet import Steps
+from infernet_router.process.turns import Turns
 
 
 class TurnClock(Clock):
