@@ -61,7 +61,7 @@ fuzz: .venv/fuzz ## Fuzz the report decoder until stopped; ARGS=-max_total_time=
 	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
 
 lock: .venv/release ## Pin the versions in requirements/ anew, as setup.cfg has changed; ARGS=--upgrade.
-	$(LOCK) setup.cfg --output-file requirements/router.txt
+	$(LOCK) setup.cfg --extra redis --output-file requirements/router.txt
 	$(LOCK) setup.cfg --output-file requirements/dev.txt --extra dev
 	$(LOCK) setup.cfg --output-file requirements/release.txt --extra release
 	sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK) - --output-file requirements/build.txt
