@@ -5,7 +5,7 @@ from functools import partial
 from random import Random
 from secrets import token_bytes, token_hex
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
@@ -80,6 +80,9 @@ from infernet_router.sources import (
     system_servers,
 )
 
+if TYPE_CHECKING:
+    from infernet_router.replicas.sharing import Sharing
+
 _POLLS_A_QUESTION = 10
 """Polls for each request for a node's resources, when there are many nodes."""
 
@@ -113,12 +116,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 
 def make_router(
-    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] = Fleet
+    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] | None = None
 ) -> "_Router":
     """
     A router with these settings.
 
-    :param make_fleet: called as Fleet is.
+    :param make_fleet: called as Fleet is; it makes a SharedFleet for a router that shares its own.
     :raises CannotStart: when it cannot be made, or later when it cannot listen.
     """
     log.info(
@@ -131,6 +134,7 @@ def make_router(
     limits = raise_limit()
     reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
     weights = Weights(settings.job_weight, settings.pending_weight)
+    make_fleet = make_fleet or _fleet_class(settings)
     fleet = make_fleet(monotonic, Random(), weights, settings.max_utilization)
     pool = NodeConnections(reactor, most_kept=limits.kept, patience=min(1.0, settings.timeout / 3))
     counts, readiness = Counts(), Readiness(fleet, monotonic)
@@ -145,7 +149,9 @@ def make_router(
         finders = tuple(_sources(settings, reactor, appointments, sources, slices, http, tokens))
         paces = Paces()
         nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
-        poller = Poller(
+        sharing = _sharing(settings, fleet, reactor)
+        make_poller: Callable[..., Poller] = Poller if sharing is None else sharing.make_poller
+        poller = make_poller(
             fleet,
             nodes,
             reactor,
@@ -168,9 +174,12 @@ def make_router(
             paces=paces,
         )
         surveyor = Surveyor(fleet, nodes, reactor, at_once=limits.surveys, paces=paces)
-        decisions = Decisions(monotonic, token_bytes(32))
+        router_name = "" if sharing is None else sharing.router
+        decisions = Decisions(monotonic, token_bytes(32), router_name)
         clients = Clients(settings.trust_proxy)
         outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
+        if sharing is not None:
+            outcomes.pass_on, sharing.passed = sharing.pass_on, outcomes.hear
         turns = Turns(reactor, monotonic)
         first_polls = FirstPolls(fleet, reactor, turns)
         api = Api(
@@ -188,14 +197,19 @@ def make_router(
         )
         guarded = _guarded(api, clients, settings, counts)
         site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
-        server = Server(site, settings.endpoints, reactor)
-        overrides = Overrides(fleet, monotonic, time, token_hex(8))
+        server = Server(site, settings.endpoints, _listener(settings, reactor))
+        overrides = Overrides(fleet, monotonic, time, router_name or token_hex(8))
+        if sharing is not None:
+            from infernet_router.replicas.joining import share_orders
+
+            share_orders(sharing, overrides, reactor)
         state = None
         if settings.state is not None:
             state = State(settings.state, OffLoop[Any](partial(in_thread, reactor), reactor))
         audit = Audit(state, reactor, time)
         steering = Steering(fleet, overrides, state, audit, counts, reactor)
         services = [steering, *finders, poller, resources, surveyor, first_polls, server, freezer]
+        services += [] if sharing is None else [sharing]
         if settings.admin is not None or settings.metrics is not None:
             parts = Parts(
                 steering=steering,
@@ -210,6 +224,7 @@ def make_router(
                 lines_dropped=lambda: router.log.lines_dropped if router.log else 0,
                 connections={"client": lambda: site.connections, "node": lambda: pool.open},
                 options=settings.shown(),
+                replication=sharing,
             )
             endpoints = Endpoints(
                 parts,
@@ -240,6 +255,21 @@ def make_router(
     return router
 
 
+def _listener(settings: Settings, reactor: Any) -> Any:
+    """The reactor that listens for clients: with --reuse-port, other routers may, too."""
+    if not settings.reuse_port:
+        return reactor
+    from infernet_router.serving.shared_ports import SharedPorts
+
+    if settings.redis is None:
+        log.warn(
+            "--reuse-port without --redis: routers on one port do not know what the others hand"
+            " out",
+            event="replicas.apart",
+        )
+    return SharedPorts(reactor)
+
+
 def _status(fleet: Fleet) -> str:
     """How many nodes are up, for systemd."""
     states = fleet.states
@@ -252,6 +282,24 @@ def _guarded(api: Resource, clients: Clients, settings: Settings, counts: Counts
     if settings.rate_limit is not None:
         api = RateLimited(api, settings.rate_limit, clients, monotonic, counts=counts)
     return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
+
+
+def _fleet_class(settings: Settings) -> type[Fleet]:
+    """The kind of fleet that a router needs; what is for replicas only is imported for them."""
+    if settings.redis is None:
+        return Fleet
+    from infernet_router.fleet.shared import SharedFleet
+
+    return SharedFleet
+
+
+def _sharing(settings: Settings, fleet: Any, reactor: Any) -> "Sharing | None":
+    """What shares a fleet, a SharedFleet, with other routers, if this router does."""
+    if settings.redis is None:
+        return None
+    from infernet_router.replicas.joining import join
+
+    return join(settings.redis, settings.redis_ca_file, settings.redis_prefix, fleet, reactor)
 
 
 def _sources(

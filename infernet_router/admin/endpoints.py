@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.application.service import MultiService
@@ -28,6 +28,9 @@ from infernet_router.process.turns import Turns
 from infernet_router.serving import ClosableSite, Server
 from infernet_router.sources import Sources
 
+if TYPE_CHECKING:
+    from infernet_router.admin.replication import Replication
+
 _SLICE = 0.002
 """Seconds of work for operators in one turn of the reactor: clients are answered in between."""
 
@@ -51,6 +54,8 @@ class Parts:
     """By side, client or node: returns how many connections there are."""
     options: Mapping[str, object]
     """The options in effect, without secrets."""
+    replication: "Replication | None" = None
+    """What shares the fleet with other routers."""
 
 
 class Endpoints(MultiService):
@@ -99,6 +104,7 @@ class Endpoints(MultiService):
             lines_dropped=parts.lines_dropped,
             delay=traffic.delay,
             sources=parts.sources,
+            replication=parts.replication,
         )
         scraped = Scraped(Exposition(counts, gauges), census, parts.readiness)
 
@@ -125,6 +131,7 @@ class Endpoints(MultiService):
                 started=started,
                 poll_interval=lambda: parts.poller.interval,
                 least_interval=parts.poller.least_interval,
+                replication=parts.replication,
                 page_interval=lambda: demand.interval,
             )
             root = AdminRoot(

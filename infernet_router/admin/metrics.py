@@ -21,6 +21,7 @@ from prometheus_client.utils import floatToGoString
 
 from infernet_router import __version__
 from infernet_router.admin.census import Count, nodes_of
+from infernet_router.admin.replication import Replication, replication_metrics
 from infernet_router.admin.shown import Shown
 from infernet_router.counting import OTHER, Counts, Histogram
 from infernet_router.fleet import BOUNDS, Fleet, Outcome, Reason, Records, State
@@ -55,6 +56,7 @@ class Gauges:
     sources: Sources
     lines_dropped: Callable[[], int]
     """Lines of the log that could not be written."""
+    replication: Replication | None = None
 
 
 class Exposition:
@@ -157,6 +159,8 @@ class _Collector(Collector):
         )
         yield from self._sources()
         yield from self._nodes()
+        if gauges.replication is not None:
+            yield from replication_metrics(gauges.replication)
         if gauges.fleet.records is not None:
             yield from self._records(gauges.fleet.records)
 
