@@ -16,7 +16,7 @@ JOBS ?= 4
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
-demo: .venv/demo ## Watch a router, three simulated nodes and a client; ARGS=--once ends by itself.
+demo: .venv/demo ## Watch the router beside the rule of the public one; ARGS=--once ends by itself.
 	@.venv/bin/python -m infernet_router.demo $(ARGS)
 
 run: .venv/router ## Run a router on PORT, 4000 by default, for the nodes in ips.txt.

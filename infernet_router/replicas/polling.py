@@ -184,7 +184,12 @@ class SharedPoller(Poller):
             self._put(target, max(self._fleet.now, target.pace.until), urgent=True)
 
     def _look(self, share: Share, now: float) -> None:
-        """Take a node over when its poll would be due, or leave it to another member."""
+        """
+        Take a node over, or leave it to another member.
+
+        A node that is taken over is polled when it would be due, or up to half an interval later:
+        members that go leave many nodes. But it is polled within two intervals of its last report.
+        """
         target, is_mine = self.target_of(share.address), self._shares.is_mine(share)
         if target is None or is_mine == share.is_mine:
             return
@@ -194,7 +199,9 @@ class SharedPoller(Poller):
         last = max(target.asked, target.reported or -inf)
         if is_mine:
             pause = self._pause(target, now) or self.interval
-            due = max(now, last + pause) + pause * _SPREAD * self._random.random()
+            due = max(now, last + pause)
+            spread = max(0.0, min(_SPREAD * pause, last + 2 * pause - due))
+            due += spread * self._random.random()
             target.phase = due
             self._put(target, max(due, target.pace.until))
         else:

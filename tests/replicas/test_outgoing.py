@@ -145,6 +145,21 @@ class OutgoingTests(SynchronousTestCase):
         self.assertEqual(pending, {key: number for key, number in numbers.items() if number % 3})
         self.assertEqual(missed, {key for key, number in numbers.items() if not number % 3})
 
+    def test_split_group(self) -> None:
+        """A single description, or reason, of very many nodes is split between these."""
+        shares = [share_of(number) for number in range(50_000)]
+        for share in shares:
+            self.outgoing.reported(share, report("llm", pending=300), 1.0)
+        told = [decode(message) for message in self.outgoing.take(ME, 4, 10.0, 9)]
+        for share in shares:
+            self.outgoing.missed(share, "refused", 1.0)
+        told += [decode(message) for message in self.outgoing.take(ME, 4, 10.0, 9)]
+        self.assertEqual(len(told), 4)
+        for groups in ([b.reports for b in told], [b.misses for b in told]):
+            keys = [key for each in groups for group in each for key in each_key(group.keys)]
+            self.assertEqual(sorted(keys), sorted(share.key for share in shares))
+        self.assertEqual({n for batch in told for r in batch.reports for n in r.pending}, {0, 300})
+
     def test_split_groups(self) -> None:
         """Many different descriptions are split between them; a single one is not split."""
         for number in range(200):

@@ -84,19 +84,37 @@ class SharedPollerTests(SharedPollerTestCase):
         """The nodes of a member that is gone are polled when due, spread over half an interval."""
         self.start(NODES, ONE)
         theirs = [share.address for share in self.shares.each() if not self.shares.is_mine(share)]
-        for address in theirs:
-            self.hear(address)
-        self.pass_time(INTERVAL)
+        for half in theirs[::2], theirs[1::2]:
+            for address in half:
+                self.hear(address)
+            self.pass_time(0.7 * INTERVAL)
         self.shares.set_members([])
         self.poller.members_changed()
         self.forget()
         began = self.clock.seconds()
         self.pass_time(INTERVAL)
         waits = [self.http.asked[str(address)][0] - began for address in theirs]
-        self.assertLess(max(waits), INTERVAL / 2 + 0.1)
-        self.assertGreater(max(waits) - min(waits), 0.3 * INTERVAL)
+        # The first half was due 0.4 intervals ago, and must be polled within 0.6.
+        self.assertLess(max(waits[::2]), 0.5 * INTERVAL + 0.1)
+        self.assertGreater(max(waits[::2]) - min(waits[::2]), 0.25 * INTERVAL)
+        self.assertGreater(min(waits[1::2]), 0.3 * INTERVAL - 0.1)
+        self.assertLess(max(waits[1::2]), 0.8 * INTERVAL + 0.1)
         self.pass_time(INTERVAL)
         self.assertEqual({self.polls(address) for address in NODES}, {2})
+
+    def test_taken_over_late(self) -> None:
+        """A node that is long overdue when it is taken over is polled within two intervals."""
+        self.start(NODES, ONE)
+        theirs = [share.address for share in self.shares.each() if not self.shares.is_mine(share)]
+        for address in theirs:
+            self.hear(address)
+        self.pass_time(1.85 * INTERVAL)
+        rest = [address for address in theirs if not self.polls(address)]
+        self.assertTrue(rest)
+        self.shares.set_members([])
+        self.poller.members_changed()
+        self.pass_time(0.15 * INTERVAL + 0.1)
+        self.assertEqual({self.polls(address) for address in rest}, {1})
 
     def test_member_comes(self) -> None:
         """The nodes that a new member takes over are left to it."""

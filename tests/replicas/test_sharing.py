@@ -44,6 +44,25 @@ class SharingTests(SharingTestCase):
         )
         self.assertFalse(one.sharing.is_alone)
 
+    def test_breaks(self) -> None:
+        """An error of our own is logged, and does not end the heartbeat."""
+        one: Any = self.start(1)[0]
+        one.members_changed = lambda: 1 // 0
+        self.start(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.pass_time(1.0)
+        self.assertEqual(self.counts(one), [2])
+
+    def test_poller(self) -> None:
+        """The poller that it makes hears of the polls of others."""
+        one, two = self.start(2)
+        nobody: Any = None
+        poller = one.sharing.make_poller(one.fleet, nobody, self.clock, interval=2.0)
+        self.assertEqual((poller.interval, poller.least_interval), (2.0, 2.0))
+        two.report(A, pending=3)
+        self.pass_time(0.1)
+        self.assertEqual(one.view(A).pending, 0, "it does not run")
+
     def test_death(self) -> None:
         """A member that is not heard for two seconds is gone."""
         one, two = self.start(2)
