@@ -27,6 +27,18 @@ class SharedPortsTests(TestCase):
             alone: Deferred[Any] = serverFromString(reactor, endpoint % port).listen(Factory())
             yield self.assertFailure(alone, CannotListenError)
 
+    @inlineCallbacks
+    def test_refused(self) -> Any:
+        """What the system refuses is an error, as with any other port."""
+        shared = SharedPorts(reactor)
+        for endpoint in (
+            "tcp:0:interface=192.0.2.1",
+            "tcp:0:interface=nonsense",
+            "tcp6:0:interface=\\:\\:z",
+        ):
+            refused: Deferred[Any] = serverFromString(shared, endpoint).listen(Factory())
+            yield self.assertFailure(refused, CannotListenError)
+
     def test_everything_else(self) -> None:
         """All else is the reactor's own."""
         self.assertEqual(SharedPorts(reactor).callLater, reactor.callLater)
