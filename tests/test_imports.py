@@ -40,7 +40,7 @@ MAY_IMPORT = {
 }
 """By folder, or module outside a folder: the others that it may import."""
 
-ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
+ENTRANCES = {"tap", "assembly", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
 
 PURE = {"addresses", "hosts", "reports", "quoting", "fleet", "counting"}
