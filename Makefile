@@ -38,7 +38,7 @@ test: lint ## Lint, check types, run all tests and measure coverage: what .ci/ru
 minimum: .venv/release ## Run all tests with the oldest dependencies that setup.cfg allows.
 	rm -rf .venv-minimum
 	$(PYTHON) -m venv .venv-minimum
-	.venv/bin/uv pip install --quiet --python .venv-minimum/bin/python \
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-minimum/bin/python \
 		--resolution lowest-direct --editable '.[dev]'
 	.venv-minimum/bin/python -m twisted.trial -j$(JOBS) tests
 

@@ -22,8 +22,8 @@ LOOK_AT_FIRST = (
 )
 _NEWS = {
     "killed": (
-        "Node {n} was killed. The router sees it at its next poll, a second later, and least "
-        f"pending up to {INTERVAL:g} s later. Until then, clients have to try again."
+        "Node {n} was killed. The router finds out within 1 to 3 s, least pending within "
+        f"{INTERVAL:g} s; until then, clients have to try again."
     ),
     "stalled": (
         "Node {n} stands still and answers nothing. Watch whose queue grows there until a poll "
