@@ -80,7 +80,7 @@ def measure(nodes: int, peers: int, rate: int, seconds: int) -> tuple[float, flo
             shares.add(address)
     shares.set_members([int.from_bytes(sender, "big") for sender in senders[1:]])
     known = list(shares.each())
-    window = 0.005 * (peers + 1)
+    window = max(0.01, 0.0025 * (peers + 1))
     polls = min(MAX_POLLS, nodes / (peers + 1) / _INTERVAL)
     heard = told = 0.0
     numbers = dict.fromkeys(senders, 0)
@@ -107,6 +107,7 @@ def measure(nodes: int, peers: int, rate: int, seconds: int) -> tuple[float, flo
             sharing.assigned(address, 1.0, 1)
         sharing._send()
         told += process_time() - began
+    assert sharing.batches["heard"] == sum(numbers.values()), sharing.batches
     return heard / seconds, told / seconds
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from benchmarks.simulation.hub import Hub
 from benchmarks.simulation.polls import Polls
 from benchmarks.simulation.runs import Run
 from benchmarks.simulation.scenario import Scenario
@@ -17,7 +18,6 @@ from infernet_router.fleet.shared import SharedFleet
 from infernet_router.replicas.shares import Share, Shares
 from infernet_router.replicas.sharing import Sharing
 from infernet_router.reports import Container, NodeReport
-from tests.replicas.hub import Hub
 
 AWAY = 60.0
 """Seconds for which the server is away, and then there again."""

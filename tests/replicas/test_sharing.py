@@ -101,15 +101,15 @@ class SharingTests(SharingTestCase):
         self.assertEqual(two.view(A).assigned, 200.0)
 
     def test_window_grows(self) -> None:
-        """With more members, the window is longer: so all together send 200 batches a second."""
-        replicas = self.start(6, [A])
+        """With more members, the window is longer: so all together send 400 batches a second."""
+        replicas = self.start(8, [A])
         self.pass_time(0.1)
         self.batches()
         for _ in range(500):
             for replica in replicas:
                 replica.fleet.pick(["llm"])
             self.clock.advance(0.002)
-        self.assertTrue(190 < len(self.batches()) < 210)
+        self.assertTrue(385 < len(self.batches()) < 415)
 
     def test_heartbeat(self) -> None:
         """Whoever has nothing to tell is heard each half second."""
