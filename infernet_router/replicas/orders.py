@@ -1,10 +1,8 @@
 """Keeps the orders of operators the same at all replicas, through a hash in Redis."""
 
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
-from operator import xor
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -14,8 +12,8 @@ from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import BadOrder, Order, Overrides, decode_order, encode_order
 from infernet_router.replicas.link import Link, LinkLost
 
-_AT_ONCE = 200
-"""Orders that are decoded in one turn of the reactor, which takes 2 ms."""
+_AT_ONCE = 100
+"""Orders that are worked on in one turn of the reactor, which takes 2 ms."""
 
 _FIRST_WAIT, _LAST_WAIT = 1.0, 60.0
 """Seconds between two readings of the hash while another replica knows other orders, and at most;
@@ -25,6 +23,8 @@ _KEPT = 8 * 86400.0
 """Seconds for which the hash keeps an order that ended: longer than any replica does."""
 
 _MOST_NAMED = 20
+
+Item = TypeVar("Item")
 
 log = Logger()
 
@@ -47,6 +47,8 @@ class SharedOrders:
         self._reactor = reactor
         self._now = now
         self._version = 0
+        self._digests: dict[NodeAddress, int] = {}
+        """What the version is made of: the digest of each order."""
         self._is_reading = False
         self._wait = _FIRST_WAIT
         self._next = 0.0
@@ -97,14 +99,12 @@ class SharedOrders:
         try:
             fields = await self._link.read_orders()
             there = await self._learn(fields)
-            await self._write(
-                [
-                    order
-                    for order in self._overrides.known()
-                    if _field(order) not in fields
-                    or (order.address in there and there[order.address].key < order.key)
-                ]
-            )
+            known = self._overrides.known()
+            async for orders in self._parts(known):
+                await self._write([order for order in orders if _is_lacking(order, fields, there)])
+                self._note(orders)
+            for address in self._digests.keys() - {order.address for order in known}:
+                self._version ^= self._digests.pop(address)
             await self._forget(list(there.values()))
         except LinkLost as lost:
             self._complain(str(lost))
@@ -115,12 +115,10 @@ class SharedOrders:
         """Take what is newer in the hash; returns all orders there, by address."""
         there: dict[NodeAddress, Order] = {}
         taken: list[Order] = []
-        contents = list(fields.values())
-        for start in range(0, len(contents), _AT_ONCE):
-            orders = [order for order in map(_decoded, contents[start : start + _AT_ONCE]) if order]
+        async for contents in self._parts(list(fields.values())):
+            orders = [order for order in map(_decoded, contents) if order]
             there.update((order.address, order) for order in orders)
             taken += self._overrides.learn(order for order in orders if not self._is_old(order))
-            await deferLater(self._reactor, 0)
         if taken:
             self._wait = _FIRST_WAIT
             log.info(
@@ -133,6 +131,12 @@ class SharedOrders:
         self._complain(f"{bad} in Redis are malformed, or of a newer release" if bad else "")
         return there
 
+    async def _parts(self, items: list[Item]) -> AsyncIterator[list[Item]]:
+        """All items, some in each turn of the reactor."""
+        for start in range(0, len(items), _AT_ONCE):
+            yield items[start : start + _AT_ONCE]
+            await deferLater(self._reactor, 0)
+
     async def _write(self, orders: list[Order]) -> None:
         """
         Write orders to the hash; then the version has them.
@@ -141,7 +145,14 @@ class SharedOrders:
         """
         if orders:
             await self._link.write_orders({_field(order): encode_order(order) for order in orders})
-        self._version = reduce(xor, map(_digest, self._overrides.known()), 0)
+            self._note(orders)
+
+    def _note(self, orders: list[Order]) -> None:
+        """Have these orders, which are in the hash, in the version."""
+        for order in orders:
+            digest = _digest(order)
+            self._version ^= self._digests.get(order.address, 0) ^ digest
+            self._digests[order.address] = digest
 
     async def _forget(self, orders: list[Order]) -> None:
         """
@@ -162,6 +173,15 @@ class SharedOrders:
         was, self._complaint = self._complaint, why
         if why not in ("", was):
             log.warn("orders of operators are not shared: {why}", event="override.apart", why=why)
+
+
+def _is_lacking(
+    order: Order, fields: Mapping[bytes, bytes], there: Mapping[NodeAddress, Order]
+) -> bool:
+    """Whether the hash lacks an order; one that only a newer release can read is not replaced."""
+    if order.address in there:
+        return there[order.address].key < order.key
+    return _field(order) not in fields
 
 
 def _decoded(content: bytes) -> Order | None:

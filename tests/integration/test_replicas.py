@@ -216,8 +216,12 @@ class ReplicasTests(SynchronousTestCase):
         self.redis.kill()
         self.assert_alone(replicas)
         self.assert_well(replicas, clients)
+        path = f"/admin/v1/nodes/{addresses[1]}/override"
+        replicas[1].ask(path, "PUT", {"weight": 3, "reason": "given while Redis was away"})
         self.redis.start()
         self.assert_members(replicas)
+        for replica in replicas:
+            self.assert_weight(replica, addresses[1], 3)
         until(lambda: b":1" in self.redis.ask("EXISTS", "infernet-router:overrides"), "overrides")
         self.redis.ask("FLUSHALL")
         new = self.start()
