@@ -16,7 +16,7 @@ JOBS ?= 4
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
-demo: .venv/demo ## Watch a router, three simulated nodes and a client; ARGS=--once ends by itself.
+demo: .venv/demo ## Watch the router beside the rule of the public one; ARGS=--once ends by itself.
 	@.venv/bin/python -m infernet_router.demo $(ARGS)
 
 run: .venv/router ## Run a router on PORT, 4000 by default, for the nodes in ips.txt.
@@ -38,7 +38,7 @@ test: lint ## Lint, check types, run all tests and measure coverage: what .ci/ru
 minimum: .venv/release ## Run all tests with the oldest dependencies that setup.cfg allows.
 	rm -rf .venv-minimum
 	$(PYTHON) -m venv .venv-minimum
-	.venv/bin/uv pip install --quiet --python .venv-minimum/bin/python \
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-minimum/bin/python \
 		--resolution lowest-direct --editable '.[dev]'
 	.venv-minimum/bin/python -m twisted.trial -j$(JOBS) tests
 
@@ -61,7 +61,7 @@ fuzz: .venv/fuzz ## Fuzz the report decoder until stopped; ARGS=-max_total_time=
 	@.venv/bin/python -m tests.fuzz_reports $(ARGS)
 
 lock: .venv/release ## Pin the versions in requirements/ anew, as setup.cfg has changed; ARGS=--upgrade.
-	$(LOCK) setup.cfg --output-file requirements/router.txt
+	$(LOCK) setup.cfg --extra redis --output-file requirements/router.txt
 	$(LOCK) setup.cfg --output-file requirements/dev.txt --extra dev
 	$(LOCK) setup.cfg --output-file requirements/release.txt --extra release
 	sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK) - --output-file requirements/build.txt

@@ -2,6 +2,7 @@
 Job times under this router and under other routing policies, simulated.
 
     python -m benchmarks.routing [--all] [--seeds N] [--jobs N] [--plot FILE] [SCENARIO…]
+    python -m benchmarks.routing --replicas 3,10 [--seeds N] [--jobs N] [SCENARIO…]
 
 Each figure is a ratio to the oracle, which sees the current state of every queue. Ratios are the
 median over the seeds; for the mean, the range is shown too. A job's time is from submission to end.
@@ -23,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.simulation import policies
+from benchmarks.simulation.comparison import compare_replicas
 from benchmarks.simulation.prequal import Prequal
 from benchmarks.simulation.runs import Outcome, Policy, run
 from benchmarks.simulation.scenario import Lognormal, Scenario
@@ -67,6 +69,9 @@ MORE = [
     Scenario("failers in 10", nodes=10, failing=1),
     Scenario("failers, 1 s polls", failing=2, interval=1.0),
     Scenario("failers, half load", failing=2, load=0.5),
+    Scenario("10 nodes", nodes=10),
+    Scenario("crash", crashing=2),
+    Scenario("stall", stalling=2),
 ]
 """Further scenarios, with --all or by name."""
 
@@ -81,6 +86,12 @@ DEFAULT_SET = SCENARIOS + [
     AT_DEFAULTS[name]
     for name in ("base", "homogeneous", "background", "95 % load", "ghosts", "500 nodes")
 ]
+
+FOR_REPLICAS = (
+    *("base", "background", "bursts", "95 % load", "10 nodes", "instant failers", "500 nodes"),
+    *("1 s polls", "30 s polls", "base, default", "crash", "stall"),
+)
+"""The scenarios with which several routers are compared with one."""
 
 FIRST_SEED = 1000
 """The constants of the router's model were tuned on seeds below 100."""
@@ -200,6 +211,11 @@ def main() -> None:
         metavar="FILE",
         help="plot the first scenario instead, into files named after FILE",
     )
+    parser.add_argument(
+        "--replicas",
+        metavar="N,N",
+        help="compare so many routers that share a fleet with one, such as 3,10",
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.scenarios) - known.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
@@ -209,7 +225,12 @@ def main() -> None:
     if arguments.jobs:
         chosen = [evolve(scenario, jobs=arguments.jobs) for scenario in chosen]
     console = Console()
-    if arguments.plot:
+    if arguments.replicas:
+        counts = [int(text) for text in arguments.replicas.split(",")]
+        few = [known[name] for name in arguments.scenarios or FOR_REPLICAS]
+        few = [evolve(each, jobs=arguments.jobs or each.jobs * 2 // 5) for each in few]
+        compare_replicas(few, counts, arguments.seeds, console)
+    elif arguments.plot:
         for path in plot(chosen[0], arguments.plot):
             console.print(f"plotted: {path}")
     else:

@@ -65,6 +65,11 @@ class NodeAddress:
     )
     """What all spellings of the address have in common."""
 
+    @property
+    def canonical(self) -> str:
+        """What equal addresses have in common: a URL in its simplest spelling."""
+        return self._key
+
     def __str__(self) -> str:
         return self.text
 

@@ -34,6 +34,12 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "pending-weight": "KIND=WEIGHT",
         "max-utilization": "SHARE",
     },
+    "Share the fleet with other routers": {
+        "redis": "URL",
+        "redis-ca-file": "FILE",
+        "redis-prefix": "NAME",
+        "reuse-port": "",
+    },
     "Operate the router": {
         "admin": "ENDPOINT",
         "admin-tokens": "FILE",

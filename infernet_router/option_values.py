@@ -1,5 +1,6 @@
 """Reads the text of an option's value; a ValueError says what it must be."""
 
+import re
 from collections.abc import Callable, Collection
 from ipaddress import ip_address
 from pathlib import Path
@@ -7,6 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infernet_router.addresses import BadAddress, NodeAddress, parse_address
+from infernet_router.replicas.redis_url import BadRedisUrl, RedisUrl, parse_redis_url
+
+
+class Withheld(ValueError):
+    """A bad value that no message may repeat, as it may hold a secret."""
 
 
 def whole_number(most: int) -> Callable[[str], int]:
@@ -103,3 +109,18 @@ def named_weight(shape: str, least: float, names: Collection[str] = ()) -> Calla
         return name, read_number(given)
 
     return read
+
+
+def redis(text: str) -> RedisUrl:
+    """The URL of a Redis server."""
+    try:
+        return parse_redis_url(text)
+    except BadRedisUrl as error:
+        raise Withheld(str(error)) from None
+
+
+def prefix(text: str) -> str:
+    """What the names in Redis begin with."""
+    if re.fullmatch(r"[\w.:-]{1,100}", text, re.ASCII):
+        return text
+    raise ValueError("must have 1 to 100 letters, digits and . _ - :")

@@ -1,7 +1,9 @@
 """The command line and environment variables, read into one Settings."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from shutil import get_terminal_size
 from textwrap import wrap
 from typing import Any
@@ -16,7 +18,7 @@ from infernet_router.api.cors import parse_origin
 from infernet_router.nodes.node_headers import BadHeader, parse_headers
 from infernet_router.option_help import grouped, hint
 from infernet_router.option_table import FLAGS, OPTIONS, variable_of
-from infernet_router.option_values import named_weight, yes_or_no
+from infernet_router.option_values import Withheld, named_weight, yes_or_no
 from infernet_router.process import unblock_standard_streams
 from infernet_router.quoting import quoted
 from infernet_router.reports import KINDS
@@ -48,10 +50,15 @@ def _read(read: Callable[[str], Any], text: str, source: str) -> Any:
     """
     try:
         return read(text)
+    except Withheld as error:
+        raise CannotStart(f"{source} {error}") from None
     except ValueError as error:
         given = quoted(hide_credentials(text) if "://" in text else text)
         raise CannotStart(f"{source} {error}, not {given}") from None
 
+
+_TCP = re.compile("(haproxy:)?tcp6?:")
+"""What the endpoints begin with that listen on a TCP port without TLS."""
 
 _REPEATABLE = (
     "listen",
@@ -210,6 +217,27 @@ class Options(usage.Options):
         self._values["admin_given"] = self._values.get("admin") is not None
         self._values["admin_token"] = self._token()
         self.settings = Settings(**self._values)
+        self._check_sharing()
+
+    def _check_sharing(self) -> None:
+        """
+        Refuse options of routers that share a fleet or a port when they cannot work.
+
+        :raises CannotStart: when that is so.
+        """
+        endpoints = self.settings.endpoints
+        if self.settings.reuse_port and not any(map(_TCP.match, endpoints)):
+            raise CannotStart("--reuse-port is for --port, and tcp: and tcp6: endpoints")
+        url = self.settings.redis
+        if url is None:
+            return
+        if self.settings.redis_ca_file is not None and not url.tls:
+            raise CannotStart("--redis-ca-file is for rediss:// URLs, and --redis has another")
+        missing = [name for name in ("txredisapi", "hiredis") if find_spec(name) is None]
+        if missing:
+            raise CannotStart(
+                f"--redis needs {' and '.join(missing)}: pip install 'infernet-router[redis]'"
+            )
 
     def _read_variable(self, name: str) -> None:
         """

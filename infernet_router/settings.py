@@ -10,6 +10,7 @@ from infernet_router.api.clients import Proxy
 from infernet_router.nodes.node_headers import NodeHeader
 from infernet_router.nodes.polling import MAX_POLLS
 from infernet_router.quoting import host_port, quoted
+from infernet_router.replicas.redis_url import RedisUrl
 
 _MAIN = ("ips", "interval", "busy_interval", "timeout", "max_polls")
 """The settings that are always shown."""
@@ -82,6 +83,11 @@ class Settings:
     log_format: str = "text"
     log_level: str = "info"
     linger: float = 0.0
+    redis: RedisUrl | None = None
+    """The Redis through which routers share one fleet; None for a router that shares nothing."""
+    redis_ca_file: Path | None = None
+    redis_prefix: str = "infernet-router"
+    reuse_port: bool = False
 
     @property
     def endpoints(self) -> tuple[str, ...]:

@@ -1,87 +1,24 @@
-"""Joins the parts of a router: what twistd runs, with `Options` and `makeService`."""
+"""What twistd runs: the options, and the service that they describe."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from random import Random
-from secrets import token_bytes, token_hex
-from time import monotonic, time
+from collections.abc import Callable
 from typing import Any
 
-from treq.client import HTTPClient
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, Logger
-from twisted.web.resource import Resource
 
 from infernet_router import __version__
-from infernet_router.admin import (
-    Audit,
-    BadState,
-    BadTokens,
-    Endpoints,
-    Parts,
-    State,
-    Steering,
-    Tokens,
-)
-from infernet_router.api import (
-    Api,
-    Clients,
-    CrossOrigin,
-    Decisions,
-    FirstPolls,
-    Outcomes,
-    RateLimited,
-    Readiness,
-)
-from infernet_router.counting import Counts
-from infernet_router.files import OffLoop, in_thread
-from infernet_router.fleet import Fleet, Overrides, Weights
-from infernet_router.nodes import (
-    BadCertificates,
-    HostnameResolver,
-    NodeConnections,
-    Paces,
-    Poller,
-    Resources,
-    Surveyor,
-    WithHeaders,
-    http_client,
-)
+from infernet_router.admin import BadState, BadTokens
+from infernet_router.api import Readiness
+from infernet_router.assembly import Assembly
+from infernet_router.fleet import Fleet
+from infernet_router.nodes import BadCertificates, NodeConnections
 from infernet_router.options import CannotStart, Options
-from infernet_router.process import (
-    CannotLog,
-    Freezer,
-    HangupListener,
-    Log,
-    Slices,
-    Systemd,
-    Turns,
-    keep_time,
-    line_format,
-    linger,
-    notifier,
-    open_log,
-    raise_limit,
-    watchdog_seconds,
-)
-from infernet_router.serving import CannotServe, ClosableSite, Server
+from infernet_router.process import CannotLog, Log, line_format, linger, open_log
+from infernet_router.serving import CannotServe
 from infernet_router.settings import Settings
 from infernet_router.signals import ending_at_once, stop_once
-from infernet_router.sources import (
-    AddressFile,
-    AskedSource,
-    BadSource,
-    DnsWatcher,
-    NameServers,
-    Sources,
-    ask_explorer,
-    system_servers,
-)
-
-_POLLS_A_QUESTION = 10
-"""Polls for each request for a node's resources, when there are many nodes."""
+from infernet_router.sources import BadSource
 
 log = Logger()
 
@@ -113,12 +50,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 
 def make_router(
-    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] = Fleet
+    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] | None = None
 ) -> "_Router":
     """
     A router with these settings.
 
-    :param make_fleet: called as Fleet is.
+    :param make_fleet: as in Assembly.
     :raises CannotStart: when it cannot be made, or later when it cannot listen.
     """
     log.info(
@@ -127,171 +64,15 @@ def make_router(
         version=__version__,
         settings=settings,
     )
-    appointments = keep_time(reactor, settings.timeout)
-    limits = raise_limit()
-    reactor.installNameResolver(HostnameResolver(reactor, threads=limits.lookups))
-    weights = Weights(settings.job_weight, settings.pending_weight)
-    fleet = make_fleet(monotonic, Random(), weights, settings.max_utilization)
-    pool = NodeConnections(reactor, most_kept=limits.kept, patience=min(1.0, settings.timeout / 3))
-    counts, readiness = Counts(), Readiness(fleet, monotonic)
-    router = _Router(pool, readiness, settings.linger, reactor)
     try:
-        off_loop = OffLoop[Any](partial(in_thread, reactor), reactor)
-        tokens = Tokens(settings.admin_tokens, settings.admin_token, off_loop)
-        http = http_client(reactor, pool, settings.ca_file)
-        freezer = Freezer(fleet)
-        slices = Slices(reactor, freezer.freezing_later)
-        sources = Sources(fleet, slices, counts)
-        finders = tuple(_sources(settings, reactor, appointments, sources, slices, http, tokens))
-        paces = Paces()
-        nodes = WithHeaders(http, settings.node_header) if settings.node_header else http
-        poller = Poller(
-            fleet,
-            nodes,
-            reactor,
-            interval=settings.interval,
-            busy_interval=settings.busy_interval,
-            timeout=settings.timeout,
-            max_polls=settings.max_polls,
-            at_once=limits.polls,
-            paces=paces,
-            counts=counts,
-        )
-        resources = Resources(
-            fleet,
-            nodes,
-            reactor,
-            Random(),
-            interval=settings.resources_interval,
-            max_questions=settings.max_polls / _POLLS_A_QUESTION,
-            at_once=limits.resources,
-            paces=paces,
-        )
-        surveyor = Surveyor(fleet, nodes, reactor, at_once=limits.surveys, paces=paces)
-        decisions = Decisions(monotonic, token_bytes(32))
-        clients = Clients(settings.trust_proxy)
-        outcomes = Outcomes(fleet, decisions, clients.identify, monotonic)
-        turns = Turns(reactor, monotonic)
-        first_polls = FirstPolls(fleet, reactor, turns, lambda: sources.are_awaited)
-        api = Api(
-            fleet,
-            resources,
-            surveyor,
-            decisions,
-            outcomes,
-            clients.identify,
-            turns,
-            first_polls,
-            lambda: poller.silence,
-            readiness,
-            counts,
-        )
-        guarded = _guarded(api, clients, settings, counts)
-        site = ClosableSite(guarded, reactor, limits.clients, settings.idle_timeout, counts)
-        server = Server(site, settings.endpoints, reactor)
-        overrides = Overrides(fleet, monotonic, time, token_hex(8))
-        state = None
-        if settings.state is not None:
-            state = State(settings.state, OffLoop[Any](partial(in_thread, reactor), reactor))
-        audit = Audit(state, reactor, time)
-        steering = Steering(fleet, overrides, state, audit, counts, reactor)
-        services = [steering, *finders, poller, resources, surveyor, first_polls, server, freezer]
-        if settings.admin is not None or settings.metrics is not None:
-            parts = Parts(
-                steering=steering,
-                fleet=fleet,
-                records=fleet.keep_records(Random()),
-                surveyor=surveyor,
-                poller=poller,
-                sources=sources,
-                readiness=readiness,
-                counts=counts,
-                decisions=decisions,
-                lines_dropped=lambda: router.log.lines_dropped if router.log else 0,
-                connections={"client": lambda: site.connections, "node": lambda: pool.open},
-                options=settings.shown(),
-            )
-            endpoints = Endpoints(
-                parts,
-                tokens,
-                reactor,
-                admin=settings.admin,
-                metrics=settings.metrics,
-                required=settings.admin_given,
-                hosts=settings.admin_host,
-                most_connections=limits.operators,
-            )
-            services.append(endpoints)
-        notify = notifier()
-        if notify is not None:
-            systemd = Systemd(
-                reactor,
-                notify,
-                is_ready=lambda: readiness.is_ready,
-                is_alive=lambda: poller.silence is None,
-                status=lambda: _status(fleet),
-                watchdog=watchdog_seconds(),
-            )
-            services.append(systemd)
+        assembly = Assembly(settings, reactor, make_fleet)
+        router = _Router(assembly.pool, assembly.readiness, settings.linger, reactor)
+        services = tuple(assembly.services(lambda: router.log.lines_dropped if router.log else 0))
     except (BadSource, BadCertificates, BadState, BadTokens, CannotServe) as error:
         raise CannotStart(str(error)) from None
     for service in services:
         service.setServiceParent(router)
     return router
-
-
-def _status(fleet: Fleet) -> str:
-    """How many nodes are up, for systemd."""
-    states = fleet.states
-    there = states.up + states.suspect
-    return f"{there:,} of {there + states.down + states.unknown:,} nodes up"
-
-
-def _guarded(api: Resource, clients: Clients, settings: Settings, counts: Counts) -> Resource:
-    """The API behind the rate limit and CORS, where these are on."""
-    if settings.rate_limit is not None:
-        api = RateLimited(api, settings.rate_limit, clients, monotonic, counts=counts)
-    return CrossOrigin(api, settings.cors_origin) if settings.cors_origin else api
-
-
-def _sources(
-    settings: Settings,
-    reactor: Any,
-    appointments: IReactorTime,
-    sources: Sources,
-    slices: Slices,
-    http: HTTPClient,
-    tokens: Tokens,
-) -> Iterator[IService]:
-    """
-    The services that keep the addresses of all sources up to date, and read files on SIGHUP.
-
-    :param appointments: the clock by which sources are asked again.
-
-    :raises BadSource: when the address file is bad.
-    """
-    explorer, resolver = settings.node_explorer, settings.resolver
-    servers = NameServers(reactor, system_servers if resolver is None else lambda: (resolver,))
-    # What only a name server of its own knows, clients cannot look up either.
-    targets = "name" if resolver is None else "address"
-    watcher = DnsWatcher(sources, servers.ask, appointments, targets=targets)
-    may_be_missing = explorer is not None and not settings.ips_given
-    off_loop = OffLoop[Any](partial(in_thread, reactor), reactor)
-    ips = AddressFile(
-        settings.ips,
-        sources,
-        watcher.watch,
-        appointments,
-        slices,
-        off_loop,
-        may_be_missing=may_be_missing,
-        waits=settings.wait_for_nodes,
-    )
-    yield from (ips, watcher, HangupListener(reactor, ips.read_again, tokens.read_again))
-    if explorer is not None:
-        yield AskedSource(
-            explorer, partial(ask_explorer, http, explorer, reactor, slices), sources, appointments
-        )
 
 
 class _Router(MultiService):

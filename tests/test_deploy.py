@@ -96,26 +96,44 @@ class KubernetesTests(SynchronousTestCase):
 
     def test_options(self) -> None:
         """The router knows the options, and its containers' ports are those it serves on."""
-        (container,) = (
-            container
-            for document in _documents(_DEPLOY / "kubernetes/router.yaml")
-            if document["kind"] == "Deployment"
-            for container in document["spec"]["template"]["spec"]["containers"]
-        )
-        Options({}).parseOptions(container["args"])
+        container = self.deployments()["infernet-router"]["template"]["spec"]["containers"][0]
+        environ = {entry["name"]: entry.get("value", "") for entry in container["env"]}
+        Options(environ).parseOptions(container["args"])
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         self.assertEqual(ports["http"], 4000)
         self.assertIn(f"--metrics=tcp:{ports['metrics']}", container["args"])
 
+    def test_redis(self) -> None:
+        """The routers reach the Redis, and nobody else does; both have the same password."""
+        documents = _documents(_DEPLOY / "kubernetes/router.yaml")
+        (policy,) = (each["spec"] for each in documents if each["kind"] == "NetworkPolicy")
+        deployments = self.deployments()
+        router, redis = deployments["infernet-router"], deployments["infernet-router-redis"]
+        self.assertEqual(router["replicas"], 3)
+        self.assertEqual(policy["podSelector"], redis["selector"])
+        self.assertEqual(policy["ingress"][0]["from"], [{"podSelector": router["selector"]}])
+        containers = [each["template"]["spec"]["containers"][0] for each in (router, redis)]
+        secrets = [container["env"][0]["valueFrom"] for container in containers]
+        self.assertEqual(secrets[0], secrets[1])
+        port = {"name": "redis", "containerPort": 6379}
+        self.assertEqual(containers[1]["ports"], [port])
+        services = [each["metadata"]["name"] for each in documents if each["kind"] == "Service"]
+        url = containers[0]["env"][1]["value"]
+        self.assertIn(url, [f"redis://:$(REDIS_PASSWORD)@{name}:6379" for name in services])
+
+    def deployments(self) -> dict[str, Any]:
+        """The deployments, by name."""
+        return {
+            document["metadata"]["name"]: document["spec"]
+            for document in _documents(_DEPLOY / "kubernetes/router.yaml")
+            if document["kind"] == "Deployment"
+        }
+
     def test_monitor(self) -> None:
         """The monitor selects the pods of the deployment, and gives the job its name."""
         (monitor,) = _documents(_DEPLOY / "kubernetes/monitor.yaml")
-        labels = [
-            document["spec"]["selector"]["matchLabels"]
-            for document in _documents(_DEPLOY / "kubernetes/router.yaml")
-            if document["kind"] == "Deployment"
-        ]
-        self.assertEqual([monitor["spec"]["selector"]["matchLabels"]], labels)
+        labels = self.deployments()["infernet-router"]["selector"]["matchLabels"]
+        self.assertEqual(monitor["spec"]["selector"]["matchLabels"], labels)
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         self.assertIn(
             {"targetLabel": "job", "replacement": "infernet-router"}, endpoint["relabelings"]
@@ -136,16 +154,21 @@ class ServersTests(SynchronousTestCase):
             _check("systemd-analyze", "verify", *sorted(Path(directory).iterdir()))
 
     def test_systemd_options(self) -> None:
-        """The router knows the options of the service."""
-        text = (_DEPLOY / "systemd/infernet-router.service").read_text()
-        (command,) = re.findall(r"^ExecStart=\S+ (.*)$", text, re.M)
-        Options({}).parseOptions(command.split())
+        """The router knows the options of the services."""
+        for unit in ("infernet-router.service", "infernet-router@.service"):
+            text = (_DEPLOY / "systemd" / unit).read_text().replace("%i", "1")
+            (command,) = re.findall(r"^ExecStart=\S+ (.*)$", text, re.M)
+            Options({}).parseOptions(command.split())
 
     def test_nginx(self) -> None:
-        """nginx accepts its configuration."""
+        """nginx accepts both configurations."""
+        for name in ("nginx.conf", "nginx-compose.conf"):
+            self.check_nginx(_DEPLOY / name)
+
+    def check_nginx(self, path: Path) -> None:
         with tempfile.TemporaryDirectory() as directory:
             arguments = ("-g", f"pid {directory}/nginx.pid; error_log stderr;", "-t")
-            _check("nginx", *arguments, "-c", _DEPLOY / "nginx.conf")
+            _check("nginx", *arguments, "-c", path)
 
     def test_compose(self) -> None:
         """Every file that Compose mounts exists, and the router knows its options."""
@@ -154,9 +177,11 @@ class ServersTests(SynchronousTestCase):
         for source in _mounted(services):
             if source != "../ips.txt":  # the operator makes it
                 self.assertTrue((_DEPLOY / source).exists(), source)
-        Options({}).parseOptions(services["router"]["command"])
+        Options(services["router"]["environment"]).parseOptions(services["router"]["command"])
+        self.assertIn("redis", services)
         (scrape,) = _documents(_DEPLOY / "prometheus/prometheus.yml")[0]["scrape_configs"]
-        self.assertEqual(scrape["static_configs"], [{"targets": ["router:9100"]}])
+        (found,) = scrape["dns_sd_configs"]
+        self.assertEqual((found["names"], found["port"]), (["router"], 9100))
 
 
 def _mounted(services: dict[str, Any]) -> Iterator[str]:

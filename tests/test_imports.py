@@ -26,20 +26,21 @@ MAY_IMPORT = {
     "fleet": ("addresses", "reports", "quoting"),
     "counting": (),
     "nodes": (*CORE, "files", "counting"),
+    "replicas": (*CORE, "nodes", "counting"),
     "process": (*CORE, "files"),
     "serving": ("files", "quoting", "counting"),
     "api": (*CORE, "files", "nodes", "process", "serving", "counting"),
     "sources": (*CORE, "files", "nodes", "process", "counting"),
     "admin": (*CORE, "files", "api", "sources", "nodes", "process", "serving", "counting"),
-    "settings": ("api", "nodes", "addresses", "quoting"),
-    "option_values": ("addresses",),
+    "settings": ("api", "nodes", "replicas", "addresses", "quoting"),
+    "option_values": ("addresses", "replicas"),
     "option_table": ("option_values", "settings", "api", "process"),
     "option_help": (),
     "options": (*CORE, "option_help", "option_table", "option_values", *UPPER),
 }
 """By folder, or module outside a folder: the others that it may import."""
 
-ENTRANCES = {"tap", "demo", "testing", "__main__", "__init__"}
+ENTRANCES = {"tap", "assembly", "demo", "testing", "__main__", "__init__"}
 """The modules that may import all others, and that no other module may import."""
 
 PURE = {"addresses", "hosts", "reports", "quoting", "fleet", "counting"}

@@ -7,12 +7,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.addresses import parse_address
 from infernet_router.option_values import (
+    Withheld,
     endpoint,
     name_server,
     named_weight,
     number,
     one_of,
     path,
+    prefix,
+    redis,
     seconds,
     url,
     whole_number,
@@ -67,6 +70,18 @@ class OptionValuesTests(SynchronousTestCase):
         self.assertIsNone(endpoint("none"))
         must = "must be a Twisted endpoint such as tcp:4001:interface=127.0.0.1, or none"
         self.assert_bad(must, endpoint, "", "tcp:1\n")
+
+    def test_redis(self) -> None:
+        """The reason why a URL of Redis is bad does not have it."""
+        self.assertEqual(redis("redis://a").host, "a")
+        self.assert_bad("must have USER:PASSWORD or :PASSWORD before the @", redis, "redis://x@a")
+        self.assertRaises(Withheld, redis, "redis://x@a")
+
+    def test_prefix(self) -> None:
+        """A prefix has no characters that are special in patterns of Redis."""
+        self.assertEqual(prefix("infernet-router"), "infernet-router")
+        must = "must have 1 to 100 letters, digits and . _ - :"
+        self.assert_bad(must, prefix, "", "a*", "[a]", "a b", "\u00e4", "a\n")
 
     def test_url(self) -> None:
         """A URL is that of an HTTP server; the reason says what is wrong with it."""

@@ -69,6 +69,10 @@ class OptionsTests(SynchronousTestCase):
                 "log_format": "text",
                 "log_level": "info",
                 "linger": 0.0,
+                "redis": None,
+                "redis_ca_file": None,
+                "redis_prefix": "infernet-router",
+                "reuse_port": False,
             },
         )
 

@@ -19,9 +19,8 @@ def wanted(name: str) -> Iterator[Requirement]:
     """What the router, or one of its extras, needs directly."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    texts = [config["options"]["install_requires"]]
-    if name != "router":
-        texts.append(config["options.extras_require"][name])
+    extra = "redis" if name == "router" else name  # the image has the clients for Redis
+    texts = [config["options"]["install_requires"], config["options.extras_require"][extra]]
     return (Requirement(line) for text in texts for line in text.split("\n") if line)
 
 

@@ -28,6 +28,13 @@ class SettingsTests(SynchronousTestCase):
             self.assertEqual(shown[name], value, name)
         self.assertNotIn("ips-given", shown)
 
+    def test_redis(self) -> None:
+        """The password for Redis is shown neither in the log nor to operators."""
+        settings = parsed("--redis=redis://u:secret@a")
+        self.assertEqual(settings.shown()["redis"], "redis://u:(hidden)@a:6379/0")
+        self.assertIn(", redis redis://u:(hidden)@a:6379/0", str(settings))
+        self.assertNotIn("secret", repr(settings))
+
     def test_endpoints(self) -> None:
         """The router serves on the port, or instead on the endpoints of --listen."""
         self.assertEqual(parsed("--port", "5000").endpoints, ("tcp:5000",))

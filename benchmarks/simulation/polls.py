@@ -63,6 +63,10 @@ class Polls:
         in_use = pending or now - self._assigned[node] < _LATELY
         self._move(node, now + (self._busy_interval if in_use else self._interval))
 
+    def left(self, node: int, now: float) -> None:
+        """A node was left to somebody else: schedule its next turn."""
+        self._move(node, now + self._interval)
+
     def assigned(self, node: int, now: float, looks: Iterable[float]) -> None:
         """
         A job was assigned to a node at `now`.

@@ -89,10 +89,10 @@ def run(
 
     :param queues: whether to record the queues.
     """
-    return _Run(scenario, policy, seed, queues).outcome()
+    return Run(scenario, policy, seed, queues).outcome()
 
 
-class _Run:
+class Run:
     """One run: its events, in the order of their times."""
 
     def __init__(
@@ -105,6 +105,8 @@ class _Run:
         self._polls = Polls(scenario, self._router.at_once, random)
         self._rate = scenario.load * world.capacity / MEAN_WORK
         """All jobs a second."""
+        self.polled = 0
+        """How many polls there were."""
         self._around = self._rate * scenario.around
         """Those that bypass the router."""
         self._asking = self._rate * (1 - scenario.around) / (1 - scenario.ghosts)
@@ -114,18 +116,18 @@ class _Run:
         """A heap of what happens when; a number keeps events of the same time in their order."""
         self._numbers = count()
         if queues:
-            self._at(0.0, self._record)
+            self.at(0.0, self._record)
         if self._around:
-            self._at(random.expovariate(self._around), self._bypass)
+            self.at(random.expovariate(self._around), self._bypass)
         if scenario.watching:
-            self._at(0.0, self._watch)
+            self.at(0.0, self._watch)
         if world.turns:
-            self._at(0.0, self._turn)
-        self._at(self._outcome.changed, self._change)
+            self.at(0.0, self._turn)
+        self.at(self._outcome.changed, self._change)
 
     def outcome(self) -> Outcome:
         """Place all jobs."""
-        scenario, random, router = self._scenario, self._random, self._router
+        scenario, random = self._scenario, self._random
         now = scenario.watching
         for number in range(scenario.jobs):
             up = now % 20 < 10
@@ -133,27 +135,33 @@ class _Run:
             now += random.expovariate(self._asking * (1 + burst))
             self._pass_time(now)
             asked = random.choice(scenario.asked) if len(scenario.asked) > 1 else scenario.asked[0]
-            node = router.pick(asked, now)
-            self._polls.assigned(node, now, router.looks(node))
+            node = self.pick(asked, now)
             if random.random() < scenario.ghosts:
                 continue
             place = partial(self._place, node, number > scenario.jobs * scenario.unmeasured)
             if scenario.late:
-                self._at(now + scenario.late, place)
+                self.at(now + scenario.late, place)
             else:
                 place()
         self._outcome.times.sort()
         return self._outcome
 
-    def _at(self, when: float, what: Callable[[], None]) -> None:
+    def pick(self, asked: frozenset[str], now: float) -> int:
+        """The node for a job that needs these containers."""
+        node = self._router.pick(asked, now)
+        self._polls.assigned(node, now, self._router.looks(node))
+        return node
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Do something at a later time."""
         heappush(self._events, (when, next(self._numbers), what))
 
     def _pass_time(self, until: float) -> None:
         """Let everything happen that happens before this time."""
-        events, polls, world = self._events, self._polls, self._world
+        events, world = self._events, self._world
         while True:
             event = events[0][0] if events else inf
-            poll = polls.next
+            poll = self.next_poll
             if min(event, poll) >= until:
                 break
             if event <= poll:
@@ -161,11 +169,21 @@ class _Run:
                 heappop(events)[2]()
             else:
                 world.advance(poll)
-                node = polls.take()
-                pending = world.reported(node)
-                self._router.observed(node, pending, poll)
-                polls.polled(node, pending, poll)
+                self.poll(poll)
         world.advance(until)
+
+    @property
+    def next_poll(self) -> float:
+        """When the next node is polled."""
+        return self._polls.next
+
+    def poll(self, now: float) -> None:
+        """Poll the next node."""
+        node = self._polls.take()
+        pending = self._world.reported(node)
+        self._router.observed(node, pending, now)
+        self._polls.polled(node, pending, now)
+        self.polled += 1
 
     def _place(self, node: int, measured: bool) -> None:
         """Submit a client's job to the node that the router picked."""
@@ -186,24 +204,24 @@ class _Run:
     def _bypass(self) -> None:
         """Submit a job to a random node."""
         self._submit(self._random.randrange(self._scenario.nodes))
-        self._at(self._world.now + self._random.expovariate(self._around), self._bypass)
+        self.at(self._world.now + self._random.expovariate(self._around), self._bypass)
 
     def _watch(self) -> None:
         """Submit a job that another router placed, which sees every queue."""
         world, random = self._world, self._random
         if world.now < self._scenario.watching:
             self._submit(world.least_busy(range(self._scenario.nodes), random))
-            self._at(world.now + random.expovariate(self._rate - self._around), self._watch)
+            self.at(world.now + random.expovariate(self._rate - self._around), self._watch)
 
     def _record(self) -> None:
         """Record the queues."""
         self._outcome.queues.append(list(self._world.pending))
-        self._at(self._world.now + 1.0, self._record)
+        self.at(self._world.now + 1.0, self._record)
 
     def _turn(self) -> None:
         """Make a node begin or cease to thrash."""
         self._world.turn(self._random)
-        self._at(self._world.turns[0][0], self._turn)
+        self.at(self._world.turns[0][0], self._turn)
 
     def _change(self) -> None:
         """Change nodes halfway through the run."""
@@ -217,4 +235,4 @@ class _Run:
             world.crash(node)
         for node in range(scenario.stalling):
             world.stall(node, STALL)
-        self._at(world.now + STALL, world.recover)
+        self.at(world.now + STALL, world.recover)

@@ -2,7 +2,7 @@
 A soak test: a million requests and a million polls while the router's surroundings misbehave.
 
     python -m benchmarks.soak [--minutes N] [--nodes N] [--rate N] [--slack N] [--growth N]
-        [-- ROUTER OPTIONS]
+        [--replicas N] [-- ROUTER OPTIONS]
 
 The router runs unmodified, in a process of its own. Two thirds of its nodes flap and fail in many
 ways; clients disconnect in the middle of a request or send garbage; its list of nodes is edited,
@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -93,7 +93,9 @@ async def soak(
     :param show: called once a second with the measurements so far.
     """
     port, random = free_port(), Random(1)
-    record = Record({fault: allowed + arguments.slack for fault, allowed in ALLOWED.items()})
+    # With replicas, there are up to two intervals from one poll of a node to the next.
+    slack = arguments.slack + (INTERVAL if arguments.replicas > 1 else 0.0)
+    record = Record({fault: allowed + slack for fault, allowed in ALLOWED.items()})
     nodes = [
         Node(f"127.1.{n >> 8}.{n & 255}", port, record, random, steady=n % 3 == 0)
         for n in range(1, arguments.nodes + 1)
@@ -102,14 +104,24 @@ async def soak(
     addresses = [node.address for node in nodes]
     listed = ChangingList(folder / "ips.txt", addresses, names.addresses, record, random)
     listed.path.write_text(UNREACHABLE)
-    flags = (
+    flags: tuple[str, ...] = (
         f"--interval={INTERVAL}",
         f"--timeout={TIMEOUT}",
         f"--max-polls={int(2 * arguments.nodes / INTERVAL)}",
     )
+    flags = (*flags, *arguments.router)
     preload = {"PYTHONPATH": PRELOADED, "SOAK_HOSTS": str(folder / "hosts")}
     everyone = [*nodes, *names.hosts]
-    with Router(folder, *flags, *arguments.router, variables=preload) as router:
+    peers = None
+    if arguments.replicas > 1:
+        from benchmarks.soak.peers import Peers
+
+        peers = Peers(folder, arguments.replicas - 1, flags, preload, random)
+        flags = (*flags, f"--redis={peers.redis.url}")
+    with (
+        closing(peers) if peers else nullcontext(),
+        Router(folder, *flags, variables=preload) as router,
+    ):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(node.live()) for node in everyone]
             await until(lambda: _running(router).port, "the router did not start")
@@ -129,6 +141,8 @@ async def soak(
                 group.create_task(interruptions.keep_interrupting()),
                 group.create_task(names.keep_moving()),
             ]
+            if peers is not None:
+                changing.append(group.create_task(peers.keep_disturbing()))
             await _measure(router, measured, names, arguments.minutes, show)
             for task in changing:
                 task.cancel()
@@ -260,6 +274,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--growth", type=float, default=MAX_GROWTH, help="allowed growth of memory [default: 0.05]"
+    )
+    parser.add_argument(
+        "--replicas", type=int, default=1, help="routers that share the fleet [default: 1]"
     )
     parser.add_argument("router", nargs="*", help="further options of the router, after --")
     arguments = parser.parse_args()

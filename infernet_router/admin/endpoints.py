@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.application.service import MultiService
@@ -28,6 +28,10 @@ from infernet_router.process.turns import Turns
 from infernet_router.serving import ClosableSite, Server
 from infernet_router.sources import Sources
 
+if TYPE_CHECKING:
+    from infernet_router.admin.replication import Replication
+    from infernet_router.admin.scraped import Scraped
+
 _SLICE = 0.002
 """Seconds of work for operators in one turn of the reactor: clients are answered in between."""
 
@@ -51,6 +55,8 @@ class Parts:
     """By side, client or node: returns how many connections there are."""
     options: Mapping[str, object]
     """The options in effect, without secrets."""
+    replication: "Replication | None" = None
+    """What shares the fleet with other routers."""
 
 
 class Endpoints(MultiService):
@@ -80,76 +86,89 @@ class Endpoints(MultiService):
         super().__init__()
         # prometheus_client takes 10 ms and a megabyte, so it is imported only when it is used.
         from infernet_router.admin.metrics import Exposition, Gauges
-        from infernet_router.admin.routes import AdminRoot
         from infernet_router.admin.scraped import MetricsRoot, Scraped
 
-        fleet, counts = parts.fleet, parts.counts
-        results = Results(Turns(reactor, monotonic, _SLICE), reactor)
-        census = Census(fleet, results)
-
-        def up() -> int:
-            return fleet.states.up + fleet.states.suspect
-
-        traffic = Traffic(counts, lambda: fleet.decided, up, reactor)
-        traffic.setServiceParent(self)
+        self._parts = parts
+        self._reactor = reactor
+        self._most_connections = most_connections
+        self._results = Results(Turns(reactor, monotonic, _SLICE), reactor)
+        self._census = Census(parts.fleet, self._results)
+        self._traffic = Traffic(parts.counts, lambda: parts.fleet.decided, self._up, reactor)
+        self._traffic.setServiceParent(self)
         gauges = Gauges(
             connections=parts.connections,
             poll_interval=lambda: parts.poller.interval,
-            fleet=fleet,
+            fleet=parts.fleet,
             lines_dropped=parts.lines_dropped,
-            delay=traffic.delay,
+            delay=self._traffic.delay,
             sources=parts.sources,
+            replication=parts.replication,
         )
-        scraped = Scraped(Exposition(counts, gauges), census, parts.readiness)
-
-        def serve(root: Any, endpoint: str, purpose: str, *, required: bool) -> None:
-            reads_bodies = purpose == "operators"
-            site = ClosableSite(root, reactor, most_connections, reads_bodies=reads_bodies)
-            Server(site, [endpoint], reactor, purpose=purpose, required=required).setServiceParent(
-                self
-            )
+        scraped = Scraped(Exposition(parts.counts, gauges), self._census, parts.readiness)
 
         def access(endpoint: str) -> Access:
             return Access(tokens, hosts, trust_local=not endpoint.startswith("haproxy:"))
 
         if admin is not None:
-            viewer = Viewer(parts.sources.naming, monotonic, time, parts.steering.shown_of)
-            started, demand = time(), Demand(monotonic)
-            overview = Overview(
-                census=census,
-                results=results,
-                fleet=fleet,
-                traffic=traffic,
-                sources=parts.sources,
-                viewer=viewer,
-                started=started,
-                poll_interval=lambda: parts.poller.interval,
-                least_interval=parts.poller.least_interval,
-                page_interval=lambda: demand.interval,
-            )
-            root = AdminRoot(
-                access(admin),
-                scraped,
-                fleet=fleet,
-                results=results,
-                viewer=viewer,
-                overview=overview,
-                node_map=NodeMap(fleet, results, started),
-                demand=demand,
-                choices=Choices(
-                    fleet,
-                    parts.records,
-                    parts.decisions,
-                    parts.surveyor,
-                    results,
-                    viewer,
-                    monotonic,
-                ),
-                drainer=Drainer(fleet, reactor),
-                steering=parts.steering,
-                sources=parts.sources,
-                options=dict(parts.options),
-            )
-            serve(root, admin, "operators", required=required)
+            root = self._admin_root(access(admin), scraped)
+            self._serve(root, admin, "operators", required=required)
         if metrics is not None:
-            serve(MetricsRoot(access(metrics), scraped), metrics, "metrics", required=True)
+            self._serve(MetricsRoot(access(metrics), scraped), metrics, "metrics", required=True)
+
+    def _up(self) -> int:
+        """How many nodes are up or suspect."""
+        states = self._parts.fleet.states
+        return states.up + states.suspect
+
+    def _serve(self, root: Any, endpoint: str, purpose: str, *, required: bool) -> None:
+        """Serve on an endpoint while this runs."""
+        site = ClosableSite(
+            root, self._reactor, self._most_connections, reads_bodies=purpose == "operators"
+        )
+        server = Server(site, [endpoint], self._reactor, purpose=purpose, required=required)
+        server.setServiceParent(self)
+
+    def _admin_root(self, access: Access, scraped: "Scraped") -> Any:
+        """What operators are served."""
+        from infernet_router.admin.routes import AdminRoot
+
+        parts, results, started = self._parts, self._results, time()
+        viewer = Viewer(parts.sources.naming, monotonic, time, parts.steering.shown_of)
+        demand = Demand(monotonic)
+        overview = Overview(
+            census=self._census,
+            results=results,
+            fleet=parts.fleet,
+            traffic=self._traffic,
+            sources=parts.sources,
+            viewer=viewer,
+            started=started,
+            poll_interval=lambda: parts.poller.interval,
+            least_interval=parts.poller.least_interval,
+            replication=parts.replication,
+            page_interval=lambda: demand.interval,
+        )
+        choices = Choices(
+            parts.fleet,
+            parts.records,
+            parts.decisions,
+            parts.surveyor,
+            results,
+            viewer,
+            monotonic,
+        )
+        return AdminRoot(
+            access,
+            scraped,
+            fleet=parts.fleet,
+            results=results,
+            viewer=viewer,
+            overview=overview,
+            node_map=NodeMap(parts.fleet, results, started),
+            demand=demand,
+            choices=choices,
+            drainer=Drainer(parts.fleet, self._reactor),
+            steering=parts.steering,
+            sources=parts.sources,
+            options=dict(parts.options),
+        )

@@ -21,6 +21,7 @@ from prometheus_client.utils import floatToGoString
 
 from infernet_router import __version__
 from infernet_router.admin.census import Count, nodes_of
+from infernet_router.admin.replication import Replication, replication_metrics
 from infernet_router.admin.shown import Shown
 from infernet_router.counting import OTHER, Counts, Histogram
 from infernet_router.fleet import BOUNDS, Fleet, Outcome, Reason, Records, State
@@ -55,6 +56,7 @@ class Gauges:
     sources: Sources
     lines_dropped: Callable[[], int]
     """Lines of the log that could not be written."""
+    replication: Replication | None = None
 
 
 class Exposition:
@@ -95,9 +97,22 @@ class _Collector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        counts, gauges = self._counts, self._gauges
+        gauges = self._gauges
         yield InfoMetricFamily(_PREFIX + "build", "The version.", {"version": __version__})
         yield from self._requests()
+        yield from self._answers()
+        yield from self._polls()
+        yield from self._process()
+        yield from self._sources()
+        yield from self._nodes()
+        if gauges.replication is not None:
+            yield from replication_metrics(gauges.replication)
+        if gauges.fleet.records is not None:
+            yield from self._records(gauges.fleet.records)
+
+    def _answers(self) -> Iterator[Metric]:
+        """What requests led to, besides a node."""
+        counts = self._counts
         yield _counter(
             "no_node",
             "Requests for which there was no node.",
@@ -122,6 +137,9 @@ class _Collector(Collector):
         yield _counter(
             "connections_refused", "Connections of clients over the limit.", "", counts.refused
         )
+
+    def _polls(self) -> Iterator[Metric]:
+        counts = self._counts
         yield _counter(
             "polls",
             "Polls that ended.",
@@ -133,8 +151,11 @@ class _Collector(Collector):
             "node_transitions",
             "Changes of the state of a node.",
             "to",
-            {state.value: gauges.fleet.transitions[state] for state in _ENTERED},
+            {state.value: self._gauges.fleet.transitions[state] for state in _ENTERED},
         )
+
+    def _process(self) -> Iterator[Metric]:
+        gauges = self._gauges
         late = "How late the router is with what is due."
         yield self._times("reactor_delay_seconds", late, gauges.delay)
         yield _gauge(
@@ -155,10 +176,6 @@ class _Collector(Collector):
             "",
             gauges.lines_dropped(),
         )
-        yield from self._sources()
-        yield from self._nodes()
-        if gauges.fleet.records is not None:
-            yield from self._records(gauges.fleet.records)
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import frozen
@@ -16,6 +16,9 @@ from infernet_router.admin.traffic import Traffic
 from infernet_router.fleet import Fleet, Steps
 from infernet_router.quoting import quoted
 from infernet_router.sources import Sources
+
+if TYPE_CHECKING:
+    from infernet_router.admin.replication import Replication
 
 _LATE = 0.2
 """Seconds: when the reactor is later than that, clients wait."""
@@ -51,6 +54,8 @@ class Overview:
     poll_interval: Callable[[], float]
     least_interval: float
     page_interval: Callable[[], float]
+    replication: "Replication | None" = None
+    """What shares the fleet with other routers."""
 
     def make(self) -> Deferred[tuple[bytes, bytes]]:
         """The overview as JSON, and its entity tag."""
@@ -80,11 +85,16 @@ class Overview:
             "queue_error_jobs": None if error is None else rounded(error.mean),
             "queue_within_one_job": None if error is None else rounded(error.share_within_one),
             "overrides": count.overridden,
-            "replicas": {"members": 1, "alone": False},
+            "replicas": self._replicas(),
             "problems": [{"text": text, "link": link} for text, link in self._problems(count)],
             "page_interval_seconds": self.page_interval(),
             "history": self.traffic.history(),
         }
+
+    def _replicas(self) -> dict[str, Any]:
+        if self.replication is None:
+            return {"members": 1, "alone": False}
+        return {"members": self.replication.members, "alone": self.replication.is_alone}
 
     def _problems(self, count: Count) -> Iterator[tuple[str, str]]:
         """What is wrong, and where to read more."""
@@ -113,6 +123,9 @@ class Overview:
         if count.oldest_report > _STALE * interval:
             text = f"the oldest report is {count.oldest_report:.0f} s old"
             yield text, "/admin/v1/nodes?sort=report_age_seconds&order=desc"
+        if self.replication is not None and self.replication.is_alone:
+            why = self.replication.why_alone
+            yield f"this router is alone, and shares nothing with others: {why}", "/metrics"
         if self.traffic.lateness > _LATE:
             yield f"the router is {self.traffic.lateness:.1f} s late", "/metrics"
 

@@ -29,6 +29,15 @@ def answer(request: IRequest, content: object) -> bytes:
     return answer_encoded(request, msgspec.json.encode(content))
 
 
+def answer_directly(request: IRequest, content: object) -> bytes:
+    """
+    The same for a GET that is not routed by Klein, in less time: Twisted sets the Content-Length of
+    what a resource returns.
+    """
+    _set_headers(request)
+    return msgspec.json.encode(content) + b"\n"
+
+
 def answer_encoded(request: IRequest, content: bytes) -> bytes:
     """Answer 200 with content that is JSON already; returns the body to send."""
     return _answer_whole(request, content + b"\n")

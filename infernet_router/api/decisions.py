@@ -1,5 +1,6 @@
 """Makes an id for each decision, and finds the node chosen when a client returns the id."""
 
+import re
 from array import array
 from collections.abc import Callable
 from hashlib import blake2b
@@ -18,7 +19,10 @@ MAX_ID = 100
 _HASH_SIZE = 10
 """Bytes of the hash in an id: guessing one takes 2^79 requests on average."""
 
-_UNKNOWN = f"the decision is unknown or older than {VALID // 60} minutes"
+_NAMED = re.compile("([0-9a-f]{16})-.+-.+-.+-")
+"""The beginning of an id that names its router."""
+
+UNKNOWN = f"the decision is unknown or older than {VALID // 60} minutes"
 
 
 class Decisions:
@@ -36,11 +40,14 @@ class Decisions:
 
     :param seconds: the monotonic time, in seconds.
     :param key: the secret key of the hash, at most 64 bytes.
+    :param router: what stands for this router, if several share a fleet: 16 hexadecimal digits,
+        with which its ids begin.
     """
 
-    def __init__(self, seconds: Callable[[], float], key: bytes) -> None:
+    def __init__(self, seconds: Callable[[], float], key: bytes, router: str = "") -> None:
         self._seconds = seconds
         self._keyed = blake2b(key=key, digest_size=_HASH_SIZE)
+        self._prefix = f"{router}-".encode() if router else b""
         self._began = seconds()
         self._period = self._previous = _Period(0, 0)
         self._nodes = array("I", bytes(4 * KEPT))
@@ -58,7 +65,7 @@ class Decisions:
             self._previous = period
             period = self._period = _Period(second, number)
         node = self._nodes[number % KEPT] = period.number(address)
-        content = b"%x-%x-%x" % (number, second, node)
+        content = b"%b%x-%x-%x" % (self._prefix, number, second, node)
         return b"%b-%b" % (content, self._hash(content))
 
     def id_of(self, number: int, at: float) -> str:
@@ -68,7 +75,8 @@ class Decisions:
         :param at: when it was made.
         """
         second = int(at - self._began)
-        content = b"%x-%x-%x" % (number, second, self._nodes[number % KEPT])
+        node = self._nodes[number % KEPT]
+        content = b"%b%x-%x-%x" % (self._prefix, number, second, node)
         return (b"%b-%b" % (content, self._hash(content))).decode()
 
     def number_of(self, id: str) -> int | None:
@@ -76,7 +84,14 @@ class Decisions:
         content, _, hashed = id.encode().rpartition(b"-")
         if not compare_digest(hashed, self._hash(content)):
             return None
-        return int(content.partition(b"-")[0], 16)
+        return int(content.removeprefix(self._prefix).partition(b"-")[0], 16)
+
+    def made_by(self, id: str) -> bytes | None:
+        """The other router that an id begins with; None if it does not begin with any."""
+        named = _NAMED.match(id)
+        if not self._prefix or named is None or id.startswith(self._prefix.decode()):
+            return None
+        return bytes.fromhex(named[1])
 
     def use(self, id: str) -> NodeAddress:
         """
@@ -85,11 +100,11 @@ class Decisions:
         :raises HTTPError: 404 when the id is unknown or too old, 409 when it was used before.
         """
         if self.number_of(id) is None:
-            raise HTTPError(404, _UNKNOWN)
-        content = id.encode().rpartition(b"-")[0]
+            raise HTTPError(404, UNKNOWN)
+        content = id.encode().rpartition(b"-")[0].removeprefix(self._prefix)
         count, made_at, number = (int(part, 16) for part in content.split(b"-"))
         if int(self._seconds() - self._began) > made_at + VALID:
-            raise HTTPError(404, _UNKNOWN)
+            raise HTTPError(404, UNKNOWN)
         period = self._period if count >= self._period.first else self._previous
         if not period.use(count):
             raise HTTPError(409, "the decision has an outcome already")

@@ -1,11 +1,14 @@
 """Passes the outcomes of jobs on to the fleet, and bounds how much one client affects a node."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
 
 from twisted.web.server import Request
 
-from infernet_router.api.decisions import Decisions
+from infernet_router.api.decisions import UNKNOWN, Decisions
 from infernet_router.fleet import Fleet, Outcome
+from infernet_router.serving.errors import HTTPError
 
 PAUSE = 5.0
 """Seconds in which one outcome of each client for each node is passed on. By default, a node
@@ -20,6 +23,10 @@ class Outcomes:
     :param client_of: identifies the client of a request, as Clients.identify does.
     :param seconds: the monotonic time, in seconds.
     """
+
+    pass_on: Callable[[bytes, str, Outcome, bytes], bool] | None = None
+    """Passes on the outcome of a decision that another router made: given the router, the id, the
+    outcome and what stands for the client. Returns False if there is no such router."""
 
     def __init__(
         self,
@@ -45,11 +52,32 @@ class Outcomes:
         :param decision: the id of the decision.
         :raises HTTPError: when the id cannot be used, as in Decisions.use.
         """
+        client, made_by = self._client_of(request), self._decisions.made_by(decision)
+        if made_by is None:
+            self._tell(client, decision, outcome)
+        elif self.pass_on is None or not self.pass_on(made_by, decision, outcome, _short(client)):
+            raise HTTPError(404, UNKNOWN)
+
+    def hear(self, decision: str, outcome: Outcome, client: bytes) -> None:
+        """
+        Take an outcome that a client reported to another router.
+
+        :param client: what stands for the client there.
+        """
+        with suppress(HTTPError):  # as the client was answered already
+            self._tell(client, decision, outcome)
+
+    def _tell(self, client: bytes | None, decision: str, outcome: Outcome) -> None:
         address, now = self._decisions.use(decision), self._seconds()
         if now >= self._until:
             self._heard.clear()
             self._until = now + PAUSE
-        pair = self._client_of(request), address.url
+        pair = client, address.url
         if pair not in self._heard:
             self._heard.add(pair)
             self._fleet.told(address, outcome)
+
+
+def _short(client: bytes | None) -> bytes:
+    """What stands for a client at other routers."""
+    return blake2b(client or b"", digest_size=8).digest()

@@ -14,7 +14,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from infernet_router.addresses import NodeAddress
-from infernet_router.api.answers import answer, answer_chunks, answer_encoded, answer_failure
+from infernet_router.api.answers import (
+    answer,
+    answer_chunks,
+    answer_directly,
+    answer_encoded,
+    answer_failure,
+)
 from infernet_router.api.decisions import MAX_ID, Decisions
 from infernet_router.api.first_polls import FirstPolls
 from infernet_router.api.openapi import (
@@ -118,7 +124,9 @@ class Api(Resource):
             containers = usual[1][len("container=") :].decode("ascii").split("&container=")
             if self._fleet.is_quick(containers):
                 try:
-                    return self._answer_picked(request, self._fleet.pick(containers))
+                    address = self._fleet.pick(containers)
+                    self._name_decision(request, address)
+                    return answer_directly(request, {"ip": str(address)})
                 except NoNode:
                     if not self._first_polls.are_out:
                         raise
@@ -150,7 +158,7 @@ class Api(Resource):
 
         def answer_with(address: NodeAddress) -> bytes:
             if assign:
-                return self._answer_picked(request, address)
+                self._name_decision(request, address)
             return answer(request, {"ip": str(address)})
 
         def answer_among(among: Among | None, is_last: bool) -> Any:
@@ -302,11 +310,6 @@ class Api(Resource):
             )
 
         return self._first_polls.hold(tuple(containers), attempt)
-
-    def _answer_picked(self, request: Request, address: NodeAddress) -> bytes:
-        """Answer with a node that was picked."""
-        self._name_decision(request, address)
-        return answer(request, {"ip": str(address)})
 
     def _name_decision(self, request: Request, address: NodeAddress) -> None:
         """Give the answer the id of the decision that chose a node."""

@@ -207,10 +207,10 @@ def _deliver(response: IResponse, body: _Body) -> None:
 
 def _give_reason(failure: Failure) -> Failure:
     """Turn any failure into NoAnswer."""
-    return failure if failure.check(NoAnswer) else Failure(_no_answer(failure.value))
+    return failure if failure.check(NoAnswer) else Failure(no_answer(failure.value))
 
 
-def _no_answer(problem: BaseException | None, otherwise: str = "request failed") -> NoAnswer:
+def no_answer(problem: BaseException | None, otherwise: str = "request failed") -> NoAnswer:
     """
     Why a request failed, for an operator; without any text that the node sent.
 
@@ -219,7 +219,7 @@ def _no_answer(problem: BaseException | None, otherwise: str = "request failed")
     match problem:
         case ResponseFailed() if problem.reasons:
             # The first reason is either that of the connection's end or a parser's exception.
-            return _no_answer(problem.reasons[0].value, "the answer is not HTTP")
+            return no_answer(problem.reasons[0].value, "the answer is not HTTP")
         case NoAnswer():
             return problem
         case error.ConnectionRefusedError():

@@ -2,6 +2,7 @@
 
 from functools import partial
 from math import inf
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -58,7 +59,7 @@ _LISTED = 10
 log = Logger()
 
 
-class _Target(Target):
+class PollTarget(Target):
     """When one node is polled, and the outcome of earlier polls."""
 
     __slots__ = (
@@ -104,7 +105,7 @@ class _Target(Target):
         """When the poll for its last report was sent."""
 
 
-class Poller(Rounds[_Target]):
+class Poller(Rounds[PollTarget]):
     """
     Keeps a fleet up to date: polls every node once an interval, with the targets spread over it.
 
@@ -130,6 +131,8 @@ class Poller(Rounds[_Target]):
     :param at_once: the most nodes that are polled at the same time.
     :param paces: how often each node may be asked.
     :param counts: counts the polls, by result.
+    :param random: chooses the order of the nodes in the interval. Routers that poll in the same
+        order at the same moments would all choose the same node for the next jobs.
     """
 
     def __init__(
@@ -145,8 +148,10 @@ class Poller(Rounds[_Target]):
         at_once: int = 1000,
         paces: Paces | None = None,
         counts: Counts | None = None,
+        random: Random | None = None,
     ) -> None:
         super().__init__(fleet, clock, interval=interval, rate=max_polls, at_once=at_once)
+        self._random = random or Random()
         self._http = http
         self._counts = counts or Counts()
         self._busy_interval = min(busy_interval, interval)
@@ -182,16 +187,17 @@ class Poller(Rounds[_Target]):
         )
         return None if is_well else silent
 
-    def new_target(self, address: NodeAddress) -> _Target:
-        return _Target(address, self._paces.add(address))
+    def new_target(self, address: NodeAddress) -> PollTarget:
+        return PollTarget(address, self._paces.add(address))
 
-    def removed(self, target: _Target) -> None:
+    def removed(self, target: PollTarget) -> None:
         self._paces.drop(target.address)
 
-    def added(self, targets: list[_Target], now: float) -> None:
-        """Poll new nodes at once, and spread their phases over an interval."""
-        for position, target in enumerate(targets):
-            target.phase = now + self.interval * position / len(targets)
+    def added(self, targets: list[PollTarget], now: float) -> None:
+        """Poll new nodes at once, and spread their phases over an interval, in random order."""
+        part, random = self.interval / len(targets), self._random
+        for position, target in enumerate(random.sample(targets, len(targets))):
+            target.phase = now + part * (position + random.random())
             self.throttle.put(target, now, urgent=True)
 
     def ticked(self, now: float) -> None:
@@ -211,7 +217,7 @@ class Poller(Rounds[_Target]):
             if self.throttle.is_waiting(target) and not target.failures:
                 self._hurry(target, now)
 
-    def _hurry(self, target: _Target, now: float) -> None:
+    def _hurry(self, target: PollTarget, now: float) -> None:
         """Poll a node in use when its report tells most, unless it is polled before that."""
         if now < target.pace.until:
             return
@@ -226,7 +232,7 @@ class Poller(Rounds[_Target]):
             target.due = due
             self.throttle.put(target, due, urgent=True)
 
-    def _pause(self, target: _Target, now: float) -> float:
+    def _pause(self, target: PollTarget, now: float) -> float:
         """The least seconds between two polls of a node in use; 0 for a node that is not."""
         if target.is_busy or now - target.assigned < _LATELY:
             return max(self._busy_interval, target.pace.pause)
@@ -237,7 +243,7 @@ class Poller(Rounds[_Target]):
         """Whether there are more nodes than can be polled in an interval of the usual length."""
         return self.interval > self._least_interval
 
-    def ask(self, target: _Target, now: float) -> Deferred[Any]:
+    def ask(self, target: PollTarget, now: float) -> Deferred[Any]:
         """Poll a node when it may be polled, and schedule it again whether or not it answers."""
         if now < target.pace.until:
             self._missed_if_stale(target, now)
@@ -258,7 +264,7 @@ class Poller(Rounds[_Target]):
         )
         return poll.addBoth(self._schedule, target)
 
-    def _schedule(self, result: object, target: _Target) -> object:
+    def _schedule(self, result: object, target: PollTarget) -> object:
         """Schedule a node that was polled again."""
         if not self.is_known(target):
             return result
@@ -283,22 +289,26 @@ class Poller(Rounds[_Target]):
             self._hurry(target, now)
         return result
 
-    def _good_until(self, target: _Target) -> float:
+    def _good_until(self, target: PollTarget) -> float:
         """Until when the last report of a node that answers 429 is valid."""
         return -inf if target.reported is None else target.reported + _STALE_AFTER * self.interval
 
-    def _is_good(self, target: _Target, now: float) -> bool:
+    def _is_good(self, target: PollTarget, now: float) -> bool:
         """Whether the last report of a node that answers 429 is still valid."""
         return self._fleet.is_up(target.address) and now < self._good_until(target)
 
-    def _hear(self, target: _Target, limit: RateLimit) -> None:
+    def _hear(self, target: PollTarget, limit: RateLimit) -> None:
         """Take what a node says about its rate limit into account."""
         target.pace.answered(limit, self._busy_interval, _MOST_PAUSE * self.interval)
 
-    def _answered(self, report: NodeReport, target: _Target, asked: float) -> None:
+    def _answered(self, report: NodeReport, target: PollTarget, asked: float) -> None:
         self._counts.polled("ok", self._fleet.now - asked)
-        came_up = self._fleet.observed(target.address, report)
+        self._record(report, target)
         target.reported = asked
+
+    def _record(self, report: NodeReport, target: PollTarget, at: float | None = None) -> None:
+        """Record a report that a node made at this time, or now; log when the node comes up."""
+        came_up = self._fleet.observed(target.address, report, at)
         target.failures = 0
         target.is_busy = any(report.pending.values())
         if came_up is not None:
@@ -312,7 +322,7 @@ class Poller(Rounds[_Target]):
                 containers=[container.id for container in report.containers[:_LISTED]],
             )
 
-    def _failed(self, failure: Failure, target: _Target, asked: float) -> None:
+    def _failed(self, failure: Failure, target: PollTarget, asked: float) -> None:
         failure.trap(NoAnswer, BadReport)
         if not self.running:
             return
@@ -330,7 +340,7 @@ class Poller(Rounds[_Target]):
         target.failures += 1
         self._missed(target, str(problem), timed_out=timed_out)
 
-    def _missed_if_stale(self, target: _Target, now: float) -> None:
+    def _missed_if_stale(self, target: PollTarget, now: float) -> None:
         """Record that a node answers 429, unless its last report is still valid."""
         if self._is_good(target, now):
             return
@@ -344,10 +354,14 @@ class Poller(Rounds[_Target]):
                 node=target.address,
             )
 
-    def _missed(self, target: _Target, reason: str, *, timed_out: bool = False) -> None:
-        """Record a failed poll; log when the node goes down, and when the reason has changed."""
-        now = self._fleet.now
+    def _missed(self, target: PollTarget, reason: str, *, timed_out: bool = False) -> None:
+        """Record a failed poll."""
         went_down = self._fleet.missed(target.address, reason, timed_out=timed_out)
+        self._tell(target, reason, went_down=went_down)
+
+    def _tell(self, target: PollTarget, reason: str, *, went_down: bool) -> None:
+        """Log when a node goes down, and when the reason has changed."""
+        now = self._fleet.now
         if not went_down and (
             self._fleet.is_up(target.address)
             or reason == target.reason

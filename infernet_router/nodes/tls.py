@@ -89,14 +89,17 @@ class VerifiedTLS:
     Twisted's own (optionsForClientTLS) loads all of the platform's certificates into a new context
     for each host, which takes 7 ms and 0.9 MB; here, all connections share one context. And
     Twisted 26.10 accepts a certificate without any host name for every host.
+
+    :ivar limit: how many bytes the peer may send in addition to its answers.
     """
 
     host: str
     trust: SSL.Context
+    limit: float = _MAX_OVERHEAD
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         # The weak reference avoids a cycle: the protocol holds the connection.
-        connection = _Connection(self.trust, partial(_fail, ref(tlsProtocol)))
+        connection = _Connection(self.trust, partial(_fail, ref(tlsProtocol)), self.limit)
         if isIPAddress(self.host) or isIPv6Address(self.host):
             wanted: DNS_ID | IPAddress_ID = IPAddress_ID(self.host)
         else:
@@ -131,17 +134,18 @@ class _Connection(SSL.Connection):
     and key updates.
 
     :param fail: closes the connection, for a reason.
+    :param limit: how many bytes that is.
     """
 
-    def __init__(self, trust: SSL.Context, fail: Callable[[str], None]) -> None:
+    def __init__(self, trust: SSL.Context, fail: Callable[[str], None], limit: float) -> None:
         super().__init__(trust, None)
         self.fail = fail
-        self._spare = _MAX_OVERHEAD
+        self._limit = self._spare = limit
         """How many bytes the node may still send in addition to its answer."""
 
     def send(self, *arguments: Any) -> int:
         sent = super().send(*arguments)
-        self._spare = _MAX_OVERHEAD  # a request was sent
+        self._spare = self._limit  # a request was sent
         return sent
 
     def bio_write(self, buf: Any) -> int:
@@ -149,7 +153,7 @@ class _Connection(SSL.Connection):
         if self._spare >= 0:
             return super().bio_write(buf)
         self.fail(
-            f"it sent more than {_MAX_OVERHEAD // 1024} KiB of certificates and other TLS messages"
+            f"it sent more than {self._limit // 1024} KiB of certificates and other TLS messages"
         )
         return len(buf)
 

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Request
 
 
@@ -50,6 +51,11 @@ class LeanRequest(Request):
             self.render(resource)
         except BaseException:
             self.processingFailed(Failure())
+
+    # Request looks for a content type and an encoder; a resource here sets its content type itself.
+    def write(self, data: bytes) -> None:
+        """Write a part of the response."""
+        HTTPRequest.write(self, data)
 
     @cached_property
     def postpath(self) -> list[bytes]:  # type: ignore[override]

@@ -79,8 +79,9 @@ async def serve(
     :param port: 0 for a port that is free at all of these hosts.
     :raises CannotListenError: when one of them cannot listen.
     """
-    nodes = tuple(nodes)
-    for attempt in range(1, _ATTEMPTS + 1):
+    nodes, attempts = tuple(nodes), 0
+    while True:
+        attempts += 1
         served: list[ServedNode] = []
         try:
             for node, host in zip(nodes, hosts, strict=True):
@@ -89,8 +90,7 @@ async def serve(
         except CannotListenError:
             for one in served:
                 await one.kill()
-            if port or attempt == _ATTEMPTS:
+            if port or attempts == _ATTEMPTS:
                 raise
         else:
-            break
-    return served
+            return served

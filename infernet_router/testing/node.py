@@ -124,6 +124,10 @@ class SimulatedNode(Resource):
         """The number of jobs that wait or run."""
         return len(self._waiting) + self.running
 
+    def job(self, id: str) -> SimulatedJob | None:
+        """The job with this id, or None if the node does not know it."""
+        return self._jobs.get(id)
+
     def pause(self) -> None:
         """Stand still, as a process that gets SIGSTOP: answer nothing, and work on no job."""
         if self._paused is None:

@@ -48,6 +48,9 @@ FILE = Path("/ips.txt")
 class AdminTestCase(SynchronousTestCase):
     """A fleet of three nodes: A is up with the container llm, B with llm and prover; C is down."""
 
+    replication: Any = None
+    """What shares the fleet with other routers."""
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
@@ -88,6 +91,7 @@ class AdminTestCase(SynchronousTestCase):
             poll_interval=lambda: self.interval,
             least_interval=3.0,
             page_interval=lambda: self.demand.interval,
+            replication=self.replication,
         )
         gauges = Gauges(
             connections={"client": lambda: 2, "node": lambda: 3},
@@ -96,6 +100,7 @@ class AdminTestCase(SynchronousTestCase):
             lines_dropped=lambda: 7,
             delay=self.traffic.delay,
             sources=self.sources,
+            replication=self.replication,
         )
         self.ids = Decisions(self.clock.seconds, b"secret")
         self.surveyor = Surveyor(self.fleet, cast(Any, StubTreq(Resource())), self.clock)

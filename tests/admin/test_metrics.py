@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from infernet_router.api.routes import PATHS
 from infernet_router.fleet import Tier
 from tests.admin.case import A, AdminTestCase
+from tests.admin.test_replication import Replicas
 from tests.doubles import addresses, report
 
 OPEN = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -182,23 +183,6 @@ class MetricsTests(AdminTestCase):
         self.assertEqual(found, [("0.0005", {"decision": "7-1-0-abc"}, 0.0004)])
         self.assertIsNotNone(self.counts.answered(b"/api/v1/ip", 200, 0.0004))
 
-    def test_deployed(self) -> None:
-        """The dashboard and the alerts use only metrics, and labels, that there are."""
-        self.sources.failed("http://explorer.invalid", "HTTP 500")
-        self.counts.answered(b"/api/v1/ip", 200, 0.0004)
-        got: dict[str, set[str]] = {}
-        for family in families(self.ask("/metrics").body.decode()):
-            for sample in family.samples:
-                got.setdefault(sample.name, {"instance"}).update(sample.labels)
-        used = 0
-        for file in ("grafana/dashboard.json", "prometheus/rules.yml"):
-            text = (DEPLOY / file).read_text().replace('\\"', '"')
-            for name, labels in re.findall(r"\b(infernet_router_\w+)(?:\{([^}]*)\})?", text):
-                self.assertIn(name, got, file)
-                self.assertLessEqual(set(re.findall(r"(\w+)[=!]~?\"", labels)), got[name], name)
-                used += 1
-        self.assertGreater(used, 40)
-
     def test_head(self) -> None:
         """HEAD has the length and no body."""
         answer = self.ask("/metrics", method="HEAD")
@@ -217,3 +201,26 @@ class MetricsTests(AdminTestCase):
                 check=False,
             )
             self.assertEqual((checked.returncode, checked.stderr + checked.stdout), (0, b""))
+
+
+class DeployedTests(AdminTestCase):
+    """deploy/ and a router that shares its fleet."""
+
+    replication = Replicas()
+
+    def test_deployed(self) -> None:
+        """The dashboard and the alerts use only metrics, and labels, that there are."""
+        self.sources.failed("http://explorer.invalid", "HTTP 500")
+        self.counts.answered(b"/api/v1/ip", 200, 0.0004)
+        got: dict[str, set[str]] = {}
+        for family in families(self.ask("/metrics").body.decode()):
+            for sample in family.samples:
+                got.setdefault(sample.name, {"instance"}).update(sample.labels)
+        used = 0
+        for file in ("grafana/dashboard.json", "prometheus/rules.yml"):
+            text = (DEPLOY / file).read_text().replace('\\"', '"')
+            for name, labels in re.findall(r"\b(infernet_router_\w+)(?:\{([^}]*)\})?", text):
+                self.assertIn(name, got, file)
+                self.assertLessEqual(set(re.findall(r"(\w+)[=!]~?\"", labels)), got[name], name)
+                used += 1
+        self.assertGreater(used, 40)

@@ -62,6 +62,30 @@ class DecisionsTests(SynchronousTestCase):
         )
         self.assertEqual(self.decisions.use(id), A)
 
+    def test_router(self) -> None:
+        """Where routers share a fleet, an id begins with the one that made the decision."""
+        one, other = "0123456789abcdef", "fedcba9876543210"
+        self.decisions = Decisions(self.clock.seconds, b"secret", one)
+        elsewhere = (
+            Decisions(self.clock.seconds, b"other secret", other).made(A, 1, 1001.0).decode()
+        )
+        id = self.made()
+        self.assertTrue(id.startswith(f"{one}-"))
+        self.assertLess(len(id), MAX_ID)
+        self.assertIsNone(self.decisions.made_by(id))
+        self.assertEqual(self.decisions.made_by(elsewhere), bytes.fromhex(other))
+        for unclear in ("", "1-2-3-4", f"{other}", f"{other}-1", f"X{elsewhere[1:]}"):
+            self.assertIsNone(self.decisions.made_by(unclear))
+        self.assert_unknown(elsewhere, id.removeprefix(f"{one}-"))
+        self.assertEqual(self.decisions.number_of(id), 1)
+        self.assertEqual(self.decisions.id_of(1, self.clock.seconds()), id)
+        self.assertEqual(self.decisions.use(id), A)
+        self.assert_refused(409, "the decision has an outcome already", id)
+
+    def test_not_shared(self) -> None:
+        """A router that shares nothing knows of no other."""
+        self.assertIsNone(self.decisions.made_by("fedcba9876543210-1-2-3-4"))
+
     def test_valid(self) -> None:
         """An id can be used for ten minutes, also when other nodes were chosen since."""
         for _ in range(5):

@@ -78,3 +78,64 @@ class OutcomesTests(SynchronousTestCase):
         with self.assertRaises(HTTPError):
             self.outcomes.tell(request, "0-0-0-0", DONE)
         self.assertEqual(self.fleet.heard, [])
+
+
+class PassedTests(SynchronousTestCase):
+    """Two routers share a fleet."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fleets = [RecordingFleet(self.clock.seconds, Random(1)) for _ in range(2)]
+        self.decisions = [
+            Decisions(self.clock.seconds, name.encode(), name * 16) for name in ("1", "2")
+        ]
+        self.client: bytes | None = b"one"
+        self.one, self.two = (
+            Outcomes(fleet, decisions, lambda _: self.client, self.clock.seconds)
+            for fleet, decisions in zip(self.fleets, self.decisions, strict=True)
+        )
+        self.passed: list[tuple[bytes, str, Outcome, bytes]] = []
+        self.one.pass_on = self.pass_on
+        self.is_member = True
+
+    def pass_on(self, member: bytes, decision: str, outcome: Outcome, client: bytes) -> bool:
+        self.passed.append((member, decision, outcome, client))
+        return self.is_member
+
+    def made(self, by: int, number: int) -> str:
+        return self.decisions[by].made(A, number, self.clock.seconds()).decode()
+
+    def tell(self, id: str, outcome: Outcome = FAILED) -> None:
+        request: Any = None
+        self.one.tell(request, id, outcome)
+
+    def test_passed_on(self) -> None:
+        """An outcome counts at the router that made the decision, once, and per client."""
+        ids = [self.made(1, number) for number in (1, 2, 3)]
+        for id, client in zip(ids, (b"one", b"one", None), strict=True):
+            self.client = client
+            self.tell(id)
+        self.tell(ids[0])
+        self.assertEqual(self.fleets[0].heard, [])
+        self.assertEqual({member for member, *_ in self.passed}, {b"\x22" * 8})
+        self.assertEqual([id for _, id, *_ in self.passed], [*ids, ids[0]])
+        for _, id, outcome, stands_for in self.passed:
+            self.assertEqual(len(stands_for), 8)
+            self.two.hear(id, outcome, stands_for)
+        self.assertEqual(self.fleets[1].heard, [(A, FAILED)] * 2, "one of each client")
+        self.two.hear("made up", DONE, b"")
+
+    def test_own(self) -> None:
+        """The outcome of a decision that was made here stays here."""
+        self.tell(self.made(0, 1))
+        self.assertEqual((self.fleets[0].heard, self.passed), ([(A, FAILED)], []))
+
+    def test_no_member(self) -> None:
+        """The outcome of a decision of a router that is gone is for an unknown decision."""
+        self.is_member = False
+        with self.assertRaises(HTTPError) as caught:
+            self.tell(self.made(1, 1))
+        self.assertEqual(caught.exception.status, 404)
+        self.one.pass_on = None
+        with self.assertRaises(HTTPError):
+            self.tell(self.made(1, 1))

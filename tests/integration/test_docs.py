@@ -56,6 +56,8 @@ class ExampleTests(SynchronousTestCase):
         health = (200, {"status": "healthy", "up": 2, "suspect": 0, "down": 1, "unknown": 0})
         until(lambda: self.router.get("/health") == health, "up")
         until(lambda: len(self.router.get("/api/v1/resources")[1]) == 2, "resources")
+        support = f"/api/v1/resources?model_id={model}"
+        until(lambda: len(self.router.get(support)[1]) == 2, "support for the model")
 
     def run_curl(self, command: str) -> tuple[str, str]:
         """The body that a curl command prints, after the head with -i."""

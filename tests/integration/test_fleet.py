@@ -27,7 +27,7 @@ class FleetTests(SynchronousTestCase):
         addresses = (self.folder / "ips.txt").read_text().splitlines()
         self.assertEqual(len(addresses), 12)
         router = Router(self, self.folder)
-        until(lambda: router.get("/health")[1]["up"] == 12, "polls")
+        until(lambda: router.get("/health")[1].get("up") == 12, "polls")
         self.assertIn(router.pick("llm", "prover"), addresses)
         fleet.signal(signal.SIGINT)
         self.assertEqual(fleet.ended(), 0, fleet.output())

@@ -41,3 +41,8 @@ class SoakTests(SynchronousTestCase):
         self.assertNotIn("failed", good.output())
         self.assertRegex(bad.output(), r"GET /api/v1/ip\?container=.*: down for \d+\.\d+ s")
         self.assertNotIn("Traceback", bad.output())
+
+    def test_replicas(self) -> None:
+        """A router passes that shares its fleet with others, which are killed, as is Redis."""
+        good = self.soak("--replicas", "3", "--minutes", "0.3", "--slack", "8", "--growth", "0.2")
+        self.assertEqual(good.process.wait(_PATIENCE), 0, good.output())

@@ -106,6 +106,16 @@ class Endless(Resource):
         return NOT_DONE_YET
 
 
+class InOrder(Random):
+    """No chance at all: nodes keep their order, and phases are evenly spread from now on."""
+
+    def random(self) -> float:
+        return 0.0
+
+    def sample(self, population: Any, k: int, *, counts: object = None) -> list[Any]:
+        return list(population)[:k]
+
+
 class PollerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
@@ -125,6 +135,7 @@ class PollerTests(SynchronousTestCase):
         max_polls: int = 1000,
         at_once: int = 1000,
         paces: Paces | None = None,
+        random: Random | None = None,
     ) -> Poller:
         """A running poller of these nodes, after its first polls."""
         addresses = tuple(addresses)
@@ -143,6 +154,7 @@ class PollerTests(SynchronousTestCase):
             at_once=at_once,
             paces=paces,
             counts=self.counts,
+            random=random or InOrder(),
         )
         poller.startService()
         self.addCleanup(lambda: poller.running and poller.stopService())
@@ -157,6 +169,24 @@ class PollerTests(SynchronousTestCase):
         with self.assertRaises(NoNode) as caught:
             self.fleet.pick(["llm"])
         return str(caught.exception)
+
+    def test_random_phases(self) -> None:
+        """Routers that start at the same moment poll the same nodes at different moments."""
+        moments = []
+        for seed in (1, 2):
+            self.nodes.asked = []
+            poller = self.start(MANY[:30], random=Random(seed))
+            self.pass_time(3.0)
+            del self.nodes.asked[:30]  # at once
+            self.pass_time(3.0)
+            began = self.clock.seconds() - 3.0
+            moments.append({host: at - began for at, host in self.nodes.asked})
+            self.successResultOf(poller.stopService())
+            self.fleet.replace([])
+        first, second = moments
+        self.assertEqual(first.keys(), second.keys())
+        apart = [abs(first[host] - second[host]) for host in first]
+        self.assertGreater(sum(apart) / len(apart), 0.5)
 
     def test_once_an_interval(self) -> None:
         """A node is polled at once, then once an interval; stopping leaves no delayed calls."""

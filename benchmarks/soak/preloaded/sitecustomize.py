@@ -1,7 +1,7 @@
 """
 Loaded by Python at its start, when this folder is in PYTHONPATH.
 
-SIGUSR2 sets the clock, and the names in the file SOAK_HOSTS lead where it says.
+SIGUSR2 sets the clock. The names in the file SOAK_HOSTS, if there is one, lead where it says.
 """
 
 import os
@@ -16,7 +16,7 @@ _STEPS = cycle((-86_400.0, 3600.0, -30.0, 5.0))
 """By how many seconds the clock is set: back, as by NTP, and on, as when a machine is resumed."""
 
 _time, _set = time.time, [0.0]
-_getaddrinfo, _hosts = socket.getaddrinfo, Path(os.environ["SOAK_HOSTS"])
+_getaddrinfo, _hosts = socket.getaddrinfo, Path(os.environ.get("SOAK_HOSTS", os.devnull))
 
 
 def _step(*_: object) -> None:

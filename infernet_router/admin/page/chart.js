@@ -23,6 +23,16 @@ function path(points) {
     return text;
 }
 
+/** The parts of a line without an interruption. */
+function runs(points) {
+    const found = [[]];
+    for (const point of points) {
+        if (point[1] !== null) found.at(-1).push(point);
+        else if (found.at(-1).length) found.push([]);
+    }
+    return found.filter((run) => run.length);
+}
+
 const box = (...children) =>
     svg("svg", { class: "lines", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...children);
 
@@ -44,9 +54,8 @@ export function sparkline(name, value, numbers, { interval, words, bad = false, 
     const step = WIDTH / Math.max(points - 1, 1), first = points - numbers.length;
     const line = numbers.map((number, position) =>
         [(first + position) * step, number === null ? null : HEIGHT - 2 - (HEIGHT - 6) * (number - bottom) / range]);
-    const filled = line.filter(([, y]) => y !== null);
-    const area = filled.length > 1
-        ? `${path(filled)}L${filled.at(-1)[0].toFixed(1)} ${HEIGHT}L${filled[0][0].toFixed(1)} ${HEIGHT}Z` : "";
+    const area = runs(line).map((run) =>
+        `${path(run)}L${run.at(-1)[0].toFixed(1)} ${HEIGHT}L${run[0][0].toFixed(1)} ${HEIGHT}Z`).join("");
     const described = known.length
         ? `${name}: ${value} now; over the last ${minutes} minutes between ${words(least)} and ${words(most)}`
         : `${name}: ${value} now`;

@@ -45,7 +45,7 @@ function say(state, text) {
 }
 
 /** Load what is shown again, now and then from time to time. */
-export async function refresh() {
+async function refresh() {
     clearTimeout(timer);
     if (document.hidden) return;
     const mine = ++turn, here = route;

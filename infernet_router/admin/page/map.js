@@ -29,10 +29,10 @@ export function tally(data) {
     return counts;
 }
 
-/** A level of waiting in words. */
+/** A level of waiting in words. Nodes that seem to fail jobs are at the last one. */
 export function waiting(level, { waits }) {
     if (level === 0) return `under ${waits[0]} s`;
-    return level < waits.length ? `${waits[level - 1]} to ${waits[level]} s` : `${waits.at(-1)} s or more`;
+    return level < waits.length ? `${waits[level - 1]} to ${waits[level]} s` : `${waits.at(-1)} s or more, or in doubt`;
 }
 
 /** The set of containers that a group of nodes runs, in words. */

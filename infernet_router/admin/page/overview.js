@@ -60,11 +60,13 @@ export function shown(main, data) {
 /** What to focus when somebody comes back from a node. */
 export const back = (from) => (map.address && from.includes(encodeURIComponent(map.address)) ? map.canvas : null);
 
-function sentence({ nodes, requests_per_second: answers, p99_seconds: p99, queue_within_one_job: within, overrides }) {
+function sentence({ nodes, requests_per_second: answers, p99_seconds: p99, queue_within_one_job: within, overrides, replicas }) {
     const total = Object.values(nodes).reduce((sum, number) => sum + number, 0);
     const parts = [`; ${figure(answers)} answers/s`, p99 !== null && `, p99 ${duration(p99)}`,
         within !== null && `; guesses within 1 job for ${percent(within)} of reports`,
-        overrides > 0 && `; ${several(overrides, "override")}`];
+        overrides > 0 && `; ${several(overrides, "override")}`,
+        replicas.members > 1 && `; ${several(replicas.members, "router")} share what they know`,
+        replicas.alone && "; this router reaches no other"];
     return [`${count(nodes.up)} of ${several(total, "node")} up`, h("span", {}, ...parts.filter(Boolean), ".")];
 }
 

@@ -1,0 +1,1 @@
+"""Replicas: several routers that share one fleet, and tell each other what they learn of it."""

@@ -1,0 +1,75 @@
+"""The link: what a replica needs of the server that carries its messages to the others."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+
+class LinkLost(Exception):
+    """There is no link to the server; the message says why."""
+
+
+class Listener(Protocol):
+    """What a link tells; every call is made in the reactor's thread, and none of them raises."""
+
+    def connected(self) -> None:
+        """From now on, messages can be published, and those that others publish are heard."""
+
+    def lost(self, reason: str) -> None:
+        """
+        One of the two does not work. Called before the first connection too, and again whenever the
+        reason changes.
+
+        :param reason: why, for an operator, without a secret, in the middle of a sentence:
+            "connection refused", "the password is wrong".
+        """
+
+    def heard(self, message: bytes) -> None:
+        """A message was published to the channel, perhaps by this replica."""
+
+
+class Link(Protocol):
+    """
+    A connection to the server, which is made again whenever it is lost.
+
+    It logs nothing when the connection is made or lost: its listener does. Nothing is queued while
+    there is no connection.
+    """
+
+    def start(self, listener: Listener) -> None:
+        """Connect, and tell this listener from now on."""
+
+    def stop(self) -> Deferred[None]:
+        """Disconnect, and tell nobody any more; fires when no connection is left."""
+
+    def publish(self, message: bytes) -> Deferred[Any]:
+        """
+        Publish a message; fires when the server has it.
+
+        It fails at once without a connection. The caller has at most one in flight and cancels it
+        when it takes too long, upon which the link drops the connection and makes a new one.
+        """
+
+    def read_orders(self) -> Deferred[Mapping[bytes, bytes]]:
+        """The whole hash of operators' orders, by node. Fails without a connection."""
+
+    def write_orders(self, orders: Mapping[bytes, bytes]) -> Deferred[Any]:
+        """Write these fields of the hash. Fails without a connection."""
+
+    def forget_orders(self, fields: Iterable[bytes]) -> Deferred[Any]:
+        """Remove these fields of the hash. Fails without a connection."""
+
+
+class Orders(Protocol):
+    """Keeps operators' orders the same at all replicas, through the hash of the link."""
+
+    @property
+    def version(self) -> int:
+        """The highest version of an order that is known here; 0 without any. Batches carry it."""
+
+    def connected(self) -> None:
+        """The link is connected: read the hash, and write back what it lacks."""
+
+    def heard(self, version: int) -> None:
+        """Another replica knows this version: read the hash, if it is higher than known here."""

@@ -1,0 +1,1 @@
+"""Tests of infernet_router.replicas."""
