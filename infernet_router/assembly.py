@@ -205,7 +205,7 @@ class Assembly:
         if self._sharing is not None:
             outcomes.pass_on, self._sharing.passed = self._sharing.pass_on, outcomes.hear
         turns = Turns(reactor, monotonic)
-        first_polls = FirstPolls(fleet, reactor, turns, lambda: sources.are_awaited)
+        first_polls = FirstPolls(fleet, reactor, turns, lambda: self._sources.are_awaited)
         root: Resource = Api(
             fleet,
             resources,
