@@ -43,6 +43,9 @@ class HostnameResolver:
     """
     Looks up host names with getaddrinfo, which reads /etc/hosts and knows search domains.
 
+    IP addresses that no node can have are left out: some name servers answer 0.0.0.0 for a name
+    that they block, and a connection to it leads to this machine.
+
     Concurrent requests for one name share one thread. The reactor's own resolver has ten threads,
     which ten names of a dead name server block. The process can exit while lookups are running.
 
@@ -52,6 +55,8 @@ class HostnameResolver:
     def __init__(self, reactor: IReactorThreads, *, threads: int) -> None:
         self._reactor = reactor
         self._waiting: dict[str, list[tuple[_Lookup, int]]] = {}
+        self._useless: set[str] = set()
+        """The names that had no address of a node when they were looked up last."""
         self._threads = ThreadPool(0, threads, "names")
         self._threads.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._threads.start()
@@ -81,7 +86,18 @@ class HostnameResolver:
         log.warn("cannot look up host names: {reason}", event="lookup.failed", reason=failure.value)
         return []
 
-    def _found(self, addresses: list[Any], name: str) -> None:
+    def _found(self, found: list[tuple[int, str]], name: str) -> None:
+        addresses = [(kind, ip) for kind, ip in found if not not_a_node(ip.partition("%")[0])]
+        if addresses:
+            self._useless.discard(name)
+        elif found and name not in self._useless:
+            self._useless.add(name)
+            log.warn(
+                "the host name {name} leads to {ip}, which no node can have",
+                event="lookup.useless",
+                name=name,
+                ip=found[0][1],
+            )
         for lookup, port in self._waiting.pop(name):
             if lookup.receiver is None:
                 continue
@@ -92,18 +108,12 @@ class HostnameResolver:
 
 
 def _addresses(name: str) -> list[tuple[int, str]]:
-    """
-    The address families and IP addresses of a name, in the system's order; or none.
-
-    Those that no node can have are left out. Some name servers answer 0.0.0.0 for a name that they
-    block, and a connection to it leads to this machine.
-    """
+    """The address families and IP addresses of a name, in the system's order; or none."""
     try:
         found = getaddrinfo(name, None, type=SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
-    ips = [(family, str(address[0])) for family, _, _, _, address in found]
-    return [(family, ip) for family, ip in ips if not not_a_node(ip.partition("%")[0])]
+    return [(family, str(address[0])) for family, _, _, _, address in found]
 
 
 class NodeEndpoint(HostnameEndpoint):

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from infernet_router.nodes import hostnames as names
 from infernet_router.nodes.hostnames import HostnameResolver, NodeEndpoint
+from tests.doubles import logged
 
 
 @implementer(IResolutionReceiver)
@@ -80,6 +81,22 @@ class HostnameResolverTests(TestCase):
         self.patch(names, "getaddrinfo", getaddrinfo)
         _, done = self.look_up("node.invalid", 80)
         self.assertEqual([address.host for address in await done], ["192.0.2.1", "fe80::1%lo"])
+
+    async def test_only_no_node(self) -> None:
+        """A name that leads to no node is logged once, until it leads to one."""
+        lines = logged(self, "infernet_router.nodes.hostnames")
+        line = "warn: the host name node.invalid leads to 0.0.0.0, which no node can have"
+        for ips, told in (("0.0.0.0", True), ("0.0.0.0", False), ("192.0.2.1", False),
+                          ("0.0.0.0", True), ("", False), ("0.0.0.0", False)):  # fmt: skip
+
+            def getaddrinfo(*_: object, ips: str = ips, **__: object) -> Any:
+                return [(AF_INET, SOCK_STREAM, 0, "", (ip, 0)) for ip in ips.split()]
+
+            self.patch(names, "getaddrinfo", getaddrinfo)
+            _, done = self.look_up("node.invalid", 80)
+            self.assertEqual(len(await done), int(ips == "192.0.2.1"))
+            self.assertEqual(lines, [line] if told else [])
+            lines.clear()
 
     async def test_no_thread(self) -> None:
         """When no thread can be started, the lookup gives no addresses, and a later one works."""
