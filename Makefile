@@ -32,7 +32,7 @@ test: lint ## Lint, check types, run all tests and measure coverage: what .ci/ru
 	.venv/bin/coverage run -m twisted.trial -j$(JOBS) tests
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
-	@for program in chromedriver chromium nginx node promtool; do command -v $$program > /dev/null || \
+	@for program in chromedriver chromium curl nginx node promtool; do command -v $$program > /dev/null || \
 		echo "$$program IS MISSING: the tests that need it were skipped; .ci/run installs it" >&2; done
 
 minimum: .venv/release ## Run all tests with the oldest dependencies that setup.cfg allows.
