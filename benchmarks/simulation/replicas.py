@@ -85,8 +85,10 @@ class _Fleet(SharedFleet):
 
     heard: Callable[[NodeAddress], None]
 
-    def assigned_elsewhere(self, address: NodeAddress, weight: float, jobs: int) -> None:
-        super().assigned_elsewhere(address, weight, jobs)
+    def assigned_elsewhere(
+        self, address: NodeAddress, weight: float, jobs: int, *, is_followed: bool = True
+    ) -> None:
+        super().assigned_elsewhere(address, weight, jobs, is_followed=is_followed)
         self.heard(address)
 
 

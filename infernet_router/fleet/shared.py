@@ -39,12 +39,19 @@ class SharedFleet(Fleet):
         if self.follower is not None:
             self.follower.told(address, outcome)
 
-    def assigned_elsewhere(self, address: NodeAddress, weight: float, jobs: int) -> None:
-        """Record that another router assigned so many jobs of this weight to a node just now."""
+    def assigned_elsewhere(
+        self, address: NodeAddress, weight: float, jobs: int, *, is_followed: bool = True
+    ) -> None:
+        """
+        Record that another router assigned so many jobs of this weight to a node just now.
+
+        :param is_followed: whether those who follow assignments are told.
+        """
         node = self._roster.nodes.get(address)
         if node is not None:
             self._loads.assign(node.index, self._seconds(), weight, jobs)
-            self._assignments.write(node.address)
+            if is_followed:
+                self._assignments.write(node.address)
 
     def told_elsewhere(self, address: NodeAddress, outcome: Outcome) -> None:
         """Record the outcome of a job that a client reported to another router."""

@@ -117,7 +117,10 @@ class Hearing:
         yield from self._each(
             batch.jobs.keys,
             weights,
-            lambda share, jobs: fleet.assigned_elsewhere(share.address, jobs[1], jobs[0]),
+            # The poller hurries only with the nodes that it polls itself.
+            lambda share, jobs: fleet.assigned_elsewhere(
+                share.address, jobs[1], jobs[0], is_followed=share.is_mine
+            ),
         )
         yield from self._each(batch.unshared, repeat(None), lambda share, _: polls.unshared(share))
         for outcomes in batch.outcomes:

@@ -57,7 +57,7 @@ class HearingTests(SynchronousTestCase):
         """What a look at the time adds to it, in seconds."""
         self.fleet = SharedFleet(self.seconds, Random(1))
         self.fleet.replace([A, B])
-        shares = Shares(ME)
+        shares = self.shares = Shares(ME)
         for address in (A, B):
             self.fleet.observed(address, report("llm"))
             shares.add(address)
@@ -87,6 +87,15 @@ class HearingTests(SynchronousTestCase):
         self.hear(jobs=Jobs(KEY_A, [1], []))
         view = self.fleet.view(A)
         self.assertEqual(view and view.assigned, 4.0)
+
+    def test_followed(self) -> None:
+        """Only jobs for nodes that this router polls hurry its poller."""
+        cursor = self.fleet.follow_assignments()
+        share = self.shares.of(B)
+        assert share is not None
+        share.is_mine = True
+        self.hear(jobs=Jobs(KEY_A + KEY_B, [1, 2], []))
+        self.assertEqual(cursor.read(), [B])
 
     def test_reports(self) -> None:
         """The poller hears of reports: whose, what was reported, and when."""
