@@ -1,5 +1,6 @@
 """Tests of infernet_router.serving.shared_ports."""
 
+from errno import EADDRINUSE
 from typing import Any
 
 from twisted.internet import reactor
@@ -26,6 +27,16 @@ class SharedPortsTests(TestCase):
             self.assertEqual(second.getHost(), first.getHost())
             alone: Deferred[Any] = serverFromString(reactor, endpoint % port).listen(Factory())
             yield self.assertFailure(alone, CannotListenError)
+
+    @inlineCallbacks
+    def test_taken(self) -> Any:
+        """A port that another process does not share is taken, as it would be otherwise."""
+        alone = yield serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())
+        self.addCleanup(alone.stopListening)
+        endpoint = f"tcp:{alone.getHost().port}:interface=127.0.0.1"
+        sharing: Deferred[Any] = serverFromString(SharedPorts(reactor), endpoint).listen(Factory())
+        problem = yield self.assertFailure(sharing, CannotListenError)
+        self.assertEqual(problem.socketError.errno, EADDRINUSE)
 
     def test_everything_else(self) -> None:
         """All else is the reactor's own."""
