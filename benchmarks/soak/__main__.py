@@ -98,10 +98,8 @@ async def soak(
     """
     port, random = free_port(), Random(1)
     record = Record({fault: allowed + arguments.slack for fault, allowed in ALLOWED.items()})
-    nodes = [
-        Node(f"127.1.{n >> 8}.{n & 255}", port, record, random, steady=n % 3 == 0)
-        for n in range(1, arguments.nodes + 1)
-    ]
+    ips = [(f"127.1.{n >> 8}.{n & 255}", n % 3 == 0) for n in range(1, arguments.nodes + 1)]
+    nodes = [Node(ip, port, record, random, steady=steady) for ip, steady in ips]
     names = MovingNames(folder / "hosts", port, record, random)
     addresses = [node.address for node in nodes]
     listed = ChangingList(folder / "ips.txt", addresses, names.addresses, record, random)
