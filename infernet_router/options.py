@@ -235,9 +235,7 @@ class Options(usage.Options):
             raise CannotStart("--redis-ca-file is for rediss:// URLs, and --redis has another")
         missing = [name for name in ("txredisapi", "hiredis") if find_spec(name) is None]
         if missing:
-            raise CannotStart(
-                f"--redis needs {' and '.join(missing)}: pip install 'infernet-router[redis]'"
-            )
+            raise CannotStart(f"--redis needs {' and '.join(missing)}: install the extra redis")
 
     def _read_variable(self, name: str) -> None:
         """
