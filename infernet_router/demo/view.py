@@ -71,8 +71,7 @@ def _lines(demo: Demo, console: Console, width: int, height: int) -> Iterator[Te
         line.stylize("bold")
         yield line
     yield from [Text()] * (gaps > 2)
-    log = _wrapped((f"log: {line}" for line in demo.log), console, width)
-    for line in log[max(0, len(log) - many) :]:
+    for line in _last([f"log: {line}" for line in demo.log], many, console, width):
         line.stylize("dim")
         yield line
 
@@ -83,6 +82,17 @@ def _clamp(lines: int, most: int) -> int:
 
 def _wrapped(texts: Iterable[str], console: Console, width: int) -> list[Text]:
     return [line for text in texts for line in Text(text).wrap(console, width)]
+
+
+def _last(texts: Sequence[str], most: int, console: Console, width: int) -> list[Text]:
+    """The last texts, as many as fit whole into this many lines; of a longer one, its beginning."""
+    lines: list[Text] = []
+    for text in reversed(texts):
+        wrapped = _wrapped([text], console, width)
+        if lines and len(wrapped) + len(lines) > most:
+            break
+        lines = wrapped + lines
+    return lines[:most]
 
 
 def _head(demo: Demo, width: int) -> list[Text]:
@@ -148,8 +158,8 @@ def _figures(demo: Demo, column: int) -> Iterator[Text]:
     ):
         both = f"{shown(other):7} {ratio(one, other)}"
         yield _row(label, shown(one), both, column, "bold")
-    yield _row("jobs without result", str(ours.waiting), str(theirs.waiting), column)
-    yield _row("attempts failed", str(ours.retries), str(theirs.retries), column)
+    yield _row("jobs waiting", str(ours.waiting), str(theirs.waiting), column)
+    yield _row("retries", str(ours.retries), str(theirs.retries), column)
 
 
 def _charts(demo: Demo, column: int, rows: int, characters: Characters) -> Iterator[Text]:

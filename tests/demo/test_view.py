@@ -101,6 +101,20 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual(len(shown), 12)
         self.assertIn("log: message 19 ", shown[-1])
 
+    def test_whole_messages(self) -> None:
+        """A message of the log is shown whole or not at all, unless it is longer than the room."""
+        self.demo.log = ["first " + "x" * 75, "second " + "x" * 75]
+        shown = [line[:11] for line in self.drawn(80, 24)[-4:-1]]
+        self.assertEqual([line for line in shown if line.strip()], ["log: second", "x" * 11])
+        self.demo.log = ["long " + "x" * 1000]
+        self.assertEqual(self.drawn(80, 24)[-4][:9], "log: long")
+
+    def test_same_words(self) -> None:
+        """What the picture counts has the words that the last lines have."""
+        lines = self.drawn(80, 24)
+        for words in ("jobs waiting         4", "retries              2"):
+            self.assertEqual(sum(line.startswith(words) for line in lines), 1, words)
+
     def test_notes(self) -> None:
         """Ports that were taken are said."""
         self.demo.notes = ["port 4000 is taken, so the router has another one"]
