@@ -17,6 +17,7 @@ _LINK = re.compile(r"\]\(([^)]+)\)|<img src=\"([^\"]+)\"", re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _OPTION = re.compile(r"^  --([a-z-]+)\S*\s+(.*?)(?=^  -|^\S|\Z)", re.MULTILINE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_UNWRITTEN = re.compile(r"\b[A-Z]+_(?:TABLE|FIGURES?|PLACEHOLDER)\b|\b(?:TODO|FIXME|TBD|XXX)\b")
 
 
 def prose(page: Path) -> str:
@@ -64,6 +65,11 @@ class LinkTests(SynchronousTestCase):
             sections = re.findall(r"^## (.+)$", prose(page), re.MULTILINE)
             contents = re.findall(r"\[([^]]+)\]\(#", prose(page).partition("\n## ")[0])
             self.assertEqual([c for c in contents if c in sections], sections, page.name)
+
+    def test_written(self) -> None:
+        """No page has a placeholder for what was to be written later."""
+        for page in PAGES:
+            self.assertEqual(_UNWRITTEN.findall(page.read_text()), [], page.name)
 
     def test_front_page(self) -> None:
         """The front page is short."""
