@@ -318,4 +318,5 @@ def _status(fleet: Fleet) -> str:
     """How many nodes are up, for systemd."""
     states = fleet.states
     there = states.up + states.suspect
-    return f"{there:,} of {there + states.down + states.unknown:,} nodes up"
+    drained = f", {fleet.drained:,} of them drained" if fleet.drained else ""
+    return f"{there:,} of {there + states.down + states.unknown:,} nodes up{drained}"

@@ -9,11 +9,11 @@ from unittest.mock import patch
 from twisted.logger import capturedLogs, formatEvent
 
 from infernet_router.addresses import parse_address
-from infernet_router.fleet import Fleet
+from infernet_router.fleet import Fleet, Tier
 from infernet_router.options import CannotStart
 from infernet_router.tap import make_router
 from tests.case import RouterTestCase
-from tests.doubles import DeafReactor
+from tests.doubles import DeafReactor, report
 
 
 class AssemblyTests(RouterTestCase):
@@ -68,10 +68,23 @@ class AssemblyTests(RouterTestCase):
         self.addCleanup(systemd.close)
         systemd.bind(f"\0{name}")
         systemd.settimeout(10)
+        fleets: list[Fleet] = []
+
+        def make_fleet(*arguments: Any) -> Fleet:
+            fleets.append(Fleet(*arguments))
+            return fleets[0]
+
         with patch.dict(os.environ, NOTIFY_SOCKET=f"@{name}"):
-            router = self.start()
+            router: Any = make_router(self.settings, self.reactor, make_fleet)
+        router.privilegedStartService()
+        router.startService()
         self.reactor.advance(1)
         self.assertIn(b"STATUS=0 of 2 nodes up", systemd.recv(1000))
+        address = parse_address("192.0.2.1:4000")
+        fleets[0].observed(address, report("llm"))
+        fleets[0].override(address, Tier.DRAINED)
+        self.reactor.advance(1)
+        self.assertIn(b"STATUS=1 of 2 nodes up, 1 of them drained", systemd.recv(1000))
         self.assert_ends(router)
         self.assertIn(b"STOPPING=1", systemd.recv(1000))
 

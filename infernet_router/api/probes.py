@@ -62,13 +62,15 @@ class Readiness:
         states = self._fleet.states
         here = states.up + states.suspect
         known = here + states.down + states.unknown
+        drained = self._fleet.drained
+        up = f"{here} of {known} nodes are up" + (f", {drained} of them drained" if drained else "")
         age = self._seconds() - self._began
         if self._was_ready or (known and not self._fleet.awaited):
             self._was_ready = True
-            return f"the first polls are back: {here} of {known} nodes are up"
+            return f"the first polls are back: {up}"
         if age >= _PATIENCE:
             self._was_ready = True
-            return f"it started more than {_PATIENCE:g} seconds ago: {here} of {known} nodes are up"
+            return f"it started more than {_PATIENCE:g} seconds ago: {up}"
         waiting = f"{self._fleet.awaited} of {known}" if known else "no node is known"
         raise HTTPError(503, f"the first polls are not back yet: {waiting}", RETRY_SOON)
 

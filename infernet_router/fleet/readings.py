@@ -177,6 +177,11 @@ class Readings:
         """How many nodes are in which state."""
         return self._roster.states
 
+    @property
+    def drained(self) -> int:
+        """How many nodes are up or suspect, and get no job by an operator's order."""
+        return sum(node.is_there for node in self._roster.drained)
+
     def history(self, address: NodeAddress) -> list[Transition]:
         """The last 20 ups and downs of a node, newest first; empty without records."""
         node = self._roster.nodes.get(address)

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.api.probes import Readiness
-from infernet_router.fleet import Fleet
+from infernet_router.fleet import Fleet, Tier
 from infernet_router.serving.errors import HTTPError
 from tests.doubles import OTHER, ApiTestCase, addresses, report
 
@@ -38,6 +38,17 @@ class ReadinessTests(SynchronousTestCase):
         self.fleet.missed(A, "HTTP 500")
         self.fleet.replace([A, B])
         self.assertEqual(self.readiness.check(), "the first polls are back: 0 of 2 nodes are up")
+
+    def test_drained(self) -> None:
+        """Nodes that are up and drained are counted apart; one that is down is not."""
+        self.fleet.replace([A, B])
+        self.readiness.listening()
+        self.fleet.observed(A, report("llm"))
+        self.fleet.missed(B, "HTTP 500")
+        for address in (A, B):
+            self.fleet.override(address, Tier.DRAINED)
+        why = "the first polls are back: 1 of 2 nodes are up, 1 of them drained"
+        self.assertEqual(self.readiness.check(), why)
 
     def test_patience(self) -> None:
         """It is ready after 5 seconds in any case, also while no node is known."""
