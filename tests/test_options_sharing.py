@@ -2,21 +2,12 @@
 
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
 import infernet_router.options
-from infernet_router.options import CannotStart
 from infernet_router.replicas.redis_url import RedisUrl
-from tests.test_options import parsed
+from tests.options_case import OptionsTestCase, parsed
 
 
-class SharingOptionsTests(SynchronousTestCase):
-    def assert_bad(self, reason: str, *flags: str, **environ: str) -> None:
-        """These options are refused with this reason."""
-        with self.assertRaises(CannotStart) as caught:
-            parsed(*flags, **environ)
-        self.assertEqual(caught.exception.code, f"infernet-router: {reason}")
-
+class SharingOptionsTests(OptionsTestCase):
     def test_redis(self) -> None:
         """The URL of Redis is an option or a variable; a REDIS_URL of something else is none."""
         url = RedisUrl("a", user="u", password="secret")

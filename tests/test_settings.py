@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router.settings import Settings
-from tests.test_options import parsed
+from tests.options_case import parsed
 
 
 class SettingsTests(SynchronousTestCase):
