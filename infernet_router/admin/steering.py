@@ -105,7 +105,8 @@ class Steering(Service):
         Put an override into force, in place of any other for its address; returns it.
 
         :param name: who orders it.
-        :raises HTTPError: 409 when a container would be without a node, 507 when there is no room.
+        :raises HTTPError: 409 when a container would be without a node, or another router was given
+            an order meanwhile; 507 when there is no room.
         """
         return _uninterrupted(self._override(address, wanted, name, peer))
 
@@ -113,7 +114,8 @@ class Steering(Service):
         """
         End the override for an address.
 
-        :raises HTTPError: 404 when there is none, 507 when there is no room to write that down.
+        :raises HTTPError: 404 when there is none, 409 when another router was given an order
+            meanwhile, 507 when there is no room to write that down.
         """
         return _uninterrupted(self._end(address, name, peer))
 
@@ -185,10 +187,10 @@ class Steering(Service):
                 if wanted.drain and not wanted.force:
                     self._check_drain(address)
                 await self._keep(order)
+                self._apply(order)
             except HTTPError as error:
                 self.refused(peer, "put", str(address), error, name, wanted.reason)
                 raise
-            self.overrides.apply(order)
             self._schedule()
             self._counts.acted("put", "done")
             after = self.shown(order)
@@ -221,10 +223,10 @@ class Steering(Service):
             order = self.overrides.ending(address, name)
             try:
                 await self._keep(order)
+                self._apply(order)
             except HTTPError as error:
                 self.refused(peer, "delete", str(address), error, name)
                 raise
-            self.overrides.apply(order)
             self._schedule()
             self._counts.acted("delete", "done")
             log.info(
@@ -266,6 +268,20 @@ class Steering(Service):
             await self._state.write(self.overrides.known(order))
         except CannotKeep as error:
             raise HTTPError(507, f"the order is not in force: {error}") from None
+
+    def _apply(self, order: Order) -> None:
+        """
+        Put an order that is on disk into force.
+
+        :raises HTTPError: 409 when another order was learned meanwhile. Then the next write, which
+            is soon, takes this one off the disk again.
+        """
+        if not self.overrides.apply(order):
+            raise HTTPError(
+                409,
+                "the order is not in force: another router was given orders while it was written;"
+                f" look at the override for {order.address}, and order again",
+            )
 
     def _schedule(self) -> None:
         """Have the next override end in time."""

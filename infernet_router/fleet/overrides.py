@@ -129,11 +129,14 @@ class Overrides:
             ended=now,
         )
 
-    def apply(self, order: Order) -> None:
-        """Put an order that was made here into force."""
-        if self._take(order):
+    def apply(self, order: Order) -> bool:
+        """Put an order that was made here into force, unless a later one was learned; returns whether
+        it is."""
+        is_taken = self._take(order)
+        if is_taken:
             for listener in self._listeners:
                 listener(order)
+        return is_taken
 
     def learn(self, orders: Iterable[Order]) -> list[Order]:
         """

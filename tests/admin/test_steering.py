@@ -336,6 +336,30 @@ class StateTests(SteeringTestCase):
         self.clock.advance(900)
         self.assertEqual(self.tier(A), Tier.NORMAL)
 
+    def test_overtaken(self) -> None:
+        """A change is a 409 when an order was learned while it was written, and not in force."""
+        self.keep()
+        sender, lines = "2" * 16, []
+        for method, body, version in (("PUT", b'{"drain":true}', 1), ("DELETE", b"", 2)):
+            self.state.waiting = []
+            sending = self.send(path("192.0.2.1:4000"), method=method, headers=HEADERS, body=body)
+            other = Order(address=A, version=version, sender=sender, weight=2.0, by="eve")
+            self.overrides.learn([other])
+            waiting, self.state.waiting = self.state.waiting, None
+            waiting[0].callback(None)
+            answer = parsed(sending)
+            error = (
+                "the order is not in force: another router was given orders while it was written;"
+                " look at the override for 192.0.2.1:4000, and order again"
+            )
+            self.assertEqual((answer.status, json.loads(answer.body)), (409, {"error": error}))
+            self.assertEqual(self.overrides.in_force, {A: other})
+            lines.append((method.lower(), "192.0.2.1:4000", f"409: {error}"))
+            self.assertEqual(self.audited(), lines)
+            self.clock.advance(0)
+            self.assertEqual(self.state.written[-1], [other])
+        self.assertNotIn(("put", "done"), self.counts.actions)
+
     def test_many_learned(self) -> None:
         """Of many orders that are learned at once, twenty are logged, and a count."""
         many = addresses(*(f"192.0.2.{number}" for number in range(1, 31)))
