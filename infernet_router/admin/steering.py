@@ -3,7 +3,6 @@
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -151,15 +150,11 @@ class Steering(Service):
             "persisted": self._state is not None,
         }
 
-    def listed(self) -> Iterator[bytes]:
-        """All overrides as operators see them, newest first: JSON in parts."""
+    def listed(self) -> Iterator[dict[str, Any]]:
+        """All overrides as operators see them, newest first."""
         in_force = self.overrides.in_force.values()
         newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
-        separator = b'{"overrides":['
-        for order in newest:
-            yield separator + msgspec.json.encode(self.shown(order))
-            separator = b","
-        yield b"]}" if newest else separator + b"]}"
+        return map(self.shown, newest)
 
     def shown_of(self, address: NodeAddress) -> dict[str, Any] | None:
         """The override for an address, as operators see it; None if there is none."""

@@ -130,8 +130,7 @@ class Overrides:
         )
 
     def apply(self, order: Order) -> bool:
-        """Put an order that was made here into force, unless a later one was learned; returns whether
-        it is."""
+        """Put an order that was made here into force; returns False if a later one was learned."""
         is_taken = self._take(order)
         if is_taken:
             for listener in self._listeners:

@@ -3,7 +3,7 @@
 from twisted.internet.defer import succeed
 
 from infernet_router.fleet import Among, Tier
-from tests.admin.case import A, AdminTestCase, B, C
+from tests.admin.case import A, AdminTestCase, B, C, parsed
 from tests.doubles import addresses, report
 
 DECISIONS = "/admin/v1/decisions"
@@ -74,6 +74,27 @@ class DecisionTests(AdminTestCase):
             self.assertEqual(self.ask(DECISIONS + bad).status, 400, bad)
         node = self.read("/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb")
         self.assertEqual([one["id"] for one in node["decisions"]], listed(f"?node={B}"))
+
+    def test_long_list(self) -> None:
+        """A long list is made in slices, so that clients are answered in between."""
+        for _ in range(20):
+            self.decide()
+        shown, instant = 0, self.viewer.instant
+
+        def slow(time: float) -> str:
+            nonlocal shown
+            shown += 1
+            self.clock.rightNow += 0.003
+            return instant(time)
+
+        self.patch(self.viewer, "instant", slow)
+        sending = self.send(DECISIONS)
+        before = 0
+        while not sending.disconnecting:
+            self.assertLessEqual(shown - before, 2)
+            before = shown
+            self.clock.advance(0)
+        self.assertEqual((parsed(sending).status, shown), (200, 20))
 
 
 class ExplainTests(AdminTestCase):
