@@ -67,21 +67,27 @@ class Steering(Service):
     def startService(self) -> None:
         """Put the orders on disk into force."""
         super().startService()
-        orders = self._state.orders if self._state is not None else ()
-        self.overrides.learn(orders)
-        if self._state is not None and orders:
-            in_force = self.overrides.in_force
-            log.info(
-                "{path}: {count} overrides",
-                event="override.loaded",
-                path=self._state.path,
-                count=len(in_force),
-            )
-            for order in orders:
-                if order.ended is None and order.address not in in_force:
-                    self._expired(order)
+        if self._state is not None:
+            self._load(self._state)
         self.overrides.follow(self._followed)
         self._schedule()
+
+    def _load(self, state: State) -> None:
+        """Put the orders on disk into force, but for those whose time was over meanwhile."""
+        if not state.orders:
+            return
+        self.overrides.learn(state.orders)
+        in_force = self.overrides.in_force
+        log.info(
+            "{path}: {count} overrides",
+            event="override.loaded",
+            path=state.path,
+            count=len(in_force),
+        )
+        for order in state.orders:
+            if order.ended is None and order.address not in in_force:
+                self._expired(order)
+                self._save_after(0.0)
 
     def stopService(self) -> Deferred[None]:
         """Stop once the change that is being made is made."""

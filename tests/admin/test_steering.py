@@ -273,6 +273,11 @@ class StateTests(SteeringTestCase):
         self.assertEqual((self.tier(A), self.tier(C)), (Tier.NORMAL, Tier.DRAINED))
         self.assertEqual(json.loads(self.state.lines[-1])["address"], "192.0.2.1:4000")
         self.assertEqual(self.steering.overrides.version, 1)
+        self.clock.advance(0)
+        (written,) = self.state.written
+        lines = len(self.state.lines)
+        self.keep(*written)
+        self.assertEqual(len(self.state.lines), lines)
 
     def test_full(self) -> None:
         """What cannot be written is a 507, and does not happen."""
