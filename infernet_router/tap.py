@@ -56,7 +56,8 @@ def make_router(
     A router with these settings.
 
     :param make_fleet: as in Assembly.
-    :raises CannotStart: when it cannot be made, or later when it cannot listen.
+    :raises CannotStart: when it cannot be made, or later when it cannot listen, or
+        its user cannot write to the state directory.
     """
     log.info(
         "infernet-router {version}: {settings}",
@@ -102,7 +103,10 @@ class _Router(MultiService):
             raise CannotStart(str(error)) from None
 
     def startService(self) -> None:
-        super().startService()
+        try:
+            super().startService()
+        except BadState as error:
+            raise CannotStart(str(error)) from None
         self._readiness.listening()
 
     def stopService(self) -> Deferred[Any]:

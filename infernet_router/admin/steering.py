@@ -65,9 +65,14 @@ class Steering(Service):
         """Whether something could not be written, which was logged."""
 
     def startService(self) -> None:
-        """Put the orders on disk into force."""
+        """
+        Put the orders on disk into force.
+
+        :raises BadState: when the orders cannot be written to disk any more.
+        """
         super().startService()
         if self._state is not None:
+            self._state.check()
             self._load(self._state)
         self.overrides.follow(self._followed)
         self._schedule()

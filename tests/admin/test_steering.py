@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from infernet_router.admin import steering as steering_module
 from infernet_router.admin.access import Role
 from infernet_router.admin.audit import Audit
-from infernet_router.admin.state import CannotKeep
+from infernet_router.admin.state import BadState, CannotKeep
 from infernet_router.admin.steering import Steering
 from infernet_router.fleet import Order, Overrides, Tier
 from tests.admin.case import A, AdminTestCase, B, C, parsed
@@ -36,6 +36,10 @@ class FakeState:
         self.waiting: list[Deferred[None]] | None = None
         """Where writes wait; None where each is made at once."""
         self.is_full = self.is_closed = False
+
+    def check(self) -> None:
+        if self.is_full:
+            raise BadState("cannot use /state")
 
     async def write(self, orders: list[Order]) -> None:
         if self.waiting is not None:
@@ -278,6 +282,12 @@ class StateTests(SteeringTestCase):
         lines = len(self.state.lines)
         self.keep(*written)
         self.assertEqual(len(self.state.lines), lines)
+
+    def test_unusable(self) -> None:
+        """A state directory in which nothing can be written ends the start."""
+        self.state.is_full = True
+        with self.assertRaises(BadState):
+            self.keep()
 
     def test_full(self) -> None:
         """What cannot be written is a 507, and does not happen."""
