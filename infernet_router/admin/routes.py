@@ -104,7 +104,7 @@ class AdminRoot(MetricsRoot):
             path = request.path
             is_open = path in _OPEN or path == b"/" or path.startswith(_PAGE)
             self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
-            if path.startswith(b"/admin/"):
+            if not is_open:
                 self._demand.take()
 
     @app.route("/", methods=["GET"])
