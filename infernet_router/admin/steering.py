@@ -105,6 +105,7 @@ class Steering(Service):
 
     async def _close(self) -> None:
         async with self._lock:
+            await self.audit.stop()
             if self._state is not None:
                 self._state.close()
 

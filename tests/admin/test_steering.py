@@ -391,6 +391,7 @@ class StateTests(SteeringTestCase):
         """The router stops once the change that is being made is on disk."""
         self.keep()
         self.put("192.0.2.3:4000", '{"drain":true,"for":"1h"}')
+        self.put("192.0.2.3:4000", "{}", headers={})
         self.overrides.learn([Order(address=A, version=7, sender="2" * 16, drain=True)])
         self.state.waiting = []
         self.send(path("192.0.2.1:4000"), method="PUT", headers=HEADERS, body=b'{"weight":2}')
