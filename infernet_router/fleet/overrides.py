@@ -18,6 +18,9 @@ _KEPT = 7 * 86400.0
 _MOST_ENDED = 10_000
 """The most such orders; of more, the oldest are forgotten."""
 
+_AT_ONCE = 100
+"""The most orders that end by themselves in one turn of the reactor: they take a millisecond."""
+
 
 class Overrides:
     """
@@ -86,7 +89,10 @@ class Overrides:
         self._listeners.append(callback)
 
     def follow(self, callback: Callable[[Sequence[Order]], None]) -> None:
-        """Call this with the orders that were learned, and with none after some ended by itself."""
+        """
+        Call this with the orders that were learned, and with none after some ended by themselves:
+        of many that end at once, after the last.
+        """
         self._followers.append(callback)
 
     def ordering(
@@ -149,13 +155,17 @@ class Overrides:
         return taken
 
     def expire(self) -> list[Order]:
-        """End the orders whose time is over; returns them as they were."""
+        """
+        End the orders whose time is over, or the first 100 of them; returns them as they were.
+
+        If there are more, `next_end` is not above 0.
+        """
         now = self._seconds()
         over = [address for address, end in self._ends.items() if end <= now]
-        ended = [self._in_force[address] for address in over]
+        ended = [self._in_force[address] for address in over[:_AT_ONCE]]
         for order in ended:
             self._set(evolve(order, ended=self._now()))
-        if ended:
+        if ended and len(ended) == len(over):
             self._changed(())
         return ended
 

@@ -242,6 +242,14 @@ class ChangeTests(SteeringTestCase):
         )
         self.assertEqual(self.counts.actions["expire", "done"], 2)
 
+    def test_many_end(self) -> None:
+        """Of many overrides that end together, the last ones do some turns of the reactor later."""
+        for number in range(250):
+            self.put(f"10.0.0.{number}", '{"drain":true,"for":"1h"}')
+        self.clock.advance(3600)
+        self.assertEqual(self.steering.overrides.in_force, {})
+        self.assertEqual(self.counts.actions["expire", "done"], 250)
+
 
 class StateTests(SteeringTestCase):
     def test_kept(self) -> None:

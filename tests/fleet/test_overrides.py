@@ -96,6 +96,16 @@ class OverridesTests(SynchronousTestCase):
         ended = [known for known in self.overrides.known() if known.address == A]
         self.assertEqual(ended, [evolve(order, ended=self.wall.seconds())])
 
+    def test_many_end(self) -> None:
+        """Of many orders that end together, a hundred do at once; followers hear after the last."""
+        many = addresses(*(f"192.0.2.{number}" for number in range(150)))
+        orders = [self.order(address, seconds=60) for address in many]
+        self.pass_time(60)
+        self.assertEqual(self.overrides.expire(), orders[:100])
+        self.assertEqual((self.overrides.next_end, self.learned), (0.0, []))
+        self.assertEqual(self.overrides.expire(), orders[100:])
+        self.assertEqual((self.overrides.next_end, self.learned), (None, [[]]))
+
     def test_learned(self) -> None:
         """Of two orders, the later one is in force, in whichever order they are learned."""
         other = self.store("b" * 16)
