@@ -112,7 +112,10 @@ class SharedPoller(Poller):
         target = self.target_of(share.address)
         if target is None or not count or at < (target.reported or -inf):
             return
-        went_down = self._fleet.missed_elsewhere(share.address, reason, at, is_confirmed=count > 1)
+        is_confirmed = count > 1 or self._shares.all_failed(share)
+        went_down = self._fleet.missed_elsewhere(
+            share.address, reason, at, is_confirmed=is_confirmed
+        )
         if went_down:
             self._tell(target, f"{reason} (found by other routers)", went_down=True)
         if not self._wait_if_others(share, target, at) and self.throttle.is_waiting(target):

@@ -203,6 +203,17 @@ class SharedPollerTests(SharedPollerTestCase):
         self.pass_time(2 * INTERVAL)
         self.assertEqual(self.state(address), State.DOWN)
 
+    def test_blind_goes_by_others(self) -> None:
+        """A node that only the others reach is down once they miss it, too."""
+        address = self.of(ONE)
+        self.http.down.add(str(address))
+        self.start([address], ONE)
+        self.hear(address)
+        self.assertEqual(self.state(address), State.UP)
+        self.pass_time(INTERVAL)
+        self.hear_miss(address, ONE)
+        self.assertEqual(self.state(address), State.DOWN)
+
     def test_blind_confirms(self) -> None:
         """A node that another router missed, too, is down for a router that reaches no node."""
         address = self.of(ONE)
