@@ -21,6 +21,9 @@ _SPREAD = 0.5
 """The part of an interval over which polls are spread that several members may make, and those that
 a member takes over."""
 
+_SILENT_AFTER = 3
+"""Intervals without a report of any member after which one's own failed poll is enough."""
+
 _LOOKING = 0.002
 """Seconds that a tick may take to look at all nodes, after the members changed."""
 
@@ -136,7 +139,8 @@ class SharedPoller(Poller):
         share = self._share(target)
         if share is None:
             return
-        if self._shares.failed(share, self._shares.me):
+        silent = self._fleet.now - (target.reported or -inf)
+        if self._shares.failed(share, self._shares.me) or silent > _SILENT_AFTER * self.interval:
             super()._missed(target, reason, timed_out=timed_out)
         self._teller.missed(share, reason)
 

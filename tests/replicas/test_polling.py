@@ -203,6 +203,17 @@ class SharedPollerTests(SharedPollerTestCase):
         self.pass_time(2 * INTERVAL)
         self.assertEqual(self.state(address), State.DOWN)
 
+    def test_blind_and_nothing_heard(self) -> None:
+        """A node out of reach is down once no member has had a report of it for three intervals."""
+        address = self.of(ONE)
+        self.http.down.add(str(address))
+        self.start([address], ONE)
+        self.hear(address)
+        self.pass_time(2.9 * INTERVAL)
+        self.assertEqual(self.state(address), State.UP)
+        self.pass_time(1.3 * INTERVAL)
+        self.assertEqual(self.state(address), State.DOWN)
+
     def test_blind_goes_by_others(self) -> None:
         """A node that only the others reach is down once they miss it, too."""
         address = self.of(ONE)
