@@ -99,11 +99,11 @@ class SharedOrders:
         try:
             fields = await self._link.read_orders()
             there = await self._learn(fields)
-            known = self._overrides.known()
-            async for orders in self._parts(known):
-                await self._write([order for order in orders if _is_lacking(order, fields, there)])
-                self._note(orders)
-            for address in self._digests.keys() - {order.address for order in known}:
+            async for orders in self._parts(self._overrides.known()):
+                last = self._last(orders)
+                await self._write([order for order in last if _is_lacking(order, fields, there)])
+                self._note(last)
+            for address in self._digests.keys() - {o.address for o in self._overrides.known()}:
                 self._version ^= self._digests.pop(address)
             await self._forget(list(there.values()))
         except LinkLost as lost:
@@ -147,9 +147,14 @@ class SharedOrders:
             await self._link.write_orders({_field(order): encode_order(order) for order in orders})
             self._note(orders)
 
+    def _last(self, orders: list[Order]) -> list[Order]:
+        """Those that are still the last for their address: others may be given at any time."""
+        lasts = [self._overrides.last(order.address) for order in orders]
+        return [o for o, last in zip(orders, lasts, strict=True) if last and last.key == o.key]
+
     def _note(self, orders: list[Order]) -> None:
-        """Have these orders, which are in the hash, in the version."""
-        for order in orders:
+        """Have these orders, which are in the hash, in the version, unless later ones came."""
+        for order in self._last(orders):
             digest = _digest(order)
             self._version ^= self._digests.get(order.address, 0) ^ digest
             self._digests[order.address] = digest

@@ -187,6 +187,39 @@ class SharedOrdersTests(SynchronousTestCase):
         self.assertEqual(len(self.orders(1)), 450)
         self.assertEqual(self.log[0].count(":4"), 20)
 
+    def test_given_meanwhile(self) -> None:
+        """What is given while the hash is written again reaches the others, too."""
+        addresses = [parse_address(f"192.0.2.{number}:4000") for number in range(250)]
+        for address in addresses[:-1]:
+            self.drain(0, address)
+        self.hear()
+        self.hash.fields.clear()
+        self.replicas[0][1].connected()
+        overrides, _ = self.replicas[0]
+        overrides.apply(overrides.ending(addresses[200], "ann"))  # one that is yet to be written
+        self.drain(0, addresses[-1])  # one that was unknown when that began
+        self.clock.pump([0.0] * 5)
+        self.hear()
+        self.assert_same()
+        self.assertEqual(len(self.orders(1)), 250)
+
+    def test_given_while_writing(self) -> None:
+        """An order that is given while an older one for its address is on its way replaces it."""
+        self.drain(0)
+        self.hear()
+        self.hash.fields.clear()
+        sent: list[Deferred[Any]] = []
+        write = self.hash.write_orders
+        self.patch(self.hash, "write_orders", lambda orders: _later(sent, write, orders))
+        self.replicas[0][1].connected()
+        overrides, _ = self.replicas[0]
+        overrides.apply(overrides.ending(A, "ann"))
+        for written in reversed(sent):
+            written.callback(None)
+        self.clock.pump([0.0] * 5)
+        self.hear()
+        self.assert_same()
+
     def test_malformed(self) -> None:
         """What is malformed in the hash is left alone, and said once."""
         self.hash.fields = {b"a": b"{}", b"b": b"\xff"}
@@ -243,3 +276,10 @@ class SharedOrdersTests(SynchronousTestCase):
         self.hash.problem = LinkLost("Redis refuses HGETALL: 'NOPERM'")
         self.connect(0)
         self.assertEqual(self.log, [why, why])
+
+
+def _later(sent: list[Deferred[Any]], write: Any, orders: Mapping[bytes, bytes]) -> Deferred[Any]:
+    """Write, and let the test say when that is known."""
+    write(orders)
+    sent.append(Deferred())
+    return sent[-1]
