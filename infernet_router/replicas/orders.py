@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
+from math import inf
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -16,8 +17,11 @@ _AT_ONCE = 100
 """Orders that are worked on in one turn of the reactor, which takes 2 ms."""
 
 _FIRST_WAIT, _LAST_WAIT = 1.0, 60.0
-"""Seconds between two readings of the hash while another replica knows other orders, and at most;
-each waits twice as long as the one before until a reading brings something."""
+"""Seconds between two readings of the hash, and at most. When a reading for the digest of another
+replica changed nothing, the next for the same digest waits twice as long."""
+
+_MOST_WAITS = 100
+"""The most digests for which such a wait is kept."""
 
 _KEPT = 8 * 86400.0
 """Seconds for which the hash keeps an order that ended: longer than any replica does."""
@@ -50,9 +54,10 @@ class SharedOrders:
         self._digests: dict[NodeAddress, int] = {}
         """What the version is made of: the digest of each order."""
         self._is_reading = False
-        self._wait = _FIRST_WAIT
-        self._next = 0.0
-        """When the hash may be read again."""
+        self._waits: dict[int, float] = {}
+        """By version of another replica, the seconds after a reading until the next one for it."""
+        self._read_at = -inf
+        """When the hash was read last."""
         self._complaint = ""
         overrides.listen(lambda order: self._begin(self._give(order)))
 
@@ -67,19 +72,24 @@ class SharedOrders:
 
     def connected(self) -> None:
         """The link is there: read the hash, and write what it lacks."""
-        self._wait = _FIRST_WAIT
+        self._waits.clear()
         self._read()
 
     def heard(self, version: int) -> None:
         """Another replica has this version."""
-        if version != self._version and self._reactor.seconds() >= self._next:
+        if version == self._version or self._is_reading:
+            return
+        wait = self._waits.get(version, _FIRST_WAIT)
+        if self._reactor.seconds() >= self._read_at + wait:
+            if len(self._waits) >= _MOST_WAITS:
+                self._waits.clear()
+            self._waits[version] = min(_LAST_WAIT, 2 * wait)
             self._read()
 
     def _read(self) -> None:
         if not self._is_reading:
             self._is_reading = True
-            self._next = self._reactor.seconds() + self._wait
-            self._wait = min(_LAST_WAIT, 2 * self._wait)
+            self._read_at = self._reactor.seconds()
             self._begin(self._reconcile())
 
     def _begin(self, work: Any) -> None:
@@ -120,7 +130,7 @@ class SharedOrders:
             there.update((order.address, order) for order in orders)
             taken += self._overrides.learn(order for order in orders if not self._is_old(order))
         if taken:
-            self._wait = _FIRST_WAIT
+            self._waits.clear()
             log.info(
                 "orders of operators came from another router: {count}, for {nodes}",
                 event="override.shared",

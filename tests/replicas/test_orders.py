@@ -252,6 +252,26 @@ class SharedOrdersTests(SynchronousTestCase):
             self.clock.advance(1)
         self.assertTrue(5 < self.hash.readings <= 10, self.hash.readings)
 
+    def test_patience_by_version(self) -> None:
+        """Readings for nothing, as for a newer release, do not delay what another router knows."""
+        _, shared = self.replicas[1]
+        for _ in range(100):
+            shared.heard(12345)
+            self.clock.advance(1)
+        order = self.drain(0)
+        shared.heard(12345)
+        shared.heard(self.replicas[0][1].version)
+        self.clock.pump([0.0] * 5)
+        self.assertEqual(self.orders(1), [order])
+
+    def test_many_versions(self) -> None:
+        """However many versions are heard, the hash is read once a second at most."""
+        _, shared = self.replicas[1]
+        for version in range(1000):
+            shared.heard(version)
+            self.clock.advance(0.1)
+        self.assertTrue(90 <= self.hash.readings <= 100, self.hash.readings)
+
     def test_one_at_a_time(self) -> None:
         """The hash is read once at a time."""
         self.hash.held = []
