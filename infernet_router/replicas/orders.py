@@ -26,8 +26,6 @@ _MOST_WAITS = 100
 _KEPT = 8 * 86400.0
 """Seconds for which the hash keeps an order that ended: longer than any replica does."""
 
-_MOST_NAMED = 20
-
 Item = TypeVar("Item")
 
 log = Logger()
@@ -124,19 +122,11 @@ class SharedOrders:
     async def _learn(self, fields: Mapping[bytes, bytes]) -> Mapping[NodeAddress, Order]:
         """Take what is newer in the hash; returns all orders there, by address."""
         there: dict[NodeAddress, Order] = {}
-        taken: list[Order] = []
         async for contents in self._parts(list(fields.values())):
             orders = [order for order in map(_decoded, contents) if order]
             there.update((order.address, order) for order in orders)
-            taken += self._overrides.learn(order for order in orders if not self._is_old(order))
-        if taken:
-            self._waits.clear()
-            log.info(
-                "orders of operators came from another router: {count}, for {nodes}",
-                event="override.shared",
-                count=len(taken),
-                nodes=", ".join(str(order.address) for order in taken[:_MOST_NAMED]),
-            )
+            if self._overrides.learn(order for order in orders if not self._is_old(order)):
+                self._waits.clear()
         bad = len(fields) - len(there)
         self._complain(f"{bad} in Redis are malformed, or of a newer release" if bad else "")
         return there

@@ -109,10 +109,7 @@ class SharedOrdersTests(SynchronousTestCase):
         self.hear()
         self.assertEqual(self.orders(1), [order])
         self.assert_same()
-        self.assertEqual(
-            self.log,
-            ["info: orders of operators came from another router: 1, for 192.0.2.1:4000"],
-        )
+        self.assertEqual(self.log, [])  # what learns it logs it
         readings = self.hash.readings
         self.hear()
         self.assertEqual(self.hash.readings, readings)
@@ -179,13 +176,12 @@ class SharedOrdersTests(SynchronousTestCase):
         self.assertEqual(self.orders(1), [])
 
     def test_many(self) -> None:
-        """Many orders are taken in several turns, and 20 of them are named."""
+        """Many orders are taken in several turns."""
         for number in range(450):
             self.drain(0, parse_address(f"192.0.2.{number % 250}:{4000 + number}"))
         self.hear()
         self.assert_same()
         self.assertEqual(len(self.orders(1)), 450)
-        self.assertEqual(self.log[0].count(":4"), 20)
 
     def test_given_meanwhile(self) -> None:
         """What is given while the hash is written again reaches the others, too."""
