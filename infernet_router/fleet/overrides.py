@@ -178,6 +178,8 @@ class Overrides:
         known = self.last(address)
         if known is not None and order.key <= known.key:
             return False
+        if known is None and order.ended is not None and order.ended < self._now() - _KEPT:
+            return False  # it would be forgotten at once
         is_more = order.ended is None and address not in self._in_force
         if is_more and len(self._in_force) >= MAX_OVERRIDES:
             return False
