@@ -217,7 +217,10 @@ class RedisLink:
             return await reply.addTimeout(_PATIENCE, self._reactor, _too_late)
         except ResponseError as error:
             kind = LinkLost if str(error).startswith(_PASSING) else Refused
-            raise kind(f"Redis refuses {words[0]!s}: {quoted(str(error))}") from None
+            said = str(error)
+            if words[0] == "AUTH":
+                said = said.partition(" ")[0]  # the rest may repeat the password
+            raise kind(f"Redis refuses {words[0]!s}: {quoted(said)}") from None
         except RedisError:
             raise LinkLost(_CLOSED) from None
 

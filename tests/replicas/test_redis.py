@@ -190,8 +190,16 @@ class RedisLinkTests(SynchronousTestCase):
         self.link.start(self)
         self.assertEqual(self.endpoint.servers[0].commands(), [[b"AUTH", b"p"]])
         self.endpoint.servers[0].say(b"-WRONGPASS invalid\r\n")
-        self.assertEqual(self.told, ["Redis refuses AUTH: 'WRONGPASS invalid'"])
+        self.assertEqual(self.told, ["Redis refuses AUTH: 'WRONGPASS'"])
         self.assert_patient()
+
+    def test_password_repeated(self) -> None:
+        """A password that a server repeats is not told."""
+        self.link = self.make("redis://:hunter2@a.invalid")
+        self.link.start(self)
+        said = b"-ERR unknown command 'AUTH', with args beginning with: 'hunter2' \r\n"
+        self.endpoint.servers[0].say(said)
+        self.assertEqual(self.told, ["Redis refuses AUTH: 'ERR'"])
 
     def assert_patient(self) -> None:
         """The next attempt is about 10 seconds away."""
