@@ -2,7 +2,7 @@
 
 from attrs import astuple
 
-from infernet_router.addresses import parse_address
+from infernet_router.addresses import parse_address, parse_entry
 from infernet_router.fleet.events import CameUp
 from infernet_router.fleet.node import State
 from tests.doubles import report
@@ -55,6 +55,15 @@ class ReplaceTests(FleetTestCase):
         self.fleet.observed(A, report("llm"))
         self.fleet.replace([parse_address("http://192.0.2.1:4000")])
         self.assertEqual(str(self.fleet.pick(["llm"])), "http://192.0.2.1:4000")
+
+    def test_respelled_and_weighted(self) -> None:
+        """A node can get another spelling and another weight, or lose one, at the same time."""
+        for entry, weight in (("http://192.0.2.1:4000 weight=2", 2.0), ("192.0.2.1:4000", 1.0)):
+            address = parse_entry(entry)
+            self.fleet.replace([address])
+            view = self.fleet.view(address)
+            assert view is not None
+            self.assertEqual((view.address.text, view.weight), (address.text, weight))
 
     def test_index_used_again(self) -> None:
         """A node that takes the place of one that was suspect is not suspect."""
