@@ -155,7 +155,8 @@ class Sharing(Service):
             self._timer = None
         self._unsent.clear()
         said = self._in_flight or succeed(None)
-        if self._is_connected:
+        was_connected, self._is_connected = self._is_connected, False
+        if was_connected:
             said = said.addBoth(lambda _: self._say_bye())
         return said.addBoth(lambda _: self.link.stop())
 
@@ -204,6 +205,8 @@ class Sharing(Service):
         return True
 
     def connected(self) -> None:
+        if not self.running:
+            return  # it said bye, or is about to
         self._is_connected = True
         self._reason = "what it publishes does not come back"
         self._send()

@@ -337,6 +337,23 @@ class SharingTests(SharingTestCase):
         self.hub.stop()
         self.successResultOf(two.sharing.stopService())
 
+    def test_nothing_after_bye(self) -> None:
+        """A router that stops takes nothing on that it cannot tell any more."""
+        one, two = self.start(2)
+        one.link.is_stuck = True
+        one.fleet.pick(["llm"])
+        self.pass_time(0.1)
+        one.sharing.stopService()
+        self.batches()
+        self.assertFalse(one.sharing.pass_on(two.sender, "id", Outcome.DONE, b"client"))
+        one.link.is_stuck = False
+        one.link.lose("connection refused")
+        one.link.connect()
+        one.report(A)
+        self.pass_time(3.0)
+        mine = [batch.bye for batch in self.batches() if batch.sender == one.sender]
+        self.assertEqual(mine, [True])
+
 
 def _unsound(sender: bytes) -> Batch:
     """A batch whose head is sound and whose content is not."""
