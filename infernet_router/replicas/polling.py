@@ -100,11 +100,11 @@ class SharedPoller(Poller):
 
     def reported_elsewhere(self, share: Share, member: int, report: NodeReport, at: float) -> None:
         """Another member has a report, which a node made at `at` on the fleet's clock."""
-        self._shares.answered(share, member)
         share.for_all = False
         target = self.target_of(share.address)
-        if target is None:
+        if target is None or self._fleet.is_outdated(share.address, at):
             return
+        self._shares.answered(share, member)
         self._record(report, target, at)
         target.reported = max(at, target.reported or -inf)
         self._wait_if_others(share, target, at)

@@ -309,6 +309,21 @@ class SharedPollerTests(SharedPollerTestCase):
         self.assertEqual(self.state(address), State.UP)
         self.assertEqual(self.share(address).failed, {ONE})
 
+    def test_old_report(self) -> None:
+        """A report from before a failure says nothing of it: the node is polled no sooner."""
+        address = self.mine(ONE, TWO)
+        self.http.down.add(str(address))
+        self.start([address], ONE, TWO)
+        self.hear_miss(address, ONE)
+        self.hear_miss(address, TWO)
+        self.pass_time(8.0)  # it is polled once an interval by now
+        self.forget()
+        at = self.clock.seconds() - 9.0
+        self.poller.reported_elsewhere(self.share(address), ONE, report("llm"), at)
+        self.assertEqual(self.share(address).failed, {ME, ONE, TWO})
+        self.pass_time(2 * INTERVAL)
+        self.assertEqual((self.state(address), self.polls(address)), (State.DOWN, 2))
+
     def test_unshared(self) -> None:
         """A node whose reports are not shared is polled by this router, too; until they are."""
         address = self.of(ONE)
