@@ -60,7 +60,7 @@ class Node(Candidate):
         return self.state is State.UP or self.state is State.SUSPECT
 
     def is_outdated(self, at: float) -> bool:
-        """Whether a report made then is older than the last, or than what made it suspect or down."""
+        """Whether a report made then is older than the last, or than a failure after that."""
         if self.reported_at is not None and at < self.reported_at:
             return True
         return at < self.since and self.state in (State.SUSPECT, State.DOWN)
