@@ -54,7 +54,7 @@ format: .venv/dev ## Fix what ruff can fix, and format the code.
 bench: .venv/bench ## Compare routing policies in simulation; ARGS=--help shows the options.
 	@.venv/bin/python -m benchmarks.routing $(ARGS)
 
-soak: .venv/demo ## Send a router a million requests while its surroundings misbehave; ARGS="--minutes 2".
+soak: .venv/bench ## Send a router a million requests while its surroundings misbehave; ARGS="--minutes 2".
 	@.venv/bin/python -m benchmarks.soak $(ARGS)
 
 fuzz: .venv/fuzz ## Fuzz the report decoder until stopped; ARGS=-max_total_time=300 limits it.

@@ -200,7 +200,7 @@ def measure(count: int, nodes: int, rate: float, seconds: float) -> list[str]:
         return [
             f"{count} x {nodes:,}",
             f"{(polls_of(replicas) - polls) / took:,.0f}",
-            f"{gaps[-1]:.1f} s",
+            f"{max(gaps, default=0.0):.1f} s",
             f"{messages:,.0f}",
             f"{received / 1000:,.0f}",
             f"{sent / 1000:,.0f}",

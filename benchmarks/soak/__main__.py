@@ -25,6 +25,7 @@ from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -45,6 +46,9 @@ from benchmarks.soak.moving import MovingNames
 from benchmarks.soak.record import Fault, Record
 from benchmarks.soak.vanishing import Clients
 from benchmarks.soak.verdicts import MAX_GROWTH, Measured, Verdict, verdicts
+
+if TYPE_CHECKING:
+    from benchmarks.soak.peers import Peers
 
 MILLION = 1_000_000
 LONGEST = 60.0
@@ -93,13 +97,9 @@ async def soak(
     :param show: called once a second with the measurements so far.
     """
     port, random = free_port(), Random(1)
-    # With replicas, there are up to two intervals from one poll of a node to the next.
-    slack = arguments.slack + (INTERVAL if arguments.replicas > 1 else 0.0)
-    record = Record({fault: allowed + slack for fault, allowed in ALLOWED.items()})
-    nodes = [
-        Node(f"127.1.{n >> 8}.{n & 255}", port, record, random, steady=n % 3 == 0)
-        for n in range(1, arguments.nodes + 1)
-    ]
+    record = Record({fault: allowed + arguments.slack for fault, allowed in ALLOWED.items()})
+    ips = [(f"127.1.{n >> 8}.{n & 255}", n % 3 == 0) for n in range(1, arguments.nodes + 1)]
+    nodes = [Node(ip, port, record, random, steady=steady) for ip, steady in ips]
     names = MovingNames(folder / "hosts", port, record, random)
     addresses = [node.address for node in nodes]
     listed = ChangingList(folder / "ips.txt", addresses, names.addresses, record, random)
@@ -112,11 +112,8 @@ async def soak(
     flags = (*flags, *arguments.router)
     preload = {"PYTHONPATH": PRELOADED, "SOAK_HOSTS": str(folder / "hosts")}
     everyone = [*nodes, *names.hosts]
-    peers = None
-    if arguments.replicas > 1:
-        from benchmarks.soak.peers import Peers
-
-        peers = Peers(folder, arguments.replicas - 1, flags, preload, random)
+    peers = _peers(folder, arguments.replicas - 1, flags, preload, random)
+    if peers is not None:
         flags = (*flags, f"--redis={peers.redis.url}")
     with (
         closing(peers) if peers else nullcontext(),
@@ -141,8 +138,7 @@ async def soak(
                 group.create_task(interruptions.keep_interrupting()),
                 group.create_task(names.keep_moving()),
             ]
-            if peers is not None:
-                changing.append(group.create_task(peers.keep_disturbing()))
+            changing += [group.create_task(peers.keep_disturbing())] if peers else []
             await _measure(router, measured, names, arguments.minutes, show)
             for task in changing:
                 task.cancel()
@@ -152,6 +148,15 @@ async def soak(
             for task in tasks:
                 task.cancel()
     return measured
+
+
+def _peers(folder: Path, count: int, flags: tuple[str, ...], *more: Any) -> "Peers | None":
+    """The routers that share the fleet with the one that is tested, if there are any."""
+    if count < 1:
+        return None
+    from benchmarks.soak.peers import Peers  # it needs the extra `bench`
+
+    return Peers(folder, count, flags, *more)
 
 
 async def _measure(
@@ -280,6 +285,8 @@ def main() -> None:
     )
     parser.add_argument("router", nargs="*", help="further options of the router, after --")
     arguments = parser.parse_args()
+    if arguments.replicas > 1:  # there are up to two intervals from one poll of a node to the next
+        arguments.slack += INTERVAL
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
