@@ -1,8 +1,8 @@
 """Tests of infernet_router.fleet.roster."""
 
-from attrs import astuple
+from attrs import astuple, evolve
 
-from infernet_router.addresses import parse_address, parse_entry
+from infernet_router.addresses import parse_address
 from infernet_router.fleet.events import CameUp
 from infernet_router.fleet.node import State
 from tests.doubles import report
@@ -58,12 +58,12 @@ class ReplaceTests(FleetTestCase):
 
     def test_respelled_and_weighted(self) -> None:
         """A node can get another spelling and another weight, or lose one, at the same time."""
-        for entry, weight in (("http://192.0.2.1:4000 weight=2", 2.0), ("192.0.2.1:4000", 1.0)):
-            address = parse_entry(entry)
+        for text, weight in (("http://192.0.2.1:4000", 2.0), ("192.0.2.1:4000", None)):
+            address = evolve(parse_address(text), weight=weight)
             self.fleet.replace([address])
             view = self.fleet.view(address)
             assert view is not None
-            self.assertEqual((view.address.text, view.weight), (address.text, weight))
+            self.assertEqual((view.address.text, view.weight), (text, weight or 1.0))
 
     def test_index_used_again(self) -> None:
         """A node that takes the place of one that was suspect is not suspect."""
