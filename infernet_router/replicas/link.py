@@ -65,11 +65,11 @@ class Orders(Protocol):
     """Keeps operators' orders the same at all replicas, through the hash of the link."""
 
     @property
-    def version(self) -> int:
-        """The highest version of an order that is known here; 0 without any. Batches carry it."""
+    def digest(self) -> int:
+        """A digest of the orders that are known here; 0 without any. Batches carry it."""
 
     def connected(self) -> None:
         """The link is connected: read the hash, and write back what it lacks."""
 
-    def heard(self, version: int) -> None:
-        """Another replica knows this version: read the hash, if it is higher than known here."""
+    def heard(self, digest: int) -> None:
+        """Another replica has this digest: read the hash if the digest here is another."""

@@ -48,40 +48,40 @@ class SharedOrders:
         self._link = link
         self._reactor = reactor
         self._now = now
-        self._version = 0
+        self._digest = 0
         self._digests: dict[NodeAddress, int] = {}
-        """What the version is made of: the digest of each order."""
+        """What the digest of all is made of: that of each order."""
         self._is_reading = False
         self._waits: dict[int, float] = {}
-        """By version of another replica, the seconds after a reading until the next one for it."""
+        """By digest of another replica, the seconds after a reading until the next one for it."""
         self._read_at = -inf
         """When the hash was read last."""
         self._complaint = ""
         overrides.listen(lambda order: self._begin(self._give(order)))
 
     @property
-    def version(self) -> int:
+    def digest(self) -> int:
         """
         A digest of the orders that are known here and in the hash; 0 without any.
 
         Two replicas with the same one know the same orders.
         """
-        return self._version
+        return self._digest
 
     def connected(self) -> None:
         """The link is there: read the hash, and write what it lacks."""
         self._waits.clear()
         self._read()
 
-    def heard(self, version: int) -> None:
-        """Another replica has this version."""
-        if version == self._version or self._is_reading:
+    def heard(self, digest: int) -> None:
+        """Another replica has this digest."""
+        if digest == self._digest or self._is_reading:
             return
-        wait = self._waits.get(version, _FIRST_WAIT)
+        wait = self._waits.get(digest, _FIRST_WAIT)
         if self._reactor.seconds() >= self._read_at + wait:
             if len(self._waits) >= _MOST_WAITS:
                 self._waits.clear()
-            self._waits[version] = min(_LAST_WAIT, 2 * wait)
+            self._waits[digest] = min(_LAST_WAIT, 2 * wait)
             self._read()
 
     def _read(self) -> None:
@@ -112,7 +112,7 @@ class SharedOrders:
                 await self._write([order for order in last if _is_lacking(order, fields, there)])
                 self._note(last)
             for address in self._digests.keys() - {o.address for o in self._overrides.known()}:
-                self._version ^= self._digests.pop(address)
+                self._digest ^= self._digests.pop(address)
             await self._forget(list(there.values()))
         except LinkLost as lost:
             self._complain(str(lost))
@@ -139,7 +139,7 @@ class SharedOrders:
 
     async def _write(self, orders: list[Order]) -> None:
         """
-        Write orders to the hash; then the version has them.
+        Write orders to the hash; then the digest has them.
 
         :raises LinkLost: when that fails.
         """
@@ -153,10 +153,10 @@ class SharedOrders:
         return [o for o, last in zip(orders, lasts, strict=True) if last and last.key == o.key]
 
     def _note(self, orders: list[Order]) -> None:
-        """Have these orders, which are in the hash, in the version, unless later ones came."""
+        """Have these orders, which are in the hash, in the digest, unless later ones came."""
         for order in self._last(orders):
-            digest = _digest(order)
-            self._version ^= self._digests.get(order.address, 0) ^ digest
+            digest = _digest_of(order)
+            self._digest ^= self._digests.get(order.address, 0) ^ digest
             self._digests[order.address] = digest
 
     async def _forget(self, orders: list[Order]) -> None:
@@ -200,7 +200,7 @@ def _field(order: Order) -> bytes:
     return str(order.address).encode()
 
 
-def _digest(order: Order) -> int:
+def _digest_of(order: Order) -> int:
     """63 bits that stand for an order."""
     text = f"{order.address} {order.version} {order.sender}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1

@@ -88,19 +88,19 @@ class Outgoing:
         """Forget all, as it is too old to be told."""
         self._clear()
 
-    def take(self, sender: bytes, number: int, now: float, orders: int) -> list[bytes]:
+    def take(self, sender: bytes, number: int, now: float, orders_digest: int) -> list[bytes]:
         """
         All there is to tell, as messages; one without content if there is nothing.
 
         :param number: that of the first batch.
-        :param orders: the highest version of an operator's order that is known here.
+        :param orders_digest: that of the operators' orders that are known here.
         """
         reports, unshared = self._grouped(now)
         batch = Batch(
             sender,
             number,
             now,
-            orders=orders,
+            orders_digest=orders_digest,
             jobs=_jobs(self._jobs.items()),
             reports=reports,
             misses=self._grouped_misses(now),

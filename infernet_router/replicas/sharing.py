@@ -161,10 +161,14 @@ class Sharing(Service):
         return said.addBoth(lambda _: self.link.stop())
 
     def _say_bye(self) -> Deferred[Any]:
-        version = self.orders.version if self.orders is not None else 0
-        batch = Batch(self._me, self._number, self._fleet.now, orders=version, bye=True)
+        now, digest = self._fleet.now, self._orders_digest
+        batch = Batch(self._me, self._number, now, orders_digest=digest, bye=True)
         bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
         return bye.addErrback(lambda _: None)
+
+    @property
+    def _orders_digest(self) -> int:
+        return self.orders.digest if self.orders is not None else 0
 
     def assigned(self, address: NodeAddress, weight: float, jobs: int) -> None:
         """Tell that jobs were assigned to a node here."""
@@ -238,7 +242,7 @@ class Sharing(Service):
         """A batch of another member was applied to the fleet."""
         self.batches["heard"] += 1
         if self.orders is not None:
-            self.orders.heard(batch.orders)
+            self.orders.heard(batch.orders_digest)
         for passed in batch.passed:
             if passed.member == self._me and self.passed is not None:
                 self.passed(passed.decision, passed.outcome, passed.client)
@@ -275,8 +279,7 @@ class Sharing(Service):
         if since is not None and now - since > _OLDEST:
             self._outgoing.drop()
             self.batches["dropped"] += 1
-        version = self.orders.version if self.orders is not None else 0
-        messages = self._outgoing.take(self._me, self._number, now, version)
+        messages = self._outgoing.take(self._me, self._number, now, self._orders_digest)
         self._number += len(messages)
         self._sent = now
         self._unsent.extend(messages)

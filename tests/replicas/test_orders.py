@@ -83,11 +83,11 @@ class SharedOrdersTests(SynchronousTestCase):
         self.clock.pump([0.0] * 5)
 
     def hear(self) -> None:
-        """Each replica hears the version of the other."""
+        """Each replica hears the digest of the other."""
         (_, one), (_, two) = self.replicas
         for _ in range(3):
-            one.heard(two.version)
-            two.heard(one.version)
+            one.heard(two.digest)
+            two.heard(one.digest)
             self.clock.pump([0.0] * 5)
             self.clock.advance(2)
 
@@ -100,11 +100,11 @@ class SharedOrdersTests(SynchronousTestCase):
         self.assertEqual({order.address: order for order in self.orders(1)}, by_address)
         encoded = {str(a).encode(): encode_order(order) for a, order in by_address.items()}
         self.assertEqual(self.hash.fields, encoded)
-        self.assertEqual(self.replicas[0][1].version, self.replicas[1][1].version)
+        self.assertEqual(self.replicas[0][1].digest, self.replicas[1][1].digest)
 
     def test_given(self) -> None:
         """An order that is given here reaches the others by the hash."""
-        self.assertEqual(self.replicas[0][1].version, 0)
+        self.assertEqual(self.replicas[0][1].digest, 0)
         order = self.drain(0)
         self.hear()
         self.assertEqual(self.orders(1), [order])
@@ -248,7 +248,7 @@ class SharedOrdersTests(SynchronousTestCase):
             self.clock.advance(1)
         self.assertTrue(5 < self.hash.readings <= 10, self.hash.readings)
 
-    def test_patience_by_version(self) -> None:
+    def test_patience_by_digest(self) -> None:
         """Readings for nothing, as for a newer release, do not delay what another router knows."""
         _, shared = self.replicas[1]
         for _ in range(100):
@@ -256,15 +256,15 @@ class SharedOrdersTests(SynchronousTestCase):
             self.clock.advance(1)
         order = self.drain(0)
         shared.heard(12345)
-        shared.heard(self.replicas[0][1].version)
+        shared.heard(self.replicas[0][1].digest)
         self.clock.pump([0.0] * 5)
         self.assertEqual(self.orders(1), [order])
 
-    def test_many_versions(self) -> None:
-        """However many versions are heard, the hash is read once a second at most."""
+    def test_many_digests(self) -> None:
+        """However many digests are heard, the hash is read once a second at most."""
         _, shared = self.replicas[1]
-        for version in range(1000):
-            shared.heard(version)
+        for digest in range(1000):
+            shared.heard(digest)
             self.clock.advance(0.1)
         self.assertTrue(90 <= self.hash.readings <= 100, self.hash.readings)
 

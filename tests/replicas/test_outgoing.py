@@ -41,7 +41,7 @@ class OutgoingTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """A batch without content says only that its sender is there."""
         self.assertIsNone(self.outgoing.since)
-        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders=9))
+        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders_digest=9))
 
     def test_jobs(self) -> None:
         """Jobs are summed by node; what one weighs is the average, within limits."""
@@ -111,7 +111,7 @@ class OutgoingTests(SynchronousTestCase):
         self.outgoing.assigned(ONE, 1.0, 1, 5.0)
         self.outgoing.drop()
         self.assertIsNone(self.outgoing.since)
-        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders=9))
+        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders_digest=9))
 
     def test_split(self) -> None:
         """More than half a megabyte is told in several batches, in which nothing is missing."""

@@ -284,11 +284,11 @@ class SharingTests(SharingTestCase):
         self.assertGreater(one.sharing.batches["dropped"], 0)
 
     def test_orders(self) -> None:
-        """Each batch has the version of the orders; those of others are heard."""
+        """Each batch has the digest of the orders; those of others are heard."""
         one, two = self.start(2)
         one.sharing.orders, two.sharing.orders = Orders(), Orders()
         self.pass_time(1.0)
-        self.assertEqual(set(one.sharing.orders.heard_versions), {5})
+        self.assertEqual(set(one.sharing.orders.heard_digests), {5})
         self.hub.stop()
         self.hub.start()
         self.assertEqual(one.sharing.orders.connections, 1)
