@@ -47,8 +47,9 @@ class Link(Protocol):
         """
         Publish a message; fires when the server has it.
 
-        It fails at once without a connection. The caller has at most one in flight and cancels it
-        when it takes too long, upon which the link drops the connection and makes a new one.
+        It fails at once without a connection, and within some seconds when the server does not take
+        it; then the link drops the connection and makes a new one. The caller has at most one in
+        flight.
         """
 
     def read_orders(self) -> Deferred[Mapping[bytes, bytes]]:

@@ -152,8 +152,8 @@ class RedisLink:
         """
         Publish a message; fires when Redis has it.
 
-        :raises LinkLost: in the Deferred, when Redis does not take it. The link is lost then, too,
-            and when the Deferred is cancelled.
+        :raises LinkLost: in the Deferred, when Redis does not take it in time. The link is lost
+            then, too.
         """
         return Deferred.fromCoroutine(self._publish(message))
 
@@ -190,9 +190,6 @@ class RedisLink:
             await self._command("PUBLISH", self._channel, message)
         except LinkLost as lost:
             _lose(end, lost)
-            raise
-        except CancelledError:
-            _lose(end, LinkLost(_LATE))
             raise
         if self._unheard_since is None:
             self._unheard_since = now

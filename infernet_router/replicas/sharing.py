@@ -41,9 +41,6 @@ _QUIET = 0.25
 _PAUSED = 1.0
 """Seconds by which a look is late when the process stood still."""
 
-_PATIENCE = 2.0
-"""Seconds that the server may take for one batch."""
-
 _OLDEST = 1.0
 """Seconds after which what was not told is not worth it any more."""
 
@@ -163,8 +160,7 @@ class Sharing(Service):
     def _say_bye(self) -> Deferred[Any]:
         now, digest = self._fleet.now, self._orders_digest
         batch = Batch(self._me, self._number, now, orders_digest=digest, bye=True)
-        bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
-        return bye.addErrback(lambda _: None)
+        return self.link.publish(encode(batch)).addErrback(lambda _: None)
 
     @property
     def _orders_digest(self) -> int:
@@ -288,7 +284,6 @@ class Sharing(Service):
     def _publish(self) -> None:
         """Publish the next message; one at a time."""
         self._in_flight = sent = self.link.publish(self._unsent.popleft())
-        sent.addTimeout(_PATIENCE, self._clock)
         sent.addCallbacks(lambda _: self._published("sent"), lambda _: self._published("failed"))
         sent.addErrback(lambda why: log.failure("sharing broke", why, event="internal.error"))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import hiredis
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
@@ -300,14 +300,6 @@ class RedisLinkTests(SynchronousTestCase):
         self.assertEqual(self.told, ["connected", "no reply of Redis within 2 s"])
         self.clock.advance(0.4)
         self.accept()
-
-    def test_cancelled_publish(self) -> None:
-        """So does one that its sender does not wait for any longer."""
-        self.subscribed()
-        published = self.link.publish(b"")
-        published.cancel()
-        self.failureResultOf(published, CancelledError)
-        self.assertEqual(self.told, ["connected", "no reply of Redis within 2 s"])
 
     def test_deaf(self) -> None:
         """A link on which nothing arrives of what is published is made anew."""
