@@ -227,6 +227,7 @@ class Sharing(Service):
             self._refused(error)
             return
         sent = self._members.hear(head, self._fleet.now)
+        self.batches["lost"] = self._members.lost
         if head.sender == self._me:
             return
         if sent is None:

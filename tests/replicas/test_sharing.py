@@ -253,6 +253,18 @@ class SharingTests(SharingTestCase):
         self.assertEqual(two.view(A).assigned, 0.0)
         self.assertEqual(two.sharing.batches["late"], 1)
 
+    def test_lost_batches(self) -> None:
+        """Batches that arrive at Redis, and not here, are counted."""
+        one, two = self.start(2, [A])
+        self.assertEqual(two.sharing.batches["lost"], 0)
+        two.link.is_deaf = True
+        one.fleet.pick(["llm"])
+        self.pass_time(0.05)
+        two.link.is_deaf = False
+        self.pass_time(1.0)
+        self.assertEqual(two.sharing.batches["lost"], 1)
+        self.assertEqual(one.sharing.batches["lost"], 0)
+
     def test_paused(self) -> None:
         """A replica that stood still for 20 s neither drops the others nor polls all nodes."""
         one, two = self.start(2)
