@@ -79,6 +79,10 @@ class Overrides:
             known[new.address] = new
         return list(known.values())
 
+    def last(self, address: NodeAddress) -> Order | None:
+        """The last order for an address, perhaps one that ended; None if none is known."""
+        return self._in_force.get(address) or self._ended.get(address)
+
     def listen(self, callback: Callable[[Order], None]) -> None:
         """
         Call this with each order that is given or ended here by an operator, once it is in force.
@@ -183,9 +187,11 @@ class Overrides:
         address, until = order.address, order.until
         if order.ended is None and until is not None and until <= self._now():
             order = evolve(order, ended=until)
-        known = self._in_force.get(address) or self._ended.get(address)
+        known = self.last(address)
         if known is not None and order.key <= known.key:
             return False
+        if known is None and order.ended is not None and order.ended < self._now() - _KEPT:
+            return False  # it would be forgotten at once
         is_more = order.ended is None and address not in self._in_force
         if is_more and len(self._in_force) >= MAX_OVERRIDES:
             return False

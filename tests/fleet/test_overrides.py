@@ -146,6 +146,18 @@ class OverridesTests(SynchronousTestCase):
         self.pass_time(2)
         self.assertEqual(self.overrides.known(), [])
 
+    def test_forgotten(self) -> None:
+        """An order that ended 7 days ago is not learned again, unless it ends an older one."""
+        order = self.order(A)
+        end = self.overrides.ending(A, "bob")
+        self.overrides.apply(end)
+        self.pass_time(7 * DAY + 1)
+        self.assertEqual(self.overrides.known(), [])
+        self.assertEqual(self.overrides.learn([end]), [])
+        self.assertEqual(self.overrides.learn([order]), [order])
+        self.assertEqual(self.overrides.learn([end]), [end])
+        self.assertEqual(self.overrides.in_force, {})
+
     def test_limits(self) -> None:
         """There is a limit of overrides, and one of those that ended."""
         self.patch(overrides, "MAX_OVERRIDES", 2)
