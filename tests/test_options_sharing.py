@@ -62,7 +62,7 @@ class SharingOptionsTests(SynchronousTestCase):
         """Without the packages for Redis, the reason says how to install them."""
         self.patch(infernet_router.options, "find_spec", lambda name: None)
         self.assert_bad(
-            "--redis needs txredisapi and hiredis: pip install 'infernet-router[redis]'",
+            "--redis needs txredisapi and hiredis: install the extra redis",
             "--redis=redis://a",
         )
         self.assertIsNone(parsed().redis)

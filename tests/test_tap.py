@@ -129,6 +129,19 @@ class MakeServiceTests(SynchronousTestCase):
         Logger("router", observer=observer).info("the last line")
         self.assertIn("the last line", log.read_text())
 
+    def test_unknown_variables(self) -> None:
+        """The log warns of a variable that is misspelt, also when the start then fails."""
+        known = {"INFERNET_ROUTER_MAX_POLLS": "7", "INFERNET_ROUTER_URL": "http://127.0.0.1:4001"}
+        options = Options({"INFERNET_ROUTER_IP": "/nowhere/secret", **known})
+        options.parseOptions(["--ips=/nowhere/ips.txt"])
+        with capturedLogs() as events, self.assertRaises(CannotStart):
+            makeService(options, MemoryReactorClock())
+        lines = [formatEvent(event) for event in events]
+        hint = (
+            "INFERNET_ROUTER_IP is not a variable of the router (did you mean INFERNET_ROUTER_IPS?)"
+        )
+        self.assertEqual([line for line in lines if "variable" in line], [hint])
+
     def test_no_log(self) -> None:
         """A log that cannot be opened ends the start."""
         for name in ("stdout", "stderr"):
