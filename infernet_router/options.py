@@ -239,6 +239,10 @@ class Options(usage.Options):
             raise CannotStart("--reuse-port is for --port, and tcp: and tcp6: endpoints")
         url = self.settings.redis
         if url is None:
+            for field in ("redis_ca_file", "redis_prefix"):
+                if field in self._values:
+                    name = field.replace("_", "-")
+                    raise CannotStart(f"--{name} is for --redis, which is not given")
             return
         if self.settings.redis_ca_file is not None and not url.tls:
             raise CannotStart("--redis-ca-file is for rediss:// URLs, and --redis has another")

@@ -60,7 +60,8 @@ def make_router(
 
     :param make_fleet: as in Assembly.
     :param unknown: environment variables to warn of, each with a hint.
-    :raises CannotStart: when it cannot be made, or later when it cannot listen.
+    :raises CannotStart: when it cannot be made, or later when it cannot listen, or
+        its user cannot write to the state directory.
     """
     log.info(
         "infernet-router {version}: {settings}",
@@ -113,7 +114,10 @@ class _Router(MultiService):
             raise CannotStart(str(error)) from None
 
     def startService(self) -> None:
-        super().startService()
+        try:
+            super().startService()
+        except BadState as error:
+            raise CannotStart(str(error)) from None
         self._readiness.listening()
 
     def stopService(self) -> Deferred[Any]:

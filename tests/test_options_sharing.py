@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import infernet_router.options
+from infernet_router.options import CannotStart
 from infernet_router.replicas.redis_url import RedisUrl
 from tests.options_case import OptionsTestCase, parsed
 
@@ -43,7 +44,11 @@ class SharingOptionsTests(OptionsTestCase):
             "--redis-ca-file is for rediss:// URLs, and --redis has another",
             *("--redis=redis://a", "--redis-ca-file=a"),
         )
-        self.assertIsNotNone(parsed("--redis-ca-file=a").redis_ca_file)
+        for option in ("--redis-ca-file", "--redis-prefix"):
+            self.assert_bad(f"{option} is for --redis, which is not given", option, "a")
+        self.assert_bad(
+            "--redis-prefix is for --redis, which is not given", INFERNET_ROUTER_REDIS_PREFIX="a"
+        )
 
     def test_no_client(self) -> None:
         """Without the packages for Redis, the reason says how to install them."""

@@ -1,10 +1,12 @@
 """Tests of infernet_router.tap."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Application, IServiceMaker
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, Logger, capturedLogs, formatEvent
@@ -14,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router import __version__
 from infernet_router.options import CannotStart, Options
-from infernet_router.tap import makeService
+from infernet_router.tap import make_router, makeService
 from tests.case import RouterTestCase
 from tests.doubles import DeafReactor
 
@@ -75,6 +77,19 @@ class MakeRouterTests(RouterTestCase):
         self.assertEqual(
             caught.exception.code,
             "infernet-router: cannot listen on 'tcp:4000': Address already in use",
+        )
+
+    def test_other_user(self) -> None:
+        """When twistd changed to a user who may not write the state, the start ends with that."""
+        state = Path(self.mktemp()).absolute()
+        router = make_router(evolve(self.settings, state=state), self.reactor)
+        self.patch(os, "access", lambda *_, **__: False)
+        with self.assertRaises(CannotStart) as caught:
+            router.startService()
+        self.assertEqual(
+            caught.exception.code,
+            f"infernet-router: cannot use {state} as the state directory: the router's user may"
+            " not write there",
         )
 
 

@@ -28,7 +28,8 @@ class Readiness:
         self._fleet = fleet
         self._seconds = seconds
         self._began: float | None = None
-        self._was_ready = False
+        self._why = ""
+        """Why it is ready; empty until it is, and then the same for good."""
         self.is_closing = False
         """Whether the router is shutting down."""
 
@@ -62,15 +63,13 @@ class Readiness:
         states = self._fleet.states
         here = states.up + states.suspect
         known = here + states.down + states.unknown
-        drained = self._fleet.drained
-        up = f"{here} of {known} nodes are up" + (f", {drained} of them drained" if drained else "")
-        age = self._seconds() - self._began
-        if self._was_ready or (known and not self._fleet.awaited):
-            self._was_ready = True
-            return f"the first polls are back: {up}"
-        if age >= _PATIENCE:
-            self._was_ready = True
-            return f"it started more than {_PATIENCE:g} seconds ago: {up}"
+        if not self._why and known and not self._fleet.awaited:
+            self._why = "the first polls are back"
+        if not self._why and self._seconds() - self._began >= _PATIENCE:
+            self._why = f"it started more than {_PATIENCE:g} seconds ago"
+        if self._why:
+            drained = f", {count} of them drained" if (count := self._fleet.drained) else ""
+            return f"{self._why}: {here} of {known} nodes are up{drained}"
         waiting = f"{self._fleet.awaited} of {known}" if known else "no node is known"
         raise HTTPError(503, f"the first polls are not back yet: {waiting}", RETRY_SOON)
 

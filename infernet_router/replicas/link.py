@@ -47,8 +47,9 @@ class Link(Protocol):
         """
         Publish a message; fires when the server has it.
 
-        It fails at once without a connection. The caller has at most one in flight and cancels it
-        when it takes too long, upon which the link drops the connection and makes a new one.
+        It fails at once without a connection, and within some seconds when the server does not take
+        it; then the link drops the connection and makes a new one. The caller has at most one in
+        flight.
         """
 
     def read_orders(self) -> Deferred[Mapping[bytes, bytes]]:
@@ -65,11 +66,11 @@ class Orders(Protocol):
     """Keeps operators' orders the same at all replicas, through the hash of the link."""
 
     @property
-    def version(self) -> int:
-        """The highest version of an order that is known here; 0 without any. Batches carry it."""
+    def digest(self) -> int:
+        """A digest of the orders that are known here; 0 without any. Batches carry it."""
 
     def connected(self) -> None:
         """The link is connected: read the hash, and write back what it lacks."""
 
-    def heard(self, version: int) -> None:
-        """Another replica knows this version: read the hash, if it is higher than known here."""
+    def heard(self, digest: int) -> None:
+        """Another replica has this digest: read the hash if the digest here is another."""
