@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from infernet_router.addresses import NodeAddress
+
 
 class LinkLost(Exception):
     """There is no link to the server; the message says why."""
@@ -67,6 +69,9 @@ class Orders(Protocol):
     @property
     def version(self) -> int:
         """The highest version of an order that is known here; 0 without any. Batches carry it."""
+
+    def has_told(self, address: NodeAddress) -> bool:
+        """Whether there is an order in force for an address, and it is in the hash."""
 
     def connected(self) -> None:
         """The link is connected: read the hash, and write back what it lacks."""
