@@ -161,6 +161,10 @@ class Loads:
         """The jobs assigned to a node since its last report."""
         return self._accounts[index].assigned
 
+    def assigned_at(self, index: int) -> float:
+        """When the last job was assigned to a node; 0 if none was."""
+        return self._accounts[index].travelling_at
+
     def doubt(self, index: int) -> float:
         """The evidence that a node fails its jobs, as a multiple of what it takes to doubt it."""
         return self._doubts[index].share
