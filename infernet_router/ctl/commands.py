@@ -97,6 +97,7 @@ class _Commands:
         if before and before["weight"] is not None:
             order["weight"] = before["weight"]
         override = self._put(order | self._why_and_how_long(given))
+        self._warn_if_unknown()
         if given.wait:
             return self._wait()
         return self._done(override, f"{override['address']}: {_what(override)}")
@@ -120,6 +121,7 @@ class _Commands:
         if before and before["drain"]:
             order |= {"drain": True, "force": True, **_kept(before)}
         override = self._put(order | self._why_and_how_long(given))
+        self._warn_if_unknown()
         return self._done(override, f"{override['address']}: {_what(override)}")
 
     def overrides(self) -> int:
@@ -169,25 +171,34 @@ class _Commands:
         override = self._put({other: before[other], "force": True, **_kept(before)})
         return self._done(override, f"{override['address']}: {_what(override)}")
 
+    def _warn_if_unknown(self) -> None:
+        """Say so if the router knows no node with the address, which may be mistyped."""
+        try:
+            self._router.get(node_path(self._given.address))
+        except Refused as error:
+            if error.status != 404:
+                raise
+            _tell("the router knows no such node; the order waits for it")
+
     def _wait(self) -> int:
-        """Wait until a node is drained."""
+        """Wait until a node is drained; not for one that is down from the start."""
         end = monotonic() + self._given.timeout
-        shown = ""
+        shown, wait = "", 0
         while True:
-            left = max(0, ceil(min(_LOOK, end - monotonic())))
-            query = {"wait": "drained", "timeout": left}
-            node = self._router.get(node_path(self._given.address), query, left)
+            query = {"wait": "drained", "timeout": wait}
+            node = self._router.get(node_path(self._given.address), query, wait)
             if node["drained"]:
                 return self._done(node, "drained: safe to delete")
-            if monotonic() >= end:
-                why = f"{node['state']}: {node['reason']}" if node["reason"] else node["state"]
-                jobs = f"{node['pending']} jobs were pending in its last report"
-                self._done(node, f"not drained within {self._given.timeout} s: it is {why}; {jobs}")
+            why = node["waits_for"]
+            if not shown and node["state"] == "down":
+                self._done(node, f"not drained: {why}; nobody knows what jobs it has")
                 return _REFUSED
-            words = f"waiting: {node['pending']} jobs pending, state {node['state']}"
-            if words != shown and sys.stderr.isatty():
-                print(words, file=sys.stderr)
-            shown = words
+            if monotonic() >= end:
+                self._done(node, f"not drained within {self._given.timeout} s: {why}")
+                return _REFUSED
+            if why != shown:
+                _tell(f"waiting: {why}")
+            shown, wait = why, max(0, ceil(min(_LOOK, end - monotonic())))
 
     def _why_and_how_long(self, given: argparse.Namespace) -> dict[str, Any]:
         """What was given of the reason and the time of an order."""
@@ -267,5 +278,10 @@ def main(
 
 
 def _fail(code: int, error: Exception) -> int:
-    print(f"infernet-router-ctl: {text_of(error)}", file=sys.stderr)
+    _tell(error)
     return code
+
+
+def _tell(words: object) -> None:
+    """Tell the operator something that is no result."""
+    print(f"infernet-router-ctl: {text_of(words)}", file=sys.stderr)

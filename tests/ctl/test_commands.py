@@ -39,7 +39,11 @@ def override(**values: Any) -> dict[str, Any]:
 
 
 class FakeRouter:
-    """A router with fixed answers by path, the next one each time; an exception is raised."""
+    """
+    A router with fixed answers by verb, the next one each time; an exception is raised.
+
+    After the last one, it has a node to show.
+    """
 
     def __init__(self, **answers: list[Any]) -> None:
         self.answers = answers
@@ -61,7 +65,7 @@ class FakeRouter:
 
     def _answer(self, verb: str, path: str, content: object) -> Any:
         self.asked.append((verb, path, content))
-        answer = self.answers[verb].pop(0)
+        answer = self.answers[verb].pop(0) if self.answers[verb] else NODE
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -144,28 +148,47 @@ class CommandsTests(SynchronousTestCase):
         self.assertEqual(router.asked[1], ("put", "nodes/a%3A1/override", order))
 
     def test_wait(self) -> None:
-        """--wait ends when the node is drained, or says why it is not."""
-        waiting, drained = {**NODE, "drained": False}, {**NODE, "drained": True}
+        """--wait ends when the node is drained; meanwhile, it says what is missing."""
+        waiting = {**NODE, "drained": False, "waits_for": "2 jobs were pending"}
+        drained = {**NODE, "drained": True, "waits_for": None}
+        down = {**waiting, "state": "down", "waits_for": "it is down: gone"}
 
         def router(*nodes: Any) -> FakeRouter:
-            return FakeRouter(get=[Refused(404, "none"), *nodes], put=[override()])
+            return FakeRouter(get=[Refused(404, "none"), NODE, *nodes], put=[override()])
 
-        asked = router(waiting, drained)
-        self.assert_done("drain a:1 --wait", "drained: safe to delete\n", asked)
-        self.assertEqual(asked.asked[2][2], {"wait": "drained", "timeout": 10})
+        asked = router(waiting, waiting, down, drained)
+        ran = self.run_command("drain a:1 --wait", asked)
+        told = ["waiting: 2 jobs were pending", "waiting: it is down: gone"]
+        errors = "".join(f"infernet-router-ctl: {words}\n" for words in told)
+        self.assertEqual(ran, (0, "drained: safe to delete\n", errors))
+        waits = [query["timeout"] for _, _, query in asked.asked[3:]]
+        self.assertEqual(waits, [0, 10, 10, 10])
         output = self.run_command("drain a:1 --wait --json", router(drained))[1]
         self.assertEqual(json.loads(output), drained)
-        times = iter((0.0, 0.0, 0.5, 0.5, 1.0))
+        ran = self.run_command("drain a:1 --wait", router(down))
+        words = "not drained: it is down: gone; nobody knows what jobs it has\n"
+        self.assertEqual(ran, (1, words, ""))
+        times = iter((0.0, 0.5, 0.5, 1.0))
         self.patch(commands, "monotonic", lambda: next(times))
-        down = {**waiting, "state": "down", "reason": "gone"}
         code, output, _ = self.run_command("drain a:1 --wait --timeout 1", router(waiting, down))
-        words = "not drained within 1 s: it is down: gone; 2 jobs were pending in its last report"
-        self.assertEqual((code, output), (1, f"{words}\n"))
+        self.assertEqual((code, output), (1, "not drained within 1 s: it is down: gone\n"))
         self.patch(commands, "monotonic", lambda: 0.0)
         code, _, errors = self.run_command(
             "drain a:1 --wait", router(Refused(409, "there is no such order"))
         )
         self.assertEqual((code, errors), (1, "infernet-router-ctl: there is no such order\n"))
+
+    def test_unknown(self) -> None:
+        """An order for an address that no node has is given, with a warning."""
+        none = Refused(404, "there is none")
+        words = "infernet-router-ctl: the router knows no such node; the order waits for it\n"
+        for command in ("drain a:1", "weight a:1 2"):
+            router = FakeRouter(get=[none, none], put=[override()])
+            self.assertEqual(self.run_command(command, router), (0, "a:1: drain by bob\n", words))
+        ran = self.run_command("drain a:1 --wait", FakeRouter(get=[none] * 3, put=[override()]))
+        self.assertEqual(ran, (1, "", f"{words}infernet-router-ctl: there is none\n"))
+        router = FakeRouter(get=[none, Refused(429, "too often")], put=[override()])
+        self.assertEqual(self.run_command("drain a:1", router)[0], 1)
 
     def test_undrain(self) -> None:
         """The end of a drain keeps the weight, its reason and the time that is left of it."""
