@@ -87,7 +87,10 @@ class _Commands:
         if not given.json and (asked := found.get("node")):
             rank = f"rank {asked['rank']}: " if asked["rank"] else ""
             print(text_of(f"{asked['node']}: {rank}{asked['why']}"), file=self._out)
-        return 0
+        if (why := found["why"]) is None:
+            return 0
+        _tell(why)
+        return _REFUSED
 
     def drain(self) -> int:
         """Give a node no job any more."""

@@ -125,6 +125,7 @@ class CommandsTests(SynchronousTestCase):
             "candidates": 1,
             "nodes": [{"node": "a:1", "cost": 0.5, "jobs": 0.0, "rate": 1.0}],
             "node": {"node": "b:1", "rank": None, "why": "it is down"},
+            "why": None,
         }
         words = "explain llm x --node b:1 --exclude c:1"
         router = FakeRouter(get=[found])
@@ -134,7 +135,11 @@ class CommandsTests(SynchronousTestCase):
         ranked = found | {"node": {"node": "a:1", "rank": 1, "why": "least"}}
         output = self.run_command("explain llm", FakeRouter(get=[ranked]))[1]
         self.assertIn("a:1: rank 1: least\n", output)
-        self.assert_done("explain llm", "", FakeRouter(get=[{"nodes": []}]))
+        none = {"candidates": 0, "nodes": [], "node": None, "why": "no up node runs 'llm'"}
+        ran = self.run_command("explain llm", FakeRouter(get=[none]))
+        self.assertEqual(ran, (1, "", "infernet-router-ctl: no up node runs 'llm'\n"))
+        code, output, _ = self.run_command("explain llm --json", FakeRouter(get=[none]))
+        self.assertEqual((code, json.loads(output)), (1, none))
 
     def test_drain(self) -> None:
         """A drain keeps the weight that the node has."""
