@@ -97,6 +97,7 @@ class Viewer:
             "report_age_seconds": None if view.report_age is None else round(view.report_age, 3),
             "assigned": rounded(view.assigned),
             "doubt": rounded(view.doubt),
+            "in_doubt": view.in_doubt,
             "utilization": None if utilization is None else rounded(utilization),
             "weight": view.weight,
             "override": self._override_of(view.address),

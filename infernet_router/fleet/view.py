@@ -43,5 +43,7 @@ class NodeView:
     """It gets this many times the share of an ordinary node, by an override or its address."""
     quiet_since: float | None = None
     """When it made the report before the last, if neither shows a pending job."""
+    in_doubt: str = ""
+    """Why it seems to fail its jobs, so that it gets only a few; empty if it does not."""
     assigned_at: float = 0.0
     """When the last job was assigned to it; 0 if none was."""

@@ -411,6 +411,15 @@ class PollerTests(SynchronousTestCase):
         for delay, look in zip(delays, (0.1, 0.4, 1.2), strict=True):
             self.assertApproximates(delay, look + 0.1, 0.11)
 
+    def test_doubted(self) -> None:
+        """A report of a node that is in doubt is the occasion to log that."""
+        lines = logged(self, "infernet_router.nodes.doubted")
+        self.start([A])
+        for _ in range(3):
+            self.fleet.told(A, Outcome.FAILED)
+        self.pass_time(20)
+        self.assertEqual(len(lines), 1)
+
     def test_looks_bounded(self) -> None:
         """While it gets job after job, a doubted node is polled no more often than any in use."""
         self.start([A])
