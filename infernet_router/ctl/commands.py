@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from math import ceil
 from time import monotonic
 from typing import IO, Any, NoReturn
+from urllib.parse import quote
 
 from infernet_router.ctl.arguments import DEFAULT_URL, URL, BadArguments, find_token, parse
 from infernet_router.ctl.asking import BadUrl, CannotReach, Refused, Router, node_path
@@ -53,7 +54,7 @@ class _Commands:
                 break
             nodes += page["nodes"]
         names = ("address", "state", "pending", "jobs", "rate", "weight", "containers", "reason")
-        rows = ([node[name] for name in names] for node in nodes)
+        rows = ([*(node[name] for name in names[:-1]), _why(node)] for node in nodes)
         return self._show({"total": total, "nodes": nodes}, names, rows)
 
     def node(self) -> int:
@@ -63,7 +64,8 @@ class _Commands:
             print_json(node, self._out)
             return 0
         override = node["override"]
-        fields = {**node, "override": _what(override) if override else None}
+        order = f"{_what(override)}, given {override['given']}" if override else None
+        fields = {**node, "override": order}
         history, decisions = fields.pop("history"), fields.pop("decisions")
         lines = list(fields.items())
         lines += [("history", f"{one['time']} {one['state']} {one['reason']}") for one in history]
@@ -91,6 +93,26 @@ class _Commands:
             return 0
         _tell(why)
         return _REFUSED
+
+    def decisions(self) -> int:
+        """List the last decisions, the last first."""
+        given = self._given
+        query = {"container": given.container, "node": given.node, "limit": given.limit}
+        found = self._router.get("decisions", query)
+        names = ("time", "id", "containers", "node", "candidates", "margin")
+        rows = ([one[name] for name in names] for one in found["decisions"])
+        return self._show(found, names, rows)
+
+    def decision(self) -> int:
+        """Show one decision."""
+        one = self._router.get(f"decisions/{quote(self._given.id, safe='')}")
+        if self._given.json:
+            print_json(one, self._out)
+            return 0
+        lines = {**one, "left_out": _pairs(one["left_out"]), "after": _pairs(one["after"] or {})}
+        compared = [("compared", _pairs(each)) for each in lines.pop("compared")]
+        print_fields([*lines.items(), *compared], self._out)
+        return 0
 
     def drain(self) -> int:
         """Give a node no job any more."""
@@ -140,14 +162,12 @@ class _Commands:
     def audit(self) -> int:
         """List who changed what, and who was refused, the last first."""
         found = self._router.get("audit", {"limit": self._given.limit})
-        names = ("time", "name", "peer", "what", "address", "result", "reason")
+        names = ("time", "name", "peer", "verb", "order", "address", "result", "reason")
         rows = (
             [
-                one.get("time"),
-                one.get("name"),
-                one.get("peer"),
-                _order(one["after"]) if one.get("after") else one.get("verb"),
-                *(one.get(name) for name in names[4:]),
+                *(one.get(name) for name in names[:4]),
+                _order(one["after"]) if one.get("after") else None,
+                *(one.get(name) for name in names[5:]),
             ]
             for one in found["audit"]
         )
@@ -163,7 +183,11 @@ class _Commands:
             raise
 
     def _put(self, order: dict[str, Any]) -> Any:
-        return self._router.put(f"{node_path(self._given.address)}/override", order)
+        try:
+            return self._router.put(f"{node_path(self._given.address)}/override", order)
+        except Refused as error:
+            words = str(error).replace(": force drains", ": --force drains")
+            raise Refused(error.status, words) from None
 
     def _end_half(self, before: Mapping[str, Any], half: str) -> int:
         """End the drain or the weight of an order, and keep the other."""
@@ -240,6 +264,22 @@ def _what(override: Mapping[str, Any]) -> str:
     return f"{_order(override)}{until} by {override['by']}{reason}{kept}"
 
 
+def _why(node: Mapping[str, Any]) -> str:
+    """Why a node is as it is: its reason, why it is in doubt, and who drained it."""
+    override, words = node["override"], [node["reason"]] if node["reason"] else []
+    if node["in_doubt"]:
+        words.append(f"in doubt: {node['in_doubt']}")
+    if override and override["drain"]:
+        why = f": {override['reason']}" if override["reason"] else ""
+        words.append(f"drained by {override['by']} at {override['given']}{why}")
+    return "; ".join(words)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    """Names and values on one line."""
+    return " ".join(f"{name}={text_of(value)}" for name, value in values.items())
+
+
 def _kept(override: Mapping[str, Any]) -> dict[str, Any]:
     """The reason and the time that are left of an override, for the one that takes its place."""
     kept = {"reason": override["reason"]}
@@ -269,7 +309,7 @@ def main(
     except (BadArguments, BadUrl) as error:
         code = _fail(_USAGE, error)
     except Refused as error:
-        code = _fail(_REFUSED, error)
+        code = _fail(_USAGE if error.status == 400 else _REFUSED, error)
     except CannotReach as error:
         code = _fail(_UNREACHABLE, error)
     except BrokenPipeError:  # what reads the output has seen enough

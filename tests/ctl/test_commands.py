@@ -21,6 +21,8 @@ NODE = {
     "weight": 1.0,
     "containers": ["llm"],
     "reason": "",
+    "in_doubt": "",
+    "override": None,
 }
 
 
@@ -112,12 +114,67 @@ class CommandsTests(SynchronousTestCase):
             "decisions": [{"time": "T", "id": "7"}],
         }
         output = self.run_command("node a:1", FakeRouter(get=[node]))[1]
-        self.assertIn("override\tdrain by bob\n", output)
+        self.assertIn("override\tdrain by bob, given 2026-11-26T10:00:00.000Z\n", output)
         self.assertTrue(output.endswith("history\tT down gone\ndecision\tT 7\n"))
         output = self.run_command("node a:1 --json", FakeRouter(get=[node]))[1]
         self.assertEqual(json.loads(output), node)
         output = self.run_command("node a:1", FakeRouter(get=[node | {"override": None}]))[1]
         self.assertIn("override\t-\n", output)
+
+    def test_reasons(self) -> None:
+        """It is said why a node is in doubt, and who drained it, when and why."""
+        drained = override(reason="new kernel")
+        for changes, words in (
+            ({"reason": "gone"}, "gone"),
+            ({"in_doubt": "it fails jobs"}, "in doubt: it fails jobs"),
+            ({"override": override(drain=False, weight=2.0)}, "-"),
+            (
+                {"reason": "gone", "override": drained},
+                "gone; drained by bob at 2026-11-26T10:00:00.000Z: new kernel",
+            ),
+        ):
+            router = FakeRouter(get=[{"total": 1, "nodes": [NODE | changes]}])
+            output = self.run_command("nodes", router)[1]
+            self.assertEqual(output.rstrip("\n").rpartition("\t")[2], words)
+
+    def test_decisions(self) -> None:
+        """Decisions are listed, and one of them is shown with what was compared."""
+        one = {
+            "id": "a/7",
+            "time": "T",
+            "containers": ["llm", "x"],
+            "node": "a:1",
+            "candidates": 3,
+            "left_out": {"down": 1, "full": 0},
+            "compared": [{"node": "a:1", "cost": 0.5}, {"node": "b:1", "cost": 1.0}],
+            "margin": 0.5,
+            "after": None,
+        }
+        router = FakeRouter(get=[{"decisions": [one]}])
+        words = "decisions --container llm --node a:1 --limit 3"
+        self.assert_done(words, "T\ta/7\tllm,x\ta:1\t3\t0.5\n", router)
+        query = {"container": "llm", "node": "a:1", "limit": 3}
+        self.assertEqual(router.asked, [("get", "decisions", query)])
+        router = FakeRouter(get=[one])
+        output = self.run_command("decision a/7", router)[1]
+        self.assertEqual(router.asked, [("get", "decisions/a%2F7", {})])
+        self.assertIn("left_out\tdown=1 full=0\n", output)
+        self.assertIn("after\t-\ncompared\tnode=a:1 cost=0.5\ncompared\tnode=b:1 cost=1\n", output)
+        output = self.run_command("decision a/7 --json", FakeRouter(get=[one]))[1]
+        self.assertEqual(json.loads(output), one)
+
+    def test_last_node(self) -> None:
+        """A drain of the last node of a container is refused, and the flag that allows it named."""
+        refused = Refused(409, "no up node would be left: force drains it all the same")
+        router = FakeRouter(get=[Refused(404, "none")], put=[refused])
+        words = "infernet-router-ctl: no up node would be left: --force drains it all the same\n"
+        self.assertEqual(self.run_command("drain a:1", router), (1, "", words))
+
+    def test_bad_value(self) -> None:
+        """A value that the router does not understand is a wrong argument."""
+        router = FakeRouter(get=[Refused(400, "state must be one of up, down")])
+        words = "infernet-router-ctl: state must be one of up, down\n"
+        self.assertEqual(self.run_command("nodes --state dwon", router), (2, "", words))
 
     def test_explain(self) -> None:
         """Candidates are listed, and of one node it is said why."""
@@ -235,7 +292,7 @@ class CommandsTests(SynchronousTestCase):
         self.assert_done("overrides", shown, router)
         entry = {"time": "T", "name": "bob", "peer": "p", "verb": "put", "after": override()}
         router = FakeRouter(get=[{"audit": [entry | {"result": "done"}, {"verb": "delete"}]}])
-        shown = "T\tbob\tp\tdrain\t-\tdone\t-\n-\t-\t-\tdelete\t-\t-\t-\n"
+        shown = "T\tbob\tp\tput\tdrain\t-\tdone\t-\n-\t-\t-\tdelete\t-\t-\t-\t-\n"
         self.assert_done("audit --limit 2", shown, router)
         self.assertEqual(router.asked, [("get", "audit", {"limit": 2})])
 

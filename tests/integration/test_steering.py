@@ -68,7 +68,7 @@ class SteeringTests(SynchronousTestCase):
         code, output = self.ctl(f"drain {self.a} --wait --reason kernel")
         self.assertEqual((code, output.splitlines()[-1]), (0, "drained: safe to delete"))
         code, output = self.ctl(f"drain {self.b}")
-        words = "no up node would be left that runs 'llm': force drains it all the same"
+        words = "no up node would be left that runs 'llm': --force drains it all the same"
         self.assertEqual((code, output), (1, words))
         self.assertEqual({router.pick("llm") for _ in range(20)}, {self.b})
         self.assertEqual(self.ctl(f"weight {self.b} 0.5"), (0, f"{self.b}: weight=0.5 by bob"))
