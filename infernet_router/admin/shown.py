@@ -9,7 +9,6 @@ from typing import Any
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import NodeView, State, Tier
 
-
 _LEAST = 1e-6
 """The least number that is shown. Estimates of jobs get ever smaller, but never 0."""
 
