@@ -1,4 +1,4 @@
-"""What helps with the options: --help in groups, and the option that a misspelt one may mean."""
+"""What helps with the options: --help in groups, and what a misspelt name may mean."""
 
 import re
 import textwrap
@@ -59,6 +59,11 @@ _COLUMN = 27
 _UNKNOWN = re.compile(r"option --?(\S+) not recognized")
 _PREFIX = re.compile(r"option --(\S+) not a unique prefix")
 
+_SERVICE_LINK = re.compile(
+    r"\w*(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|\w*PORT=\w+://.*"
+)
+"""What Kubernetes sets for a service whose name begins with infernet-router, without the prefix."""
+
 
 def grouped(descriptions: Mapping[str, str], width: int) -> str:
     """
@@ -117,3 +122,24 @@ def hint(
 
     near = get_close_matches(name.replace("_", "-").lower(), names, n=1)
     return f" (did you mean --{near[0]}?)" if near else ""
+
+
+def unknown_variables(
+    environ: Mapping[str, str], prefix: str, known: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """
+    The environment variables that nothing reads: each with what it may mean, which may be empty.
+
+    Empty variables are left out, and those that Kubernetes sets for its services.
+
+    :param prefix: what the names of the router's variables begin with.
+    :param known: how the names of those that it reads go on after that.
+    """
+    for name, value in sorted(environ.items()):
+        end = name.removeprefix(prefix)
+        if end == name or end in known or not value or _SERVICE_LINK.match(f"{end}={value}"):
+            continue
+        from difflib import get_close_matches  # here, as a good environment does not need it
+
+        near = get_close_matches(end.upper(), known, n=1)
+        yield name, f" (did you mean {prefix}{near[0]}?)" if near else ""

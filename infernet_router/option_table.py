@@ -20,13 +20,13 @@ from infernet_router.option_values import (
 from infernet_router.process import FORMATS, LEVELS
 from infernet_router.settings import Settings, shown
 
-_PREFIX = "INFERNET_ROUTER_"
+PREFIX = "INFERNET_ROUTER_"
 """What the name of every environment variable begins with, but for those of release 1.0.0."""
 
 
 def variable_of(name: str) -> str:
     """The environment variable of the option of this name."""
-    return _PREFIX + name.upper().replace("-", "_")
+    return PREFIX + name.upper().replace("-", "_")
 
 
 @frozen
@@ -139,7 +139,8 @@ OPTIONS = (
     Option(
         "admin-tokens",
         path,
-        "file of the tokens that operators may use, NAME ROLE TOKEN in a line",
+        "file of the tokens that operators may use, NAME ROLE TOKEN in a line;"
+        " INFERNET_ROUTER_ADMIN_TOKEN in the environment is the token of one more operator",
     ),
     Option(
         "state",

@@ -16,8 +16,8 @@ from infernet_router.admin.access import BadToken, check_token, parse_host
 from infernet_router.api.clients import parse_proxy
 from infernet_router.api.cors import parse_origin
 from infernet_router.nodes.node_headers import BadHeader, parse_headers
-from infernet_router.option_help import grouped, hint
-from infernet_router.option_table import FLAGS, OPTIONS, variable_of
+from infernet_router.option_help import grouped, hint, unknown_variables
+from infernet_router.option_table import FLAGS, OPTIONS, PREFIX, variable_of
 from infernet_router.option_values import Withheld, named_weight, yes_or_no
 from infernet_router.process import unblock_standard_streams
 from infernet_router.quoting import quoted
@@ -70,6 +70,9 @@ _REPEATABLE = (
     "node-header",
 )
 """The options that may be given more than once."""
+
+_NO_OPTIONS = ("admin-token", "url")
+"""What only environment variables say: `url` is for infernet-router-ctl."""
 
 
 class Options(usage.Options):
@@ -219,6 +222,12 @@ class Options(usage.Options):
         self.settings = Settings(**self._values)
         self._check_sharing()
 
+    def unknown_variables(self) -> tuple[tuple[str, str], ...]:
+        """The environment variables that look like options, and are none; each with a hint."""
+        names = (*(option.name for option in OPTIONS), *FLAGS, *_REPEATABLE, *_NO_OPTIONS)
+        known = [variable_of(name).removeprefix(PREFIX) for name in names]
+        return tuple(unknown_variables(self._environ, PREFIX, known))
+
     def _check_sharing(self) -> None:
         """
         Refuse options of routers that share a fleet or a port when they cannot work.
@@ -230,14 +239,16 @@ class Options(usage.Options):
             raise CannotStart("--reuse-port is for --port, and tcp: and tcp6: endpoints")
         url = self.settings.redis
         if url is None:
+            for field in ("redis_ca_file", "redis_prefix"):
+                if field in self._values:
+                    name = field.replace("_", "-")
+                    raise CannotStart(f"--{name} is for --redis, which is not given")
             return
         if self.settings.redis_ca_file is not None and not url.tls:
             raise CannotStart("--redis-ca-file is for rediss:// URLs, and --redis has another")
         missing = [name for name in ("txredisapi", "hiredis") if find_spec(name) is None]
         if missing:
-            raise CannotStart(
-                f"--redis needs {' and '.join(missing)}: pip install 'infernet-router[redis]'"
-            )
+            raise CannotStart(f"--redis needs {' and '.join(missing)}: install the extra redis")
 
     def _read_variable(self, name: str) -> None:
         """

@@ -1,6 +1,6 @@
 """What twistd runs: the options, and the service that they describe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -40,7 +40,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
                 own_log = open_log(options.parent, lines)
         except CannotLog as error:
             raise CannotStart(str(error)) from None
-        router = make_router(options.settings, reactor)
+        router = make_router(options.settings, reactor, unknown=options.unknown_variables())
     if own_log is not None:
         router.log = own_log
         reactor.addSystemEventTrigger("after", "shutdown", own_log.writer.end)
@@ -50,13 +50,18 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 
 def make_router(
-    settings: Settings, reactor: Any, make_fleet: Callable[..., Fleet] | None = None
+    settings: Settings,
+    reactor: Any,
+    make_fleet: Callable[..., Fleet] | None = None,
+    unknown: Iterable[tuple[str, str]] = (),
 ) -> "_Router":
     """
     A router with these settings.
 
     :param make_fleet: as in Assembly.
-    :raises CannotStart: when it cannot be made, or later when it cannot listen.
+    :param unknown: environment variables to warn of, each with a hint.
+    :raises CannotStart: when it cannot be made, or later when it cannot listen, or
+        its user cannot write to the state directory.
     """
     log.info(
         "infernet-router {version}: {settings}",
@@ -64,6 +69,13 @@ def make_router(
         version=__version__,
         settings=settings,
     )
+    for variable, hint in unknown:
+        log.warn(
+            "{variable} is not a variable of the router{hint}",
+            event="variable.unknown",
+            variable=variable,
+            hint=hint,
+        )
     try:
         assembly = Assembly(settings, reactor, make_fleet)
         router = _Router(assembly.pool, assembly.readiness, settings.linger, reactor)
@@ -102,7 +114,10 @@ class _Router(MultiService):
             raise CannotStart(str(error)) from None
 
     def startService(self) -> None:
-        super().startService()
+        try:
+            super().startService()
+        except BadState as error:
+            raise CannotStart(str(error)) from None
         self._readiness.listening()
 
     def stopService(self) -> Deferred[Any]:

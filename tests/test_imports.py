@@ -1,4 +1,4 @@
-"""Tests of how the modules of infernet_router import each other: in one direction only."""
+"""Tests of how modules import each other: in one direction only, and nothing from the tests."""
 
 import ast
 from collections.abc import Iterator
@@ -102,3 +102,11 @@ class ImportTests(SynchronousTestCase):
             if name.partition(".")[0] in PURE:
                 roots = {inner.partition(".")[0] for inner in imported(code)}
                 self.assertEqual(roots & IMPURE, set(), f"imported by {name}")
+
+    def test_no_tests(self) -> None:
+        """The router and the benchmarks import nothing from the tests, which need more packages."""
+        paths = [*ROOT.rglob("*.py"), *(ROOT.parent / "benchmarks").rglob("*.py")]
+        self.assertGreater(len(paths), len(self.names))
+        for path in paths:
+            roots = {inner.partition(".")[0] for inner in imported(ast.parse(path.read_text()))}
+            self.assertNotIn("tests", roots, f"imported by {path}")

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from infernet_router.option_help import GROUPS, grouped, hint
+from infernet_router.option_help import GROUPS, grouped, hint, unknown_variables
 from infernet_router.options import Options
 
 NAMES = ("port", "max-polls", "max-utilization", "log-level", "help")
@@ -55,3 +55,41 @@ class HintTests(SynchronousTestCase):
         """An option of twistd is said to be one."""
         meant = " (it is an option of twistd, which goes before infernet-router)"
         self.assert_hint(meant, "option --logfile not recognized")
+
+
+class UnknownVariablesTests(SynchronousTestCase):
+    def unknown(self, **environ: str) -> list[tuple[str, str]]:
+        """The unknown ones of these variables, each with its hint."""
+        return list(unknown_variables(environ, "X_", ("PORT", "MAX_POLLS", "ADMIN_TOKEN")))
+
+    def test_misspelt(self) -> None:
+        """A variable that nothing reads is named, with one that is near."""
+        self.assertEqual(
+            self.unknown(X_MAX_POLL="7", X_QQQQQ="1", X_max_polls="7"),
+            [
+                ("X_MAX_POLL", " (did you mean X_MAX_POLLS?)"),
+                ("X_QQQQQ", ""),
+                ("X_max_polls", " (did you mean X_MAX_POLLS?)"),
+            ],
+        )
+
+    def test_known(self) -> None:
+        """Those that are read are not named, nor those of others, nor empty ones."""
+        self.assertEqual(self.unknown(X_PORT="1", X_ADMIN_TOKEN="s", PORTS="2", X_PORTS=""), [])
+
+    def test_kubernetes(self) -> None:
+        """What Kubernetes sets for a service is not named, also of one with a longer name."""
+        links = {
+            "SERVICE_HOST": "10.0.0.1",
+            "SERVICE_PORT": "4000",
+            "SERVICE_PORT_HTTP": "4000",
+            "PORT": "tcp://10.0.0.1:4000",
+            "PORT_4000_TCP": "tcp://10.0.0.1:4000",
+            "PORT_4000_TCP_PROTO": "tcp",
+            "PORT_4000_TCP_PORT": "4000",
+            "PORT_4000_TCP_ADDR": "10.0.0.1",
+        }
+        for service in ("X", "X_REDIS"):
+            linked = {f"{service}_{name}": value for name, value in links.items()}
+            self.assertEqual(self.unknown(**linked), [])
+        self.assertEqual(len(self.unknown(X_REDIS_PORT="6379")), 1)

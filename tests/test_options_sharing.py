@@ -52,13 +52,17 @@ class SharingOptionsTests(SynchronousTestCase):
             "--redis-ca-file is for rediss:// URLs, and --redis has another",
             *("--redis=redis://a", "--redis-ca-file=a"),
         )
-        self.assertIsNotNone(parsed("--redis-ca-file=a").redis_ca_file)
+        for option in ("--redis-ca-file", "--redis-prefix"):
+            self.assert_bad(f"{option} is for --redis, which is not given", option, "a")
+        self.assert_bad(
+            "--redis-prefix is for --redis, which is not given", INFERNET_ROUTER_REDIS_PREFIX="a"
+        )
 
     def test_no_client(self) -> None:
         """Without the packages for Redis, the reason says how to install them."""
         self.patch(infernet_router.options, "find_spec", lambda name: None)
         self.assert_bad(
-            "--redis needs txredisapi and hiredis: pip install 'infernet-router[redis]'",
+            "--redis needs txredisapi and hiredis: install the extra redis",
             "--redis=redis://a",
         )
         self.assertIsNone(parsed().redis)

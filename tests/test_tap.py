@@ -1,10 +1,12 @@
 """Tests of infernet_router.tap."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Application, IServiceMaker
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, Logger, capturedLogs, formatEvent
@@ -14,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from infernet_router import __version__
 from infernet_router.options import CannotStart, Options
-from infernet_router.tap import makeService
+from infernet_router.tap import make_router, makeService
 from tests.case import RouterTestCase
 from tests.doubles import DeafReactor
 
@@ -77,6 +79,19 @@ class MakeRouterTests(RouterTestCase):
             "infernet-router: cannot listen on 'tcp:4000': Address already in use",
         )
 
+    def test_other_user(self) -> None:
+        """When twistd changed to a user who may not write the state, the start ends with that."""
+        state = Path(self.mktemp()).absolute()
+        router = make_router(evolve(self.settings, state=state), self.reactor)
+        self.patch(os, "access", lambda *_, **__: False)
+        with self.assertRaises(CannotStart) as caught:
+            router.startService()
+        self.assertEqual(
+            caught.exception.code,
+            f"infernet-router: cannot use {state} as the state directory: the router's user may"
+            " not write there",
+        )
+
 
 class MakeServiceTests(SynchronousTestCase):
     def test_options(self) -> None:
@@ -113,6 +128,19 @@ class MakeServiceTests(SynchronousTestCase):
         end()
         Logger("router", observer=observer).info("the last line")
         self.assertIn("the last line", log.read_text())
+
+    def test_unknown_variables(self) -> None:
+        """The log warns of a variable that is misspelt, also when the start then fails."""
+        known = {"INFERNET_ROUTER_MAX_POLLS": "7", "INFERNET_ROUTER_URL": "http://127.0.0.1:4001"}
+        options = Options({"INFERNET_ROUTER_IP": "/nowhere/secret", **known})
+        options.parseOptions(["--ips=/nowhere/ips.txt"])
+        with capturedLogs() as events, self.assertRaises(CannotStart):
+            makeService(options, MemoryReactorClock())
+        lines = [formatEvent(event) for event in events]
+        hint = (
+            "INFERNET_ROUTER_IP is not a variable of the router (did you mean INFERNET_ROUTER_IPS?)"
+        )
+        self.assertEqual([line for line in lines if "variable" in line], [hint])
 
     def test_no_log(self) -> None:
         """A log that cannot be opened ends the start."""

@@ -8,6 +8,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from infernet_router.replicas.link import Link, LinkLost, Listener
 
+_PATIENCE = 2.0
+"""Seconds after which a message fails that does not arrive at the server."""
+
 
 class Hub:
     """
@@ -18,7 +21,7 @@ class Hub:
     """
 
     def __init__(self, clock: IReactorTime, delay: Callable[[], float] = lambda: 0.001) -> None:
-        self._clock = clock
+        self.clock = clock
         self.delay = delay
         self.links: list[HubLink] = []
         self.is_up = True
@@ -51,7 +54,7 @@ class Hub:
             self.messages.append(message)
         for link in self.links:
             if link.is_connected and not link.is_deaf:
-                self._clock.callLater(self.delay(), link.deliver, message)
+                self.clock.callLater(self.delay(), link.deliver, message)
 
 
 class HubLink(Link):
@@ -80,7 +83,8 @@ class HubLink(Link):
         if not self.is_connected:
             return fail(LinkLost("there is no connection"))
         if self.is_stuck:
-            return Deferred()
+            stuck: Deferred[Any] = Deferred()
+            return stuck.addTimeout(_PATIENCE, self._hub.clock)
         if not self.is_mute:
             self._hub.carry(message)
         return succeed(None)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 from attrs import define
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from infernet_router.admin.shown import rfc3339
@@ -32,6 +32,8 @@ log = Logger()
 class _Refusals:
     """The refusals of one peer within a minute."""
 
+    ending: IDelayedCall
+    """The end of that minute."""
     first: int = 0
     """Those that had an entry."""
     more: int = 0
@@ -101,8 +103,8 @@ class Audit:
             peer = "others"
         refusals = self._peers.get(peer)
         if refusals is None:
-            refusals = self._peers[peer] = _Refusals()
-            self._clock.callLater(_MINUTE, self._minute_over, peer)
+            ending = self._clock.callLater(_MINUTE, self._minute_over, peer)
+            refusals = self._peers[peer] = _Refusals(ending)
         if refusals.first >= _MOST_REFUSALS:
             refusals.more += 1
             return
@@ -118,7 +120,19 @@ class Audit:
         )
         self.add(verb, result, name=name, peer=peer, address=address, reason=reason)
 
-    def _minute_over(self, peer: str) -> None:
+    def stop(self) -> Deferred[None]:
+        """
+        Say how many refusals were only counted, without waiting for the end of their minute.
+
+        The Deferred fires when that is on disk, or cannot be written.
+        """
+        adding = []
+        for peer, refusals in list(self._peers.items()):
+            refusals.ending.cancel()
+            adding.append(self._minute_over(peer))
+        return gatherResults(adding).addCallback(lambda _: None)
+
+    def _minute_over(self, peer: str) -> Deferred[None]:
         """Say how many refusals of a peer were only counted."""
         more = self._peers.pop(peer).more
         if more:
@@ -128,7 +142,8 @@ class Audit:
                 count=more,
                 peer=peer,
             )
-            self.add("other", f"{more} more were refused within a minute", peer=peer)
+            return self.add("other", f"{more} more were refused within a minute", peer=peer)
+        return succeed(None)
 
     async def _append(self, state: State, line: bytes) -> None:
         try:

@@ -111,7 +111,7 @@ class Endpoints(MultiService):
 
         if admin is not None:
             root = self._admin_root(access(admin), scraped)
-            self._serve(root, admin, "operators", required=required)
+            self._serve(root, admin, "operators", required=required, reads_bodies=True)
         if metrics is not None:
             self._serve(MetricsRoot(access(metrics), scraped), metrics, "metrics", required=True)
 
@@ -120,11 +120,21 @@ class Endpoints(MultiService):
         states = self._parts.fleet.states
         return states.up + states.suspect
 
-    def _serve(self, root: Any, endpoint: str, purpose: str, *, required: bool) -> None:
-        """Serve on an endpoint while this runs."""
-        site = ClosableSite(
-            root, self._reactor, self._most_connections, reads_bodies=purpose == "operators"
-        )
+    def _serve(
+        self,
+        root: Any,
+        endpoint: str,
+        purpose: str,
+        *,
+        required: bool,
+        reads_bodies: bool = False,
+    ) -> None:
+        """
+        Serve on an endpoint while this runs.
+
+        :param purpose: what the log calls it.
+        """
+        site = ClosableSite(root, self._reactor, self._most_connections, reads_bodies=reads_bodies)
         server = Server(site, [endpoint], self._reactor, purpose=purpose, required=required)
         server.setServiceParent(self)
 

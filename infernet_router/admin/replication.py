@@ -10,7 +10,7 @@ from infernet_router.addresses import NodeAddress
 
 _PREFIX = "infernet_router_replicas_"
 
-_RESULTS = ("sent", "failed", "heard", "late", "dropped", "malformed")
+_RESULTS = ("sent", "failed", "heard", "late", "lost", "dropped", "malformed")
 """What becomes of batches: of those of this router, and of those of others."""
 
 

@@ -1,9 +1,8 @@
 """The routes of the endpoints for operators, each from a query to an answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Request
@@ -25,10 +24,10 @@ from infernet_router.admin.results import Results
 from infernet_router.admin.scraped import MetricsRoot, Scraped, app_for_programs
 from infernet_router.admin.shown import Viewer, is_ordered_drained, rfc3339, rounded
 from infernet_router.admin.steering import Steering
-from infernet_router.api.answers import answer, answer_chunks, answer_encoded
+from infernet_router.api.answers import answer, answer_chunks, answer_encoded, list_chunks
 from infernet_router.api.openapi import MAX_EXCLUDED
 from infernet_router.api.query import BadRequest, Query
-from infernet_router.fleet import Fleet, NodeView
+from infernet_router.fleet import ContainerView, Fleet, NodeView
 from infernet_router.serving.errors import HTTPError
 from infernet_router.sources import Sources
 
@@ -105,7 +104,7 @@ class AdminRoot(MetricsRoot):
             path = request.path
             is_open = path in _OPEN or path == b"/" or path.startswith(_PAGE)
             self._access.admit(request, Role.ANYONE if is_open else Role.VIEWER)
-            if path.startswith(b"/admin/"):
+            if not is_open:
                 self._demand.take()
 
     @app.route("/", methods=["GET"])
@@ -198,7 +197,7 @@ class AdminRoot(MetricsRoot):
         container, node = query.text("container", longest=_MAX_TEXT), _node_of(query)
         limit = query.whole_number("limit", default=_DEFAULT_LIMIT, least=1, most=_MAX_LIMIT)
         found = self._choices.newest(container, node, limit)
-        return found.addCallback(lambda shown: answer(request, {"decisions": shown}))
+        return found.addCallback(lambda shown: self._answer_list(request, b"decisions", shown))
 
     @app.route("/admin/v1/decisions/<id>", methods=["GET"])
     def _decision(self, request: Request, id: str) -> bytes:
@@ -231,7 +230,7 @@ class AdminRoot(MetricsRoot):
         """The containers that nodes run, those on most nodes first."""
 
         def counted(count: Count) -> bytes | Deferred[bytes]:
-            return answer_chunks(request, self._container_chunks(count), self._results.turns.run)
+            return self._answer_list(request, b"containers", map(_container, count.containers))
 
         return self.scraped.census.count().addCallback(counted)
 
@@ -259,7 +258,7 @@ class AdminRoot(MetricsRoot):
     @app.route("/admin/v1/overrides", methods=["GET"])
     def _overrides(self, request: Request) -> bytes | Deferred[bytes]:
         """The orders of operators, newest first."""
-        return answer_chunks(request, self._steering.listed(), self._results.turns.run)
+        return self._answer_list(request, b"overrides", self._steering.listed())
 
     @app.route("/admin/v1/nodes/<text>/override", methods=["GET"])
     def _one_override(self, request: Request, text: str) -> bytes:
@@ -322,26 +321,27 @@ class AdminRoot(MetricsRoot):
         ]
         decisions = self._choices.newest(None, view.address, _DECISIONS_SHOWN)
         return decisions.addCallback(
-            lambda shown: {**self._viewer.node(view), "history": history, "decisions": shown}
+            lambda shown: {**self._viewer.node(view), "history": history, "decisions": [*shown]}
         )
 
-    def _container_chunks(self, count: Count) -> Iterator[bytes]:
-        """The answer to a request for the containers, in parts."""
-        separator = b'{"containers":['
-        for container in count.containers:
-            busy = container.utilization
-            yield separator + msgspec.json.encode(
-                {
-                    "id": container.id,
-                    "description": container.description,
-                    "nodes": {state.value: n for state, n in nodes_of(container).items()},
-                    "jobs": rounded(container.jobs),
-                    "capacity_jobs_per_second": rounded(container.capacity),
-                    "utilization": None if busy is None else rounded(busy),
-                }
-            )
-            separator = b","
-        yield b"]}" if count.containers else separator + b"]}"
+    def _answer_list(
+        self, request: Request, name: bytes, items: Iterable[object]
+    ) -> bytes | Deferred[bytes]:
+        """Answer with a list, which may be long, in slices."""
+        return answer_chunks(request, list_chunks(name, items), self._results.turns.run)
+
+
+def _container(container: ContainerView) -> dict[str, Any]:
+    """A container as operators see it."""
+    busy = container.utilization
+    return {
+        "id": container.id,
+        "description": container.description,
+        "nodes": {state.value: n for state, n in nodes_of(container).items()},
+        "jobs": rounded(container.jobs),
+        "capacity_jobs_per_second": rounded(container.capacity),
+        "utilization": None if busy is None else rounded(busy),
+    }
 
 
 def _node_of(query: Query) -> NodeAddress | None:

@@ -42,6 +42,8 @@ class Secured(Resource):
         """Answer a request; an exception is answered as a JSON error."""
         for name, value in _HEADERS.items():
             request.responseHeaders.setRawHeaders(name, [value])
+        # Doubled leading slashes change nothing, for the checks as for the routes.
+        request.path = b"/" + request.path.lstrip(b"/")
         try:
             self.check(request)
             if request.getHeader(b"host") is None:  # Klein needs one
@@ -49,7 +51,7 @@ class Secured(Resource):
             if request.method != request.method.upper():  # Klein would treat get as GET
                 raise HTTPError(501, "there is no such method")
             # As sent, so that a path can have the address of a node in it, slashes encoded.
-            request.postpath = request.path.lstrip(b"/").split(b"/")
+            request.postpath = request.path[1:].split(b"/")
             return cast(int, self._routes.render(request))
         except Exception:
             return answer_failure(request, Failure())

@@ -98,6 +98,17 @@ class State:
         """
         await self._run(partial(_append, self._audit, line), [])
 
+    def check(self) -> None:
+        """
+        Check that the user of this process, which twistd may have changed, can write here.
+
+        :raises BadState: when it cannot.
+        """
+        try:
+            in_time(partial(_check, self.path, self._audit))
+        except (OSError, TooSlow) as error:
+            raise BadState(_unusable(self.path, error)) from None
+
     def close(self) -> None:
         """Let another process use the directory."""
         if self._descriptor is not None:
@@ -128,8 +139,7 @@ def _claim(path: Path) -> int:
         with suppress(FileExistsError):
             path.mkdir(mode=0o750)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(EACCES, "the router's user may not write there")
+        _check(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in path.glob(".overrides.json.*"):  # by a process that was killed
             with suppress(OSError):
@@ -137,11 +147,29 @@ def _claim(path: Path) -> int:
     except OSError as error:
         if descriptor is not None:
             os.close(descriptor)
-        why = f"cannot use {path} as the state directory: {error.strerror}"
-        if isinstance(error, BlockingIOError):
-            why = f"another router uses {path}: each needs a state directory of its own"
-        raise BadFile(why) from None
+        raise BadFile(_unusable(path, error)) from None
     return descriptor
+
+
+def _check(path: Path, *files: Path) -> None:
+    """
+    Check that this user may write to a directory, and to files in it that are there already.
+
+    :raises OSError: when that is not so.
+    """
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(EACCES, "the router's user may not write there")
+    for file in files:
+        if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
+            raise PermissionError(EACCES, f"the router's user may not write to {file.name}")
+
+
+def _unusable(path: Path, error: OSError | TooSlow) -> str:
+    """Why a directory cannot be used, in words."""
+    if isinstance(error, BlockingIOError):
+        return f"another router uses {path}: each needs a state directory of its own"
+    why = error.strerror if isinstance(error, OSError) else error
+    return f"cannot use {path} as the state directory: {why}"
 
 
 def _read_orders(path: Path) -> list[Order]:

@@ -3,7 +3,6 @@
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -66,23 +65,34 @@ class Steering(Service):
         """Whether something could not be written, which was logged."""
 
     def startService(self) -> None:
-        """Put the orders on disk into force."""
+        """
+        Put the orders on disk into force.
+
+        :raises BadState: when the orders cannot be written to disk any more.
+        """
         super().startService()
-        orders = self._state.orders if self._state is not None else ()
-        self.overrides.learn(orders)
-        if self._state is not None and orders:
-            in_force = self.overrides.in_force
-            log.info(
-                "{path}: {count} overrides",
-                event="override.loaded",
-                path=self._state.path,
-                count=len(in_force),
-            )
-            for order in orders:
-                if order.ended is None and order.address not in in_force:
-                    self._expired(order)
+        if self._state is not None:
+            self._state.check()
+            self._load(self._state)
         self.overrides.follow(self._followed)
         self._schedule()
+
+    def _load(self, state: State) -> None:
+        """Put the orders on disk into force, but for those whose time was over meanwhile."""
+        if not state.orders:
+            return
+        self.overrides.learn(state.orders)
+        in_force = self.overrides.in_force
+        log.info(
+            "{path}: {count} overrides",
+            event="override.loaded",
+            path=state.path,
+            count=len(in_force),
+        )
+        for order in state.orders:
+            if order.ended is None and order.address not in in_force:
+                self._expired(order)
+                self._save_after(0.0)
 
     def stopService(self) -> Deferred[None]:
         """Stop once the change that is being made is made."""
@@ -95,6 +105,7 @@ class Steering(Service):
 
     async def _close(self) -> None:
         async with self._lock:
+            await self.audit.stop()
             if self._state is not None:
                 self._state.close()
 
@@ -105,7 +116,8 @@ class Steering(Service):
         Put an override into force, in place of any other for its address; returns it.
 
         :param name: who orders it.
-        :raises HTTPError: 409 when a container would be without a node, 507 when there is no room.
+        :raises HTTPError: 409 when a container would be without a node, or another router was given
+            an order meanwhile; 507 when there is no room.
         """
         return _uninterrupted(self._override(address, wanted, name, peer))
 
@@ -113,7 +125,8 @@ class Steering(Service):
         """
         End the override for an address.
 
-        :raises HTTPError: 404 when there is none, 507 when there is no room to write that down.
+        :raises HTTPError: 404 when there is none, 409 when another router was given an order
+            meanwhile, 507 when there is no room to write that down.
         """
         return _uninterrupted(self._end(address, name, peer))
 
@@ -149,15 +162,11 @@ class Steering(Service):
             "persisted": self._state is not None,
         }
 
-    def listed(self) -> Iterator[bytes]:
-        """All overrides as operators see them, newest first: JSON in parts."""
+    def listed(self) -> Iterator[dict[str, Any]]:
+        """All overrides as operators see them, newest first."""
         in_force = self.overrides.in_force.values()
         newest = sorted(in_force, key=lambda order: (order.given, order.version), reverse=True)
-        separator = b'{"overrides":['
-        for order in newest:
-            yield separator + msgspec.json.encode(self.shown(order))
-            separator = b","
-        yield b"]}" if newest else separator + b"]}"
+        return map(self.shown, newest)
 
     def shown_of(self, address: NodeAddress) -> dict[str, Any] | None:
         """The override for an address, as operators see it; None if there is none."""
@@ -185,10 +194,10 @@ class Steering(Service):
                 if wanted.drain and not wanted.force:
                     self._check_drain(address)
                 await self._keep(order)
+                self._apply(order)
             except HTTPError as error:
                 self.refused(peer, "put", str(address), error, name, wanted.reason)
                 raise
-            self.overrides.apply(order)
             self._schedule()
             self._counts.acted("put", "done")
             after = self.shown(order)
@@ -221,10 +230,10 @@ class Steering(Service):
             order = self.overrides.ending(address, name)
             try:
                 await self._keep(order)
+                self._apply(order)
             except HTTPError as error:
                 self.refused(peer, "delete", str(address), error, name)
                 raise
-            self.overrides.apply(order)
             self._schedule()
             self._counts.acted("delete", "done")
             log.info(
@@ -266,6 +275,20 @@ class Steering(Service):
             await self._state.write(self.overrides.known(order))
         except CannotKeep as error:
             raise HTTPError(507, f"the order is not in force: {error}") from None
+
+    def _apply(self, order: Order) -> None:
+        """
+        Put an order that is on disk into force.
+
+        :raises HTTPError: 409 when another order was learned meanwhile. Then the next write, which
+            is soon, takes this one off the disk again.
+        """
+        if not self.overrides.apply(order):
+            raise HTTPError(
+                409,
+                "the order is not in force: another router was given orders while it was written;"
+                f" look at the override for {order.address}, and order again",
+            )
 
     def _schedule(self) -> None:
         """Have the next override end in time."""

@@ -1,6 +1,6 @@
 """Turns what a route returns or raises into a JSON response."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -66,6 +66,15 @@ def answer_chunks(
 
     joining: bytes | Deferred[bytes] = run(join(made))
     return joining.addCallback(begin) if isinstance(joining, Deferred) else begin(joining)
+
+
+def list_chunks(name: bytes, items: Iterable[object]) -> Iterator[bytes]:
+    """An object with one list, as JSON in chunks: each item is made and encoded when it is sent."""
+    separator = b'{"%b":[' % name
+    for item in items:
+        yield separator + msgspec.json.encode(item)
+        separator = b","
+    yield b"]}" if separator == b"," else separator + b"]}"
 
 
 def _answer_whole(request: IRequest, body: bytes, content_type: bytes = JSON) -> bytes:

@@ -39,8 +39,9 @@ class Outcomes:
         self._decisions = decisions
         self._client_of = client_of
         self._seconds = seconds
-        self._heard: set[tuple[bytes | None, str]] = set()
-        """The clients and nodes for which an outcome was passed on since the last pause began."""
+        self._heard: set[tuple[bytes, str]] = set()
+        """What stands for a client, and a node: those for which an outcome was passed on since the
+        last pause began."""
         self._until = 0.0
         """When that pause ends."""
 
@@ -52,10 +53,10 @@ class Outcomes:
         :param decision: the id of the decision.
         :raises HTTPError: when the id cannot be used, as in Decisions.use.
         """
-        client, made_by = self._client_of(request), self._decisions.made_by(decision)
+        client, made_by = _short(self._client_of(request)), self._decisions.made_by(decision)
         if made_by is None:
             self._tell(client, decision, outcome)
-        elif self.pass_on is None or not self.pass_on(made_by, decision, outcome, _short(client)):
+        elif self.pass_on is None or not self.pass_on(made_by, decision, outcome, client):
             raise HTTPError(404, UNKNOWN)
 
     def hear(self, decision: str, outcome: Outcome, client: bytes) -> None:
@@ -67,7 +68,7 @@ class Outcomes:
         with suppress(HTTPError):  # as the client was answered already
             self._tell(client, decision, outcome)
 
-    def _tell(self, client: bytes | None, decision: str, outcome: Outcome) -> None:
+    def _tell(self, client: bytes, decision: str, outcome: Outcome) -> None:
         address, now = self._decisions.use(decision), self._seconds()
         if now >= self._until:
             self._heard.clear()
@@ -79,5 +80,5 @@ class Outcomes:
 
 
 def _short(client: bytes | None) -> bytes:
-    """What stands for a client at other routers."""
+    """What stands for a client, at every router."""
     return blake2b(client or b"", digest_size=8).digest()

@@ -28,7 +28,8 @@ class Readiness:
         self._fleet = fleet
         self._seconds = seconds
         self._began: float | None = None
-        self._was_ready = False
+        self._why = ""
+        """Why it is ready; empty until it is, and then the same for good."""
         self.is_closing = False
         """Whether the router is shutting down."""
 
@@ -62,13 +63,12 @@ class Readiness:
         states = self._fleet.states
         here = states.up + states.suspect
         known = here + states.down + states.unknown
-        age = self._seconds() - self._began
-        if self._was_ready or (known and not self._fleet.awaited):
-            self._was_ready = True
-            return f"the first polls are back: {here} of {known} nodes are up"
-        if age >= _PATIENCE:
-            self._was_ready = True
-            return f"it started more than {_PATIENCE:g} seconds ago: {here} of {known} nodes are up"
+        if not self._why and known and not self._fleet.awaited:
+            self._why = "the first polls are back"
+        if not self._why and self._seconds() - self._began >= _PATIENCE:
+            self._why = f"it started more than {_PATIENCE:g} seconds ago"
+        if self._why:
+            return f"{self._why}: {here} of {known} nodes are up"
         waiting = f"{self._fleet.awaited} of {known}" if known else "no node is known"
         raise HTTPError(503, f"the first polls are not back yet: {waiting}", RETRY_SOON)
 

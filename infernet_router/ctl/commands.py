@@ -120,7 +120,7 @@ class _Commands:
         before = self._override()
         order: dict[str, Any] = {"drain": True, "force": given.force}
         if before and before["weight"] is not None:
-            order["weight"] = before["weight"]
+            order |= {"weight": before["weight"], **self._shared(before, "weight")}
         override = self._put(order | self._why_and_how_long(given))
         self._warn_if_unknown()
         if given.wait:
@@ -144,7 +144,7 @@ class _Commands:
             return self._end_half(before, "weight")
         order: dict[str, Any] = {"weight": given.weight}
         if before and before["drain"]:
-            order |= {"drain": True, "force": True, **_kept(before)}
+            order |= {"drain": True, "force": True, **self._shared(before, "drain")}
         override = self._put(order | self._why_and_how_long(given))
         self._warn_if_unknown()
         return self._done(override, f"{override['address']}: {_what(override)}")
@@ -206,6 +206,27 @@ class _Commands:
             if error.status != 404:
                 raise
             _tell("the router knows no such node; the order waits for it")
+
+    def _shared(self, before: Mapping[str, Any], half: str) -> dict[str, Any]:
+        """
+        The reason and the end of an order that stays when one half of it is added or changed.
+
+        :param half: the other half, which stays.
+        :raises Refused: when another end was given, which would be that of the other half, too.
+        """
+        if self._given.duration is None:
+            return _kept(before)
+        address, until = before["address"], before["until"]
+        end = f"until {until}" if until else "without an end"
+        what, undo = {
+            "drain": ("is drained", f"undrain {address}"),
+            "weight": (f"has weight {before['weight']}", f"weight {address} none"),
+        }[half]
+        raise Refused(
+            409,
+            f"{address} {what} {end}, and an address has one order with one end:"
+            f" leave out --for, or end that first with `{undo}`",
+        )
 
     def _wait(self) -> int:
         """Wait until a node is drained; not for one that is down from the start."""

@@ -59,6 +59,12 @@ class Node(Candidate):
         """Whether it is up or suspect."""
         return self.state is State.UP or self.state is State.SUSPECT
 
+    def is_outdated(self, at: float) -> bool:
+        """Whether a report made then is older than the last, or than a failure after that."""
+        if self.reported_at is not None and at < self.reported_at:
+            return True
+        return at < self.since and self.state in (State.SUSPECT, State.DOWN)
+
     @property
     def due_tier(self) -> Tier:
         """The worst of three tiers: by its order, its utilization and its state."""

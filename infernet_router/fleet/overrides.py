@@ -18,6 +18,9 @@ _KEPT = 7 * 86400.0
 _MOST_ENDED = 10_000
 """The most such orders; of more, the oldest are forgotten."""
 
+_AT_ONCE = 100
+"""The most orders that end by themselves in one turn of the reactor: they take a millisecond."""
+
 
 class Overrides:
     """
@@ -76,6 +79,10 @@ class Overrides:
             known[new.address] = new
         return list(known.values())
 
+    def last(self, address: NodeAddress) -> Order | None:
+        """The last order for an address, perhaps one that ended; None if none is known."""
+        return self._in_force.get(address) or self._ended.get(address)
+
     def listen(self, callback: Callable[[Order], None]) -> None:
         """
         Call this with each order that is given or ended here by an operator, once it is in force.
@@ -86,7 +93,10 @@ class Overrides:
         self._listeners.append(callback)
 
     def follow(self, callback: Callable[[Sequence[Order]], None]) -> None:
-        """Call this with the orders that were learned, and with none after some ended by itself."""
+        """
+        Call this with the orders that were learned, and with none after some ended by themselves:
+        of many that end at once, after the last.
+        """
         self._followers.append(callback)
 
     def ordering(
@@ -129,11 +139,13 @@ class Overrides:
             ended=now,
         )
 
-    def apply(self, order: Order) -> None:
-        """Put an order that was made here into force."""
-        if self._take(order):
+    def apply(self, order: Order) -> bool:
+        """Put an order that was made here into force; returns False if a later one was learned."""
+        is_taken = self._take(order)
+        if is_taken:
             for listener in self._listeners:
                 listener(order)
+        return is_taken
 
     def learn(self, orders: Iterable[Order]) -> list[Order]:
         """
@@ -147,13 +159,17 @@ class Overrides:
         return taken
 
     def expire(self) -> list[Order]:
-        """End the orders whose time is over; returns them as they were."""
+        """
+        End the orders whose time is over, or the first 100 of them; returns them as they were.
+
+        If there are more, `next_end` is not above 0.
+        """
         now = self._seconds()
         over = [address for address, end in self._ends.items() if end <= now]
-        ended = [self._in_force[address] for address in over]
+        ended = [self._in_force[address] for address in over[:_AT_ONCE]]
         for order in ended:
             self._set(evolve(order, ended=self._now()))
-        if ended:
+        if ended and len(ended) == len(over):
             self._changed(())
         return ended
 
@@ -171,9 +187,11 @@ class Overrides:
         address, until = order.address, order.until
         if order.ended is None and until is not None and until <= self._now():
             order = evolve(order, ended=until)
-        known = self._in_force.get(address) or self._ended.get(address)
+        known = self.last(address)
         if known is not None and order.key <= known.key:
             return False
+        if known is None and order.ended is not None and order.ended < self._now() - _KEPT:
+            return False  # it would be forgotten at once
         is_more = order.ended is None and address not in self._in_force
         if is_more and len(self._in_force) >= MAX_OVERRIDES:
             return False

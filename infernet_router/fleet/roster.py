@@ -95,12 +95,11 @@ class Roster:
                 if node is None:
                     node = self.nodes[address] = self._add(address)
                 nodes[address] = node
-                if node.address.text != address.text:
-                    node.address = address
+                was, node.address = node.address, address
+                if was.text != address.text:
                     self.membership += 1
                     self._changes.write(Change(Event.RESPELLED, address))
-                if node.address.weight != address.weight:
-                    node.address = address
+                if was.weight != address.weight:
                     self._obey(node)
             yield
         rest = list(self.nodes)

@@ -57,6 +57,11 @@ class SharedFleet(Fleet):
         """Record the outcome of a job that a client reported to another router."""
         super().told(address, outcome)
 
+    def is_outdated(self, address: NodeAddress, at: float) -> bool:
+        """Whether a report that a node made then would be ignored, as newer things are known."""
+        node = self._roster.nodes.get(address)
+        return node is None or node.is_outdated(at)
+
     def missed_elsewhere(
         self, address: NodeAddress, reason: str, at: float, *, is_confirmed: bool
     ) -> bool:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Mapping
+from errno import ESPIPE
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def open_log(
     try:
         file: RotatedFile = in_time(lambda: RotatedFile.fromFullPath(name))
     except OSError as error:
-        raise CannotLog(f"cannot open {name} for the log: {error.strerror or error}") from None
+        pipe = "it is a pipe; leave --logfile out, or use -, to log to standard output"
+        why = pipe if error.errno == ESPIPE else error.strerror or error
+        raise CannotLog(f"cannot open {name} for the log: {why}") from None
     except TooSlow as error:
         raise CannotLog(f"cannot open {name} for the log: {error}") from None
     opened = Log(file.write, format_event)

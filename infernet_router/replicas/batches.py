@@ -108,8 +108,8 @@ class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Batch(Head, frozen=True):
     """What one replica tells the others in one message."""
 
-    orders: Number = 0
-    """The highest version of an operator's order that the sender knows."""
+    orders_digest: Number = 0
+    """A digest of the operators' orders that the sender knows; 0 without any."""
     bye: bool = False
     """Whether the sender stops."""
     jobs: Jobs = Jobs(b"", [], [])

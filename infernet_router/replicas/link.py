@@ -49,8 +49,9 @@ class Link(Protocol):
         """
         Publish a message; fires when the server has it.
 
-        It fails at once without a connection. The caller has at most one in flight and cancels it
-        when it takes too long, upon which the link drops the connection and makes a new one.
+        It fails at once without a connection, and within some seconds when the server does not take
+        it; then the link drops the connection and makes a new one. The caller has at most one in
+        flight.
         """
 
     def read_orders(self) -> Deferred[Mapping[bytes, bytes]]:
@@ -67,8 +68,8 @@ class Orders(Protocol):
     """Keeps operators' orders the same at all replicas, through the hash of the link."""
 
     @property
-    def version(self) -> int:
-        """The highest version of an order that is known here; 0 without any. Batches carry it."""
+    def digest(self) -> int:
+        """A digest of the orders that are known here; 0 without any. Batches carry it."""
 
     def has_told(self, address: NodeAddress) -> bool:
         """Whether there is an order in force for an address, and it is in the hash."""
@@ -76,5 +77,5 @@ class Orders(Protocol):
     def connected(self) -> None:
         """The link is connected: read the hash, and write back what it lacks."""
 
-    def heard(self, version: int) -> None:
-        """Another replica knows this version: read the hash, if it is higher than known here."""
+    def heard(self, digest: int) -> None:
+        """Another replica has this digest: read the hash if the digest here is another."""

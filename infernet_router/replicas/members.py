@@ -26,9 +26,11 @@ _MOST = 64
 class _Heard:
     """What is known of one sender."""
 
-    __slots__ = ("at", "fastest", "fastest_before", "since")
+    __slots__ = ("at", "fastest", "fastest_before", "next", "since")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, number: int, now: float) -> None:
+        self.next = number
+        """The number that its next batch has if none is lost."""
         self.at = now
         """When its last batch was heard that was not late."""
         self.fastest = self.fastest_before = inf
@@ -50,6 +52,8 @@ class Members:
         self._me = me
         self._heard: dict[bytes, _Heard] = {}
         self._echoing_since: float | None = None
+        self.lost = 0
+        """How many batches of others did not arrive, as the number of the next one showed."""
         self.echo = inf
         """The seconds from when this replica sent its last batch to when it heard it."""
 
@@ -64,7 +68,10 @@ class Members:
         if heard is None:
             if len(self._heard) >= _MOST:
                 return None
-            heard = self._heard[head.sender] = _Heard(now)
+            heard = self._heard[head.sender] = _Heard(head.number, now)
+        if head.sender != self._me:
+            self.lost += max(0, head.number - heard.next)
+        heard.next = head.number + 1
         if now - heard.since > _HALF:
             heard.fastest_before, heard.fastest = heard.fastest, inf
             heard.since = now

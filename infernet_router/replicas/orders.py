@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
+from math import inf
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -16,13 +17,14 @@ _AT_ONCE = 100
 """Orders that are worked on in one turn of the reactor, which takes 2 ms."""
 
 _FIRST_WAIT, _LAST_WAIT = 1.0, 60.0
-"""Seconds between two readings of the hash while another replica knows other orders, and at most;
-each waits twice as long as the one before until a reading brings something."""
+"""Seconds between two readings of the hash, and at most. When a reading for the digest of another
+replica changed nothing, the next for the same digest waits twice as long."""
+
+_MOST_WAITS = 100
+"""The most digests for which such a wait is kept."""
 
 _KEPT = 8 * 86400.0
 """Seconds for which the hash keeps an order that ended: longer than any replica does."""
-
-_MOST_NAMED = 20
 
 Item = TypeVar("Item")
 
@@ -46,45 +48,51 @@ class SharedOrders:
         self._link = link
         self._reactor = reactor
         self._now = now
-        self._version = 0
+        self._digest = 0
         self._digests: dict[NodeAddress, int] = {}
-        """What the version is made of: the digest of each order."""
+        """What the digest of all is made of: that of each order."""
         self._is_reading = False
-        self._wait = _FIRST_WAIT
-        self._next = 0.0
-        """When the hash may be read again."""
+        self._waits: dict[int, float] = {}
+        """By digest of another replica, the seconds after a reading until the next one for it."""
+        self._read_at = -inf
+        """When the hash was read last."""
         self._complaint = ""
         overrides.listen(lambda order: self._begin(self._give(order)))
 
     @property
-    def version(self) -> int:
+    def digest(self) -> int:
         """
         A digest of the orders that are known here and in the hash; 0 without any.
 
         Two replicas with the same one know the same orders.
         """
-        return self._version
+        return self._digest
 
     def has_told(self, address: NodeAddress) -> bool:
         """Whether there is an order in force for an address, and it is in the hash."""
         order = self._overrides.in_force.get(address)
-        return order is not None and self._digests.get(address) == _digest(order)
+        return order is not None and self._digests.get(address) == _digest_of(order)
 
     def connected(self) -> None:
         """The link is there: read the hash, and write what it lacks."""
-        self._wait = _FIRST_WAIT
+        self._waits.clear()
         self._read()
 
-    def heard(self, version: int) -> None:
-        """Another replica has this version."""
-        if version != self._version and self._reactor.seconds() >= self._next:
+    def heard(self, digest: int) -> None:
+        """Another replica has this digest."""
+        if digest == self._digest or self._is_reading:
+            return
+        wait = self._waits.get(digest, _FIRST_WAIT)
+        if self._reactor.seconds() >= self._read_at + wait:
+            if len(self._waits) >= _MOST_WAITS:
+                self._waits.clear()
+            self._waits[digest] = min(_LAST_WAIT, 2 * wait)
             self._read()
 
     def _read(self) -> None:
         if not self._is_reading:
             self._is_reading = True
-            self._next = self._reactor.seconds() + self._wait
-            self._wait = min(_LAST_WAIT, 2 * self._wait)
+            self._read_at = self._reactor.seconds()
             self._begin(self._reconcile())
 
     def _begin(self, work: Any) -> None:
@@ -104,12 +112,12 @@ class SharedOrders:
         try:
             fields = await self._link.read_orders()
             there = await self._learn(fields)
-            known = self._overrides.known()
-            async for orders in self._parts(known):
-                await self._write([order for order in orders if _is_lacking(order, fields, there)])
-                self._note(orders)
-            for address in self._digests.keys() - {order.address for order in known}:
-                self._version ^= self._digests.pop(address)
+            async for orders in self._parts(self._overrides.known()):
+                last = self._last(orders)
+                await self._write([order for order in last if _is_lacking(order, fields, there)])
+                self._note(last)
+            for address in self._digests.keys() - {o.address for o in self._overrides.known()}:
+                self._digest ^= self._digests.pop(address)
             await self._forget(list(there.values()))
         except LinkLost as lost:
             self._complain(str(lost))
@@ -119,19 +127,11 @@ class SharedOrders:
     async def _learn(self, fields: Mapping[bytes, bytes]) -> Mapping[NodeAddress, Order]:
         """Take what is newer in the hash; returns all orders there, by address."""
         there: dict[NodeAddress, Order] = {}
-        taken: list[Order] = []
         async for contents in self._parts(list(fields.values())):
             orders = [order for order in map(_decoded, contents) if order]
             there.update((order.address, order) for order in orders)
-            taken += self._overrides.learn(order for order in orders if not self._is_old(order))
-        if taken:
-            self._wait = _FIRST_WAIT
-            log.info(
-                "orders of operators came from another router: {count}, for {nodes}",
-                event="override.shared",
-                count=len(taken),
-                nodes=", ".join(str(order.address) for order in taken[:_MOST_NAMED]),
-            )
+            if self._overrides.learn(order for order in orders if not self._is_old(order)):
+                self._waits.clear()
         bad = len(fields) - len(there)
         self._complain(f"{bad} in Redis are malformed, or of a newer release" if bad else "")
         return there
@@ -144,7 +144,7 @@ class SharedOrders:
 
     async def _write(self, orders: list[Order]) -> None:
         """
-        Write orders to the hash; then the version has them.
+        Write orders to the hash; then the digest has them.
 
         :raises LinkLost: when that fails.
         """
@@ -152,11 +152,16 @@ class SharedOrders:
             await self._link.write_orders({_field(order): encode_order(order) for order in orders})
             self._note(orders)
 
+    def _last(self, orders: list[Order]) -> list[Order]:
+        """Those that are still the last for their address: others may be given at any time."""
+        lasts = [self._overrides.last(order.address) for order in orders]
+        return [o for o, last in zip(orders, lasts, strict=True) if last and last.key == o.key]
+
     def _note(self, orders: list[Order]) -> None:
-        """Have these orders, which are in the hash, in the version."""
-        for order in orders:
-            digest = _digest(order)
-            self._version ^= self._digests.get(order.address, 0) ^ digest
+        """Have these orders, which are in the hash, in the digest, unless later ones came."""
+        for order in self._last(orders):
+            digest = _digest_of(order)
+            self._digest ^= self._digests.get(order.address, 0) ^ digest
             self._digests[order.address] = digest
 
     async def _forget(self, orders: list[Order]) -> None:
@@ -200,7 +205,7 @@ def _field(order: Order) -> bytes:
     return str(order.address).encode()
 
 
-def _digest(order: Order) -> int:
+def _digest_of(order: Order) -> int:
     """63 bits that stand for an order."""
     text = f"{order.address} {order.version} {order.sender}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1

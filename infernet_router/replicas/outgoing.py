@@ -32,7 +32,7 @@ _REASON = 1000
 """The most characters of a reason."""
 
 
-Group = TypeVar("Group", Reports, Misses)
+Group = TypeVar("Group", Reports, Misses, Outcomes)
 
 
 class Outgoing:
@@ -88,19 +88,19 @@ class Outgoing:
         """Forget all, as it is too old to be told."""
         self._clear()
 
-    def take(self, sender: bytes, number: int, now: float, orders: int) -> list[bytes]:
+    def take(self, sender: bytes, number: int, now: float, orders_digest: int) -> list[bytes]:
         """
         All there is to tell, as messages; one without content if there is nothing.
 
         :param number: that of the first batch.
-        :param orders: the highest version of an operator's order that is known here.
+        :param orders_digest: that of the operators' orders that are known here.
         """
         reports, unshared = self._grouped(now)
         batch = Batch(
             sender,
             number,
             now,
-            orders=orders,
+            orders_digest=orders_digest,
             jobs=_jobs(self._jobs.items()),
             reports=reports,
             misses=self._grouped_misses(now),
@@ -182,36 +182,64 @@ def _split(batch: Batch) -> Iterator[Batch]:
     more = Jobs(batch.jobs.keys[at:], counts[half:], weights[half:])
     some_reports, more_reports = _halves(batch.reports, _halved_reports)
     some_misses, more_misses = _halves(batch.misses, _halved_misses)
-    first = replace(batch, jobs=some, reports=some_reports, misses=some_misses)
-    second = Batch(batch.sender, batch.number, batch.sent, orders=batch.orders)
-    second = replace(second, jobs=more, reports=more_reports, misses=more_misses)
-    yield from _split(first)
-    yield from _split(second)
+    some_outcomes, more_outcomes = _halves(batch.outcomes, _halved_outcomes)
+    some_unshared, more_unshared = _halved(batch.unshared)
+    yield from _split(
+        replace(
+            batch,
+            jobs=some,
+            reports=some_reports,
+            misses=some_misses,
+            unshared=some_unshared,
+            outcomes=some_outcomes,
+        )
+    )
+    yield from _split(
+        replace(
+            batch,
+            jobs=more,
+            reports=more_reports,
+            misses=more_misses,
+            unshared=more_unshared,
+            outcomes=more_outcomes,
+            passed=[],
+        )
+    )
 
 
 def _halves(
-    groups: list[Group], halved: Callable[[Group, int], tuple[Group, Group]]
+    groups: list[Group], halved: Callable[[Group], tuple[Group, Group]]
 ) -> tuple[list[Group], list[Group]]:
     """Two halves of some groups, of which a single one is divided."""
     if len(groups) == 1:
-        one, other = halved(groups[0], len(groups[0].ages) // 2)
+        one, other = halved(groups[0])
         return [one], [other]
     half = len(groups) // 2
     return groups[:half], groups[half:]
 
 
-def _halved_reports(group: Reports, half: int) -> tuple[Reports, Reports]:
-    at, cut = half * KEY_SIZE, half * len(group.kinds)
-    keys, ages, pending = group.keys, group.ages, group.pending
+def _halved(keys: bytes) -> tuple[bytes, bytes]:
+    at = len(keys) // KEY_SIZE // 2 * KEY_SIZE
+    return keys[:at], keys[at:]
+
+
+def _halved_reports(group: Reports) -> tuple[Reports, Reports]:
+    half, (some, more) = len(group.ages) // 2, _halved(group.keys)
+    cut, ages, pending = half * len(group.kinds), group.ages, group.pending
     return (
-        replace(group, keys=keys[:at], ages=ages[:half], pending=pending[:cut]),
-        replace(group, keys=keys[at:], ages=ages[half:], pending=pending[cut:]),
+        replace(group, keys=some, ages=ages[:half], pending=pending[:cut]),
+        replace(group, keys=more, ages=ages[half:], pending=pending[cut:]),
     )
 
 
-def _halved_misses(group: Misses, half: int) -> tuple[Misses, Misses]:
-    at, keys, ages = half * KEY_SIZE, group.keys, group.ages
+def _halved_misses(group: Misses) -> tuple[Misses, Misses]:
+    half, (some, more) = len(group.ages) // 2, _halved(group.keys)
     return (
-        replace(group, keys=keys[:at], ages=ages[:half]),
-        replace(group, keys=keys[at:], ages=ages[half:]),
+        replace(group, keys=some, ages=group.ages[:half]),
+        replace(group, keys=more, ages=group.ages[half:]),
     )
+
+
+def _halved_outcomes(group: Outcomes) -> tuple[Outcomes, Outcomes]:
+    some, more = _halved(group.keys)
+    return replace(group, keys=some), replace(group, keys=more)

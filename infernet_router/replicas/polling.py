@@ -21,6 +21,9 @@ _SPREAD = 0.5
 """The part of an interval over which polls are spread that several members may make, and those that
 a member takes over."""
 
+_SILENT_AFTER = 3
+"""Intervals without a report of any member after which one's own failed poll is enough."""
+
 _LOOKING = 0.002
 """Seconds that a tick may take to look at all nodes, after the members changed."""
 
@@ -97,11 +100,11 @@ class SharedPoller(Poller):
 
     def reported_elsewhere(self, share: Share, member: int, report: NodeReport, at: float) -> None:
         """Another member has a report, which a node made at `at` on the fleet's clock."""
-        self._shares.answered(share, member)
         share.for_all = False
         target = self.target_of(share.address)
-        if target is None:
+        if target is None or self._fleet.is_outdated(share.address, at):
             return
+        self._shares.answered(share, member)
         self._record(report, target, at)
         target.reported = max(at, target.reported or -inf)
         self._wait_if_others(share, target, at)
@@ -112,7 +115,10 @@ class SharedPoller(Poller):
         target = self.target_of(share.address)
         if target is None or not count or at < (target.reported or -inf):
             return
-        went_down = self._fleet.missed_elsewhere(share.address, reason, at, is_confirmed=count > 1)
+        is_confirmed = count > 1 or self._shares.all_failed(share)
+        went_down = self._fleet.missed_elsewhere(
+            share.address, reason, at, is_confirmed=is_confirmed
+        )
         if went_down:
             self._tell(target, f"{reason} (found by other routers)", went_down=True)
         if not self._wait_if_others(share, target, at) and self.throttle.is_waiting(target):
@@ -133,7 +139,8 @@ class SharedPoller(Poller):
         share = self._share(target)
         if share is None:
             return
-        if self._shares.failed(share, self._shares.me):
+        silent = self._fleet.now - (target.reported or -inf)
+        if self._shares.failed(share, self._shares.me) or silent > _SILENT_AFTER * self.interval:
             super()._missed(target, reason, timed_out=timed_out)
         self._teller.missed(share, reason)
 

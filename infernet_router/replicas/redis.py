@@ -152,8 +152,8 @@ class RedisLink:
         """
         Publish a message; fires when Redis has it.
 
-        :raises LinkLost: in the Deferred, when Redis does not take it. The link is lost then, too,
-            and when the Deferred is cancelled.
+        :raises LinkLost: in the Deferred, when Redis does not take it in time. The link is lost
+            then, too.
         """
         return Deferred.fromCoroutine(self._publish(message))
 
@@ -191,9 +191,6 @@ class RedisLink:
         except LinkLost as lost:
             _lose(end, lost)
             raise
-        except CancelledError:
-            _lose(end, LinkLost(_LATE))
-            raise
         if self._unheard_since is None:
             self._unheard_since = now
 
@@ -217,7 +214,10 @@ class RedisLink:
             return await reply.addTimeout(_PATIENCE, self._reactor, _too_late)
         except ResponseError as error:
             kind = LinkLost if str(error).startswith(_PASSING) else Refused
-            raise kind(f"Redis refuses {words[0]!s}: {quoted(str(error))}") from None
+            said = str(error)
+            if words[0] == "AUTH":
+                said = said.partition(" ")[0]  # the rest may repeat the password
+            raise kind(f"Redis refuses {words[0]!s}: {quoted(said)}") from None
         except RedisError:
             raise LinkLost(_CLOSED) from None
 

@@ -42,9 +42,6 @@ _QUIET = 0.25
 _PAUSED = 1.0
 """Seconds by which a look is late when the process stood still."""
 
-_PATIENCE = 2.0
-"""Seconds that the server may take for one batch."""
-
 _OLDEST = 1.0
 """Seconds after which what was not told is not worth it any more."""
 
@@ -138,7 +135,7 @@ class Sharing(Service):
         if self.is_alone or self.orders is None or not self.orders.has_told(address):
             return None
         others = self._shares.members - {self._shares.me}
-        return self._agreement.since(others, self.orders.version)
+        return self._agreement.since(others, self.orders.digest)
 
     def make_poller(
         self, fleet: SharedFleet, http: Asker, clock: IReactorTime, **options: Any
@@ -169,15 +166,19 @@ class Sharing(Service):
             self._timer = None
         self._unsent.clear()
         said = self._in_flight or succeed(None)
-        if self._is_connected:
+        was_connected, self._is_connected = self._is_connected, False
+        if was_connected:
             said = said.addBoth(lambda _: self._say_bye())
         return said.addBoth(lambda _: self.link.stop())
 
     def _say_bye(self) -> Deferred[Any]:
-        version = self.orders.version if self.orders is not None else 0
-        batch = Batch(self._me, self._number, self._fleet.now, orders=version, bye=True)
-        bye = self.link.publish(encode(batch)).addTimeout(_PATIENCE, self._clock)
-        return bye.addErrback(lambda _: None)
+        now, digest = self._fleet.now, self._orders_digest
+        batch = Batch(self._me, self._number, now, orders_digest=digest, bye=True)
+        return self.link.publish(encode(batch)).addErrback(lambda _: None)
+
+    @property
+    def _orders_digest(self) -> int:
+        return self.orders.digest if self.orders is not None else 0
 
     def assigned(self, address: NodeAddress, weight: float, jobs: int) -> None:
         """Tell that jobs were assigned to a node here."""
@@ -218,6 +219,8 @@ class Sharing(Service):
         return True
 
     def connected(self) -> None:
+        if not self.running:
+            return  # it said bye, or is about to
         self._is_connected = True
         self._reason = "what it publishes does not come back"
         self._send()
@@ -238,6 +241,7 @@ class Sharing(Service):
             self._refused(error)
             return
         sent = self._members.hear(head, self._fleet.now)
+        self.batches["lost"] = self._members.lost
         if head.sender == self._me:
             return
         if sent is None:
@@ -249,9 +253,9 @@ class Sharing(Service):
         """A batch of another member was applied to the fleet."""
         self.batches["heard"] += 1
         if self.orders is not None:
-            self.orders.heard(batch.orders)
+            self.orders.heard(batch.orders_digest)
             member = int.from_bytes(batch.sender, "big")
-            self._agreement.heard(member, batch.orders, self._fleet.now)
+            self._agreement.heard(member, batch.orders_digest, self._fleet.now)
         for passed in batch.passed:
             if passed.member == self._me and self.passed is not None:
                 self.passed(passed.decision, passed.outcome, passed.client)
@@ -288,8 +292,7 @@ class Sharing(Service):
         if since is not None and now - since > _OLDEST:
             self._outgoing.drop()
             self.batches["dropped"] += 1
-        version = self.orders.version if self.orders is not None else 0
-        messages = self._outgoing.take(self._me, self._number, now, version)
+        messages = self._outgoing.take(self._me, self._number, now, self._orders_digest)
         self._number += len(messages)
         self._sent = now
         self._unsent.extend(messages)
@@ -298,7 +301,6 @@ class Sharing(Service):
     def _publish(self) -> None:
         """Publish the next message; one at a time."""
         self._in_flight = sent = self.link.publish(self._unsent.popleft())
-        sent.addTimeout(_PATIENCE, self._clock)
         sent.addCallbacks(lambda _: self._published("sent"), lambda _: self._published("failed"))
         sent.addErrback(lambda why: log.failure("sharing broke", why, event="internal.error"))
 

@@ -96,6 +96,19 @@ class AuditTests(SynchronousTestCase):
         audit.refuse("192.0.2.9", "put", "a", "401: no")
         self.assertEqual(len(audit.newest(99)), 13)
 
+    def test_stop(self) -> None:
+        """What was only counted is on disk when the router stops, and nothing goes on."""
+        state = FakeState()
+        audit = self.audit(state)
+        for _ in range(12):
+            audit.refuse("192.0.2.9", "put", "a", "401: no")
+        audit.refuse("192.0.2.8", "put", "a", "401: no")
+        self.successResultOf(audit.stop())
+        self.assertEqual(
+            json.loads(state.lines[-1])["result"], "2 more were refused within a minute"
+        )
+        self.assertEqual((len(state.lines), self.clock.getDelayedCalls()), (12, []))
+
     def test_many_peers(self) -> None:
         """When there are too many peers, the others count as one."""
         self.patch(audit_module, "_MOST_PEERS", 3)

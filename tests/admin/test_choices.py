@@ -1,9 +1,11 @@
 """Tests of infernet_router.admin.choices, as its routes answer."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import succeed
 
 from infernet_router.fleet import Among, Tier
-from tests.admin.case import A, AdminTestCase, B, C
+from tests.admin.case import A, AdminTestCase, B, C, parsed
 from tests.doubles import addresses, report
 
 DECISIONS = "/admin/v1/decisions"
@@ -74,6 +76,31 @@ class DecisionTests(AdminTestCase):
             self.assertEqual(self.ask(DECISIONS + bad).status, 400, bad)
         node = self.read("/admin/v1/nodes/https%3A%2F%2Fnode.invalid%2Fb")
         self.assertEqual([one["id"] for one in node["decisions"]], listed(f"?node={B}"))
+
+    def test_long_list(self) -> None:
+        """A long list is made in slices, so that clients are answered in between."""
+        for _ in range(20):
+            self.decide()
+        shown, instant, waiting = 0, self.viewer.instant, list[Callable[[], None]]()
+
+        def slow(time: float) -> str:
+            nonlocal shown
+            shown += 1
+            self.clock.rightNow += 0.003
+            return instant(time)
+
+        def later(_: float, turn: Callable[[], None]) -> None:
+            waiting.append(turn)
+
+        self.patch(self.viewer, "instant", slow)
+        self.patch(self.clock, "callLater", later)
+        turns: list[int] = []
+        sending = self.send(DECISIONS)
+        while waiting:
+            turns.append(shown)
+            waiting.pop(0)()
+        self.assertEqual(turns, list(range(2, 21, 2)))
+        self.assertEqual(parsed(sending).status, 200)
 
 
 class ExplainTests(AdminTestCase):

@@ -62,8 +62,10 @@ class DemandedTests(AdminTestCase):
         """The limit is one of all operators; probes, metrics and the page itself have none."""
         for _ in range(400):
             self.demand.take()
-        self.assert_error("/admin/v1/options", 429, "more than 200 requests of operators a second")
-        for path in ("/", "/page/main.js", "/livez", "/metrics"):
+        error = "more than 200 requests of operators a second"
+        for path in ("/admin/v1/options", "//admin/v1/options", "/metrics/nodes"):
+            self.assert_error(path, 429, error)
+        for path in ("/", "//", "/page/main.js", "/livez", "/metrics", "//metrics"):
             self.assertEqual(self.ask(path).status, 200)
 
     def test_interval(self) -> None:

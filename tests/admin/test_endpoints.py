@@ -86,6 +86,8 @@ class EndpointsTests(AdminTestCase):
             self.assertIn(b"\ninfernet_router_poll_interval_seconds 4.0\n", metrics)
         self.assert_status(self.get(1, "/admin/v1/overview"), 200)
         self.assert_status(self.get(2, "/admin/v1/overview"), 404)
+        reads_bodies = [server[1].reads_bodies for server in self.reactor.tcpServers]
+        self.assertEqual(reads_bodies, [True, False])
         self.successResultOf(endpoints.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 

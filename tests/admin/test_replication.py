@@ -48,6 +48,7 @@ class ReplicationTests(AdminTestCase):
                 'batches_total{result="failed"}': 0.0,
                 'batches_total{result="heard"}': 12.0,
                 'batches_total{result="late"}': 0.0,
+                'batches_total{result="lost"}': 0.0,
                 'batches_total{result="dropped"}': 0.0,
                 'batches_total{result="malformed"}': 0.0,
             },

@@ -130,9 +130,23 @@ class StateTests(SynchronousTestCase):
         self.path.mkdir()
         (self.path / "audit.jsonl").symlink_to("audit.jsonl")
         self.assert_bad("cannot read")
-        self.patch(os, "access", lambda *_: False)
+        self.patch(os, "access", lambda *_, **__: False)
         why = "the router's user may not write there"
         self.assert_bad(f"cannot use {self.path} as the state directory: {why}")
+
+    def test_other_user(self) -> None:
+        """After the user of the process has changed, it is checked again whether it may write."""
+        state = self.open()
+        state.check()
+        why = f"cannot use {self.path} as the state directory: the router's user may not write"
+        refused = {self.path}
+        self.patch(os, "access", lambda path, mode, **_: path not in refused)
+        for path, where in ((self.path, "there"), (self.path / "audit.jsonl", "to audit.jsonl")):
+            refused = {path}
+            self.append(state, b"one")
+            with self.assertRaises(BadState) as caught:
+                state.check()
+            self.assertEqual(str(caught.exception), f"{why} {where}")
 
     def test_leftovers(self) -> None:
         """What a router that was killed while it wrote has left is removed at the start."""

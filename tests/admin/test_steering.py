@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from infernet_router.admin import steering as steering_module
 from infernet_router.admin.access import Role
 from infernet_router.admin.audit import Audit
-from infernet_router.admin.state import CannotKeep
+from infernet_router.admin.state import BadState, CannotKeep
 from infernet_router.admin.steering import Steering
 from infernet_router.fleet import Order, Overrides, Tier
 from tests.admin.case import A, AdminTestCase, B, C, parsed
@@ -36,6 +36,10 @@ class FakeState:
         self.waiting: list[Deferred[None]] | None = None
         """Where writes wait; None where each is made at once."""
         self.is_full = self.is_closed = False
+
+    def check(self) -> None:
+        if self.is_full:
+            raise BadState("cannot use /state")
 
     async def write(self, orders: list[Order]) -> None:
         if self.waiting is not None:
@@ -238,6 +242,14 @@ class ChangeTests(SteeringTestCase):
         )
         self.assertEqual(self.counts.actions["expire", "done"], 2)
 
+    def test_many_end(self) -> None:
+        """Of many overrides that end together, the last ones do some turns of the reactor later."""
+        for number in range(250):
+            self.put(f"10.0.0.{number}", '{"drain":true,"for":"1h"}')
+        self.clock.advance(3600)
+        self.assertEqual(self.steering.overrides.in_force, {})
+        self.assertEqual(self.counts.actions["expire", "done"], 250)
+
 
 class StateTests(SteeringTestCase):
     def test_kept(self) -> None:
@@ -273,6 +285,17 @@ class StateTests(SteeringTestCase):
         self.assertEqual((self.tier(A), self.tier(C)), (Tier.NORMAL, Tier.DRAINED))
         self.assertEqual(json.loads(self.state.lines[-1])["address"], "192.0.2.1:4000")
         self.assertEqual(self.steering.overrides.version, 1)
+        self.clock.advance(0)
+        (written,) = self.state.written
+        lines = len(self.state.lines)
+        self.keep(*written)
+        self.assertEqual(len(self.state.lines), lines)
+
+    def test_unusable(self) -> None:
+        """A state directory in which nothing can be written ends the start."""
+        self.state.is_full = True
+        with self.assertRaises(BadState):
+            self.keep()
 
     def test_full(self) -> None:
         """What cannot be written is a 507, and does not happen."""
@@ -336,6 +359,30 @@ class StateTests(SteeringTestCase):
         self.clock.advance(900)
         self.assertEqual(self.tier(A), Tier.NORMAL)
 
+    def test_overtaken(self) -> None:
+        """A change is a 409 when an order was learned while it was written, and not in force."""
+        self.keep()
+        sender, lines = "2" * 16, []
+        for method, body, version in (("PUT", b'{"drain":true}', 1), ("DELETE", b"", 2)):
+            self.state.waiting = []
+            sending = self.send(path("192.0.2.1:4000"), method=method, headers=HEADERS, body=body)
+            other = Order(address=A, version=version, sender=sender, weight=2.0, by="eve")
+            self.overrides.learn([other])
+            waiting, self.state.waiting = self.state.waiting, None
+            waiting[0].callback(None)
+            answer = parsed(sending)
+            error = (
+                "the order is not in force: another router was given orders while it was written;"
+                " look at the override for 192.0.2.1:4000, and order again"
+            )
+            self.assertEqual((answer.status, json.loads(answer.body)), (409, {"error": error}))
+            self.assertEqual(self.overrides.in_force, {A: other})
+            lines.append((method.lower(), "192.0.2.1:4000", f"409: {error}"))
+            self.assertEqual(self.audited(), lines)
+            self.clock.advance(0)
+            self.assertEqual(self.state.written[-1], [other])
+        self.assertNotIn(("put", "done"), self.counts.actions)
+
     def test_many_learned(self) -> None:
         """Of many orders that are learned at once, twenty are logged, and a count."""
         many = addresses(*(f"192.0.2.{number}" for number in range(1, 31)))
@@ -352,6 +399,7 @@ class StateTests(SteeringTestCase):
         """The router stops once the change that is being made is on disk."""
         self.keep()
         self.put("192.0.2.3:4000", '{"drain":true,"for":"1h"}')
+        self.put("192.0.2.3:4000", "{}", headers={})
         self.overrides.learn([Order(address=A, version=7, sender="2" * 16, drain=True)])
         self.state.waiting = []
         self.send(path("192.0.2.1:4000"), method="PUT", headers=HEADERS, body=b'{"weight":2}')

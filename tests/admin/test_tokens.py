@@ -98,6 +98,16 @@ class TokensTests(SynchronousTestCase):
             ],
         )
 
+    def test_emptied(self) -> None:
+        """A file without a token keeps those it had, as one may be read while it is written."""
+        tokens = self.tokens(self.path)
+        for text in ("", "# nobody\n"):
+            self.path.write_text(text)
+            tokens.read_again()
+        self.assertEqual(self.names(tokens), ["alice"])
+        words = "there is no token in it; a line is NAME ROLE TOKEN; keeping the tokens it had"
+        self.assertEqual(self.lines, [f"warn: {self.path}, {words}"])
+
     def test_bad_at_start(self) -> None:
         """A file that cannot be used is refused: a pipe, a large one, a directory, none."""
         pipe = self.path.with_suffix(".pipe")

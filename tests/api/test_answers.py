@@ -17,6 +17,7 @@ from infernet_router.api.answers import (
     answer_encoded,
     answer_error,
     answer_failure,
+    list_chunks,
 )
 from infernet_router.api.query import BadRequest
 from infernet_router.fleet import NoNode, Reason, finish
@@ -54,6 +55,13 @@ class AnswerTests(SynchronousTestCase):
         for name, value in headers.items():
             for each in (whole, empty):
                 self.assertEqual(each.headers.get_all(name), [value], name)
+
+    def test_list(self) -> None:
+        """A list is encoded item by item, and is valid JSON whatever its length."""
+        for items in ([], ["a"], ["a", {"b": 1}]):
+            chunks = list(list_chunks(b"name", items))
+            self.assertEqual(json.loads(b"".join(chunks)), {"name": items})
+            self.assertEqual(len(chunks), len(items) + 1)
 
     def test_content(self) -> None:
         """Content is answered as JSON."""

@@ -139,3 +139,13 @@ class PassedTests(SynchronousTestCase):
         self.one.pass_on = None
         with self.assertRaises(HTTPError):
             self.tell(self.made(1, 1))
+
+    def test_both(self) -> None:
+        """A client that tells two routers of one node counts once."""
+        here, there = self.made(1, 1), self.made(1, 2)
+        self.tell(there)
+        ((_, _, _, client),) = self.passed
+        self.two.hear(there, FAILED, client)
+        request: Any = None
+        self.two.tell(request, here, FAILED)
+        self.assertEqual(self.fleets[1].heard, [(A, FAILED)])

@@ -199,15 +199,41 @@ class CommandsTests(SynchronousTestCase):
         self.assertEqual((code, json.loads(output)), (1, none))
 
     def test_drain(self) -> None:
-        """A drain keeps the weight that the node has."""
+        """A drain keeps the weight that the node has, and the time that is left of it."""
         router = FakeRouter(
-            get=[override(drain=False, weight=2.0)],
-            put=[override(weight=2.0, until="U", reason="why", persisted=False)],
+            get=[Refused(404, "none")],
+            put=[override(until="U", reason="why", persisted=False)],
         )
-        shown = "drain weight=2 until U by bob (why); it ends when the router restarts, without"
-        self.assert_done("drain a:1 --for 2h --reason why", f"a:1: {shown} --state\n", router)
-        order = {"drain": True, "force": False, "weight": 2.0, "reason": "why", "for": "2h"}
+        shown = "drain until U by bob (why); it ends when the router restarts, without --state"
+        self.assert_done("drain a:1 --for 2h --reason why", f"a:1: {shown}\n", router)
+        order = {"drain": True, "force": False, "reason": "why", "for": "2h"}
         self.assertEqual(router.asked[1], ("put", "nodes/a%3A1/override", order))
+        until = (datetime.now(UTC) + timedelta(seconds=3599.5)).isoformat()
+        before = override(drain=False, weight=2.0, reason="old", until=until)
+        router = FakeRouter(get=[before], put=[override(weight=2.0)])
+        self.assert_done("drain a:1 --reason why", "a:1: drain weight=2 by bob\n", router)
+        order = {"drain": True, "force": False, "weight": 2.0, "reason": "why", "for": "3600s"}
+        self.assertEqual(router.asked[1][2], order)
+
+    def test_two_ends(self) -> None:
+        """A drain and a weight of one address have one end, so that a second one is refused."""
+        one = "an address has one order with one end: leave out --for, or end that first with"
+        for command, before, words in (
+            (
+                "drain a:1 --for 2h",
+                override(drain=False, weight=0.5, until="U"),
+                f"a:1 has weight 0.5 until U, and {one} `weight a:1 none`",
+            ),
+            (
+                "weight a:1 0.5 --for 1h",
+                override(),
+                f"a:1 is drained without an end, and {one} `undrain a:1`",
+            ),
+        ):
+            router = FakeRouter(get=[before])
+            code, _, errors = self.run_command(command, router)
+            self.assertEqual((code, errors), (1, f"infernet-router-ctl: {words}\n"))
+            self.assertEqual(len(router.asked), 1)
 
     def test_wait(self) -> None:
         """--wait ends when the node is drained; meanwhile, it says what is missing."""

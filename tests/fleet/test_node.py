@@ -26,6 +26,16 @@ class NodeTests(SynchronousTestCase):
                 there.add(state)
         self.assertEqual(there, {State.UP, State.SUSPECT})
 
+    def test_outdated(self) -> None:
+        """A report must not be older than the last, or than a failure since."""
+        self.assertFalse(self.node.is_outdated(40.0))
+        self.node.reported_at = 60.0
+        self.assertEqual([self.node.is_outdated(at) for at in (59.9, 60.0)], [True, False])
+        self.node.state, self.node.since = State.SUSPECT, 70.0
+        self.assertEqual([self.node.is_outdated(at) for at in (69.9, 70.0)], [True, False])
+        self.node.state = State.UP
+        self.assertFalse(self.node.is_outdated(69.9))
+
     def test_worst_tier(self) -> None:
         """The worst of the tiers counts: by order, by utilization and by state."""
         self.node.is_full = True

@@ -96,6 +96,16 @@ class OverridesTests(SynchronousTestCase):
         ended = [known for known in self.overrides.known() if known.address == A]
         self.assertEqual(ended, [evolve(order, ended=self.wall.seconds())])
 
+    def test_many_end(self) -> None:
+        """Of many orders that end together, a hundred do at once; followers hear after the last."""
+        many = addresses(*(f"192.0.2.{number}" for number in range(150)))
+        orders = [self.order(address, seconds=60) for address in many]
+        self.pass_time(60)
+        self.assertEqual(self.overrides.expire(), orders[:100])
+        self.assertEqual((self.overrides.next_end, self.learned), (0.0, []))
+        self.assertEqual(self.overrides.expire(), orders[100:])
+        self.assertEqual((self.overrides.next_end, self.learned), (None, [[]]))
+
     def test_learned(self) -> None:
         """Of two orders, the later one is in force, in whichever order they are learned."""
         other = self.store("b" * 16)
@@ -135,6 +145,18 @@ class OverridesTests(SynchronousTestCase):
         self.assertEqual(len(self.overrides.known()), 1)
         self.pass_time(2)
         self.assertEqual(self.overrides.known(), [])
+
+    def test_forgotten(self) -> None:
+        """An order that ended 7 days ago is not learned again, unless it ends an older one."""
+        order = self.order(A)
+        end = self.overrides.ending(A, "bob")
+        self.overrides.apply(end)
+        self.pass_time(7 * DAY + 1)
+        self.assertEqual(self.overrides.known(), [])
+        self.assertEqual(self.overrides.learn([end]), [])
+        self.assertEqual(self.overrides.learn([order]), [order])
+        self.assertEqual(self.overrides.learn([end]), [end])
+        self.assertEqual(self.overrides.in_force, {})
 
     def test_limits(self) -> None:
         """There is a limit of overrides, and one of those that ended."""

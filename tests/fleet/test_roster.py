@@ -1,6 +1,6 @@
 """Tests of infernet_router.fleet.roster."""
 
-from attrs import astuple
+from attrs import astuple, evolve
 
 from infernet_router.addresses import parse_address
 from infernet_router.fleet.events import CameUp
@@ -55,6 +55,15 @@ class ReplaceTests(FleetTestCase):
         self.fleet.observed(A, report("llm"))
         self.fleet.replace([parse_address("http://192.0.2.1:4000")])
         self.assertEqual(str(self.fleet.pick(["llm"])), "http://192.0.2.1:4000")
+
+    def test_respelled_and_weighted(self) -> None:
+        """A node can get another spelling and another weight, or lose one, at the same time."""
+        for text, weight in (("http://192.0.2.1:4000", 2.0), ("192.0.2.1:4000", None)):
+            address = evolve(parse_address(text), weight=weight)
+            self.fleet.replace([address])
+            view = self.fleet.view(address)
+            assert view is not None
+            self.assertEqual((view.address.text, view.weight), (text, weight or 1.0))
 
     def test_index_used_again(self) -> None:
         """A node that takes the place of one that was suspect is not suspect."""

@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import which
+from threading import Thread
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -97,12 +99,57 @@ class ExampleTests(SynchronousTestCase):
         return text
 
 
+class Restarting(ThreadingHTTPServer):
+    """
+    A router as its clients see it while it restarts, and then the one at this port.
+
+    It answers the first request with nothing, the next five with a 503, and passes on the others.
+    """
+
+    def __init__(self, router: int) -> None:
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.router = router
+        self.asked = 0
+
+
+class Passing(BaseHTTPRequestHandler):
+    """Answers a request as Restarting says."""
+
+    server: Restarting
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        if self.server.asked == 1:
+            return
+        if self.server.asked <= 6:
+            self.send_response(503)
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            self.wfile.write(b'{"error":"the first polls are not back yet"}')
+            return
+        client = HTTPConnection("127.0.0.1", self.server.router, timeout=60)
+        client.request(self.command, self.path)
+        answer = client.getresponse()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.read())
+        client.close()
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing."""
+
+
 class ClientTests(SynchronousTestCase):
     """
     The clients in the documentation.
 
-    Of four nodes, the three with few jobs do not do them: one is dead, one refuses jobs, and at
-    one they fail. So the client gets to the fourth, busy node in the end.
+    The router restarts at first. Of four nodes, the three with few jobs do not do them: one is
+    dead, one refuses jobs, and at one they fail. So the client gets to the fourth, busy node in the
+    end.
     """
 
     def setUp(self) -> None:
@@ -120,12 +167,20 @@ class ClientTests(SynchronousTestCase):
         self.router = Router(self, self.folder, *polls, metrics)
         until(lambda: self.router.get("/health")[1].get("up") == 4, "up")
         dead.kill()
+        self.front = Restarting(self.router.port)
+        self.addCleanup(self.front.server_close)
+        self.addCleanup(self.front.shutdown)
+        Thread(target=self.front.serve_forever, daemon=True).start()
 
-    def assert_works(self, language: str, *command: str) -> None:
-        """The client in this language ends with the result of the good node."""
+    def assert_works(self, language: str, *command: str, before: str = "") -> str:
+        """
+        The client in this language ends with the result of the good node; returns what it logs.
+
+        :param before: what goes before the program.
+        """
         programs = dict(_PROGRAM.findall((ROOT / "docs" / "clients.md").read_text()))
-        address = f"127.0.0.1:{self.router.port}"
-        program = programs[language].replace("localhost:4000", address)
+        address = f"127.0.0.1:{self.front.server_port}"
+        program = before + programs[language].replace("localhost:4000", address)
         name = {"javascript": "client.mjs"}.get(language, "client")
         (self.folder / name).write_text(program)
         done = subprocess.run(
@@ -142,6 +197,7 @@ class ClientTests(SynchronousTestCase):
         expected = {"done": "1", "failed": "2", "unreachable": "1"}
         self.assertEqual(dict(outcomes), expected, done.stderr)
         self.assertNotIn("Traceback", self.router.output())
+        return done.stderr
 
     def metrics(self) -> str:
         """What the router counted."""
@@ -156,7 +212,9 @@ class ClientTests(SynchronousTestCase):
         """The program for curl submits its job to another node when one fails."""
         if which("curl") is None:
             raise SkipTest("curl is missing: apt-get install curl")
-        self.assert_works("sh", "sh")
+        before = 'sleep() { echo "waits $1 s" >&2; command sleep "$1"; }\n'
+        log = self.assert_works("sh", "sh", before=before)
+        self.assertEqual(log.count("waits 0 s"), 5, log)  # as Retry-After says
 
     def test_python(self) -> None:
         """The program in Python submits its job to another node when one fails."""

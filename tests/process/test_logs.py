@@ -184,6 +184,19 @@ class OpenLogTests(SynchronousTestCase):
             "cannot open /nowhere/log for the log: No such file or directory",
         )
 
+    def test_pipe(self) -> None:
+        """A pipe, as /dev/stdout may be, cannot be a log file; the reason says what works."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        with self.assertRaises(CannotLog) as caught:
+            self.open(logfile=f"/dev/fd/{writer}")
+        self.assertEqual(
+            str(caught.exception),
+            f"cannot open /dev/fd/{writer} for the log: it is a pipe;"
+            " leave --logfile out, or use -, to log to standard output",
+        )
+
     def test_hanging(self) -> None:
         """A file that cannot be opened in time is refused."""
         answers = Event()

@@ -23,10 +23,10 @@ A, B = NODES[:2]
 class Orders:
     """Orders that remember what they hear."""
 
-    version = 5
+    digest = 5
 
     def __init__(self) -> None:
-        self.heard_versions: list[int] = []
+        self.heard_digests: list[int] = []
         self.connections = 0
         self.told = True
 
@@ -36,8 +36,8 @@ class Orders:
     def connected(self) -> None:
         self.connections += 1
 
-    def heard(self, version: int) -> None:
-        self.heard_versions.append(version)
+    def heard(self, digest: int) -> None:
+        self.heard_digests.append(digest)
 
 
 class Replica:

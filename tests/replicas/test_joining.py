@@ -32,4 +32,4 @@ class JoiningTests(SynchronousTestCase):
         sharing = join(parse_redis_url("redis://192.0.2.1"), None, "prefix", fleet, reactor)
         share_orders(sharing, Overrides(fleet, reactor.seconds, lambda: 0.0, "0" * 16), reactor)
         assert sharing.orders is not None
-        self.assertEqual(sharing.orders.version, 0)
+        self.assertEqual(sharing.orders.digest, 0)

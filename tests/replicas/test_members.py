@@ -15,8 +15,8 @@ class MembersTests(SynchronousTestCase):
         self.now = 100.0
         self.members = Members(ME)
 
-    def hear(self, sender: bytes, sent: float) -> float | None:
-        return self.members.hear(Head(sender, 1, sent), self.now)
+    def hear(self, sender: bytes, sent: float, number: int = 1) -> float | None:
+        return self.members.hear(Head(sender, number, sent), self.now)
 
     def test_present(self) -> None:
         """A member is there for two seconds after it was heard, or until it says bye."""
@@ -44,6 +44,17 @@ class MembersTests(SynchronousTestCase):
         self.now = 103.2
         self.hear(ME, 103.19)
         self.assertTrue(self.members.is_alone(103.2))
+
+    def test_lost(self) -> None:
+        """Numbers that are missing between the batches of another member count as lost."""
+        for sender, number in ((ONE, 7), (ONE, 8), (TWO, 0), (ONE, 11), (ONE, 11), (TWO, 2)):
+            self.hear(sender, 5.0, number)
+        self.assertEqual(self.members.lost, 3)
+        self.members.leave(ONE)
+        self.hear(ONE, 5.0, 20)
+        self.hear(ME, 5.0, 1)
+        self.hear(ME, 5.0, 9)
+        self.assertEqual(self.members.lost, 3)
 
     def test_dated(self) -> None:
         """A batch was sent when the fastest of its sender would have been, by this clock."""

@@ -41,7 +41,7 @@ class OutgoingTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """A batch without content says only that its sender is there."""
         self.assertIsNone(self.outgoing.since)
-        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders=9))
+        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders_digest=9))
 
     def test_jobs(self) -> None:
         """Jobs are summed by node; what one weighs is the average, within limits."""
@@ -111,7 +111,7 @@ class OutgoingTests(SynchronousTestCase):
         self.outgoing.assigned(ONE, 1.0, 1, 5.0)
         self.outgoing.drop()
         self.assertIsNone(self.outgoing.since)
-        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders=9))
+        self.assertEqual(self.take(), Batch(ME, 4, 10.0, orders_digest=9))
 
     def test_split(self) -> None:
         """More than half a megabyte is told in several batches, in which nothing is missing."""
@@ -168,3 +168,15 @@ class OutgoingTests(SynchronousTestCase):
         batches = [decode(message) for message in self.outgoing.take(ME, 4, 10.0, 9)]
         keys = [key for batch in batches for group in batch.reports for key in each_key(group.keys)]
         self.assertEqual(sorted(keys), sorted(share_of(number).key for number in range(200)))
+
+    def test_split_the_rest(self) -> None:
+        """Outcomes, and nodes whose description is too large, are split too."""
+        shares = [share_of(number) for number in range(70_000)]
+        for share in shares:
+            self.outgoing.told(share, Outcome.FAILED, 9.9)
+            self.outgoing.reported(share, report("llm", description="x" * 9000), 9.9)
+        batches = [decode(message) for message in self.outgoing.take(ME, 4, 10.0, 9)]
+        expected = sorted(share.key for share in shares)
+        told = [o.keys for batch in batches for o in batch.outcomes]
+        for keys in told, [batch.unshared for batch in batches]:
+            self.assertEqual(sorted(each_key(b"".join(keys))), expected)

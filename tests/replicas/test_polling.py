@@ -203,6 +203,28 @@ class SharedPollerTests(SharedPollerTestCase):
         self.pass_time(2 * INTERVAL)
         self.assertEqual(self.state(address), State.DOWN)
 
+    def test_blind_and_nothing_heard(self) -> None:
+        """A node out of reach is down once no member has had a report of it for three intervals."""
+        address = self.of(ONE)
+        self.http.down.add(str(address))
+        self.start([address], ONE)
+        self.hear(address)
+        self.pass_time(2.9 * INTERVAL)
+        self.assertEqual(self.state(address), State.UP)
+        self.pass_time(1.3 * INTERVAL)
+        self.assertEqual(self.state(address), State.DOWN)
+
+    def test_blind_goes_by_others(self) -> None:
+        """A node that only the others reach is down once they miss it, too."""
+        address = self.of(ONE)
+        self.http.down.add(str(address))
+        self.start([address], ONE)
+        self.hear(address)
+        self.assertEqual(self.state(address), State.UP)
+        self.pass_time(INTERVAL)
+        self.hear_miss(address, ONE)
+        self.assertEqual(self.state(address), State.DOWN)
+
     def test_blind_confirms(self) -> None:
         """A node that another router missed, too, is down for a router that reaches no node."""
         address = self.of(ONE)
@@ -286,6 +308,21 @@ class SharedPollerTests(SharedPollerTestCase):
         self.poller.missed_elsewhere(self.share(address), ONE, "no route", at)
         self.assertEqual(self.state(address), State.UP)
         self.assertEqual(self.share(address).failed, {ONE})
+
+    def test_old_report(self) -> None:
+        """A report from before a failure says nothing of it: the node is polled no sooner."""
+        address = self.mine(ONE, TWO)
+        self.http.down.add(str(address))
+        self.start([address], ONE, TWO)
+        self.hear_miss(address, ONE)
+        self.hear_miss(address, TWO)
+        self.pass_time(8.0)  # it is polled once an interval by now
+        self.forget()
+        at = self.clock.seconds() - 9.0
+        self.poller.reported_elsewhere(self.share(address), ONE, report("llm"), at)
+        self.assertEqual(self.share(address).failed, {ME, ONE, TWO})
+        self.pass_time(2 * INTERVAL)
+        self.assertEqual((self.state(address), self.polls(address)), (State.DOWN, 2))
 
     def test_unshared(self) -> None:
         """A node whose reports are not shared is polled by this router, too; until they are."""

@@ -254,6 +254,18 @@ class SharingTests(SharingTestCase):
         self.assertEqual(two.view(A).assigned, 0.0)
         self.assertEqual(two.sharing.batches["late"], 1)
 
+    def test_lost_batches(self) -> None:
+        """Batches that arrive at Redis, and not here, are counted."""
+        one, two = self.start(2, [A])
+        self.assertEqual(two.sharing.batches["lost"], 0)
+        two.link.is_deaf = True
+        one.fleet.pick(["llm"])
+        self.pass_time(0.05)
+        two.link.is_deaf = False
+        self.pass_time(1.0)
+        self.assertEqual(two.sharing.batches["lost"], 1)
+        self.assertEqual(one.sharing.batches["lost"], 0)
+
     def test_paused(self) -> None:
         """A replica that stood still for 20 s neither drops the others nor polls all nodes."""
         one, two = self.start(2)
@@ -285,11 +297,11 @@ class SharingTests(SharingTestCase):
         self.assertGreater(one.sharing.batches["dropped"], 0)
 
     def test_orders(self) -> None:
-        """Each batch has the version of the orders; those of others are heard."""
+        """Each batch has the digest of the orders; those of others are heard."""
         one, two = self.start(2)
         one.sharing.orders, two.sharing.orders = Orders(), Orders()
         self.pass_time(1.0)
-        self.assertEqual(set(one.sharing.orders.heard_versions), {5})
+        self.assertEqual(set(one.sharing.orders.heard_digests), {5})
         self.hub.stop()
         self.hub.start()
         self.assertEqual(one.sharing.orders.connections, 1)
@@ -307,13 +319,13 @@ class SharingTests(SharingTestCase):
         self.assertGreater(known_at, one.fleet.now - 1.0)
         mine.told = False
         self.assertIsNone(one.sharing.order_known_at(A))
-        mine.told, mine.version = True, 6
+        mine.told, mine.digest = True, 6
         self.pass_time(1.0)
         self.assertIsNone(one.sharing.order_known_at(A))
-        theirs.version = 6
+        theirs.digest = 6
         self.pass_time(1.0)
         self.assertGreater(one.sharing.order_known_at(A) or 0.0, known_at)
-        mine.version = 7
+        mine.digest = 7
         two.sharing.stopService()
         self.pass_time(1.0)
         self.assertEqual(one.sharing.order_known_at(A), -inf)
@@ -364,6 +376,23 @@ class SharingTests(SharingTestCase):
         one.fleet.pick(["llm"])
         self.hub.stop()
         self.successResultOf(two.sharing.stopService())
+
+    def test_nothing_after_bye(self) -> None:
+        """A router that stops takes nothing on that it cannot tell any more."""
+        one, two = self.start(2)
+        one.link.is_stuck = True
+        one.fleet.pick(["llm"])
+        self.pass_time(0.1)
+        one.sharing.stopService()
+        self.batches()
+        self.assertFalse(one.sharing.pass_on(two.sender, "id", Outcome.DONE, b"client"))
+        one.link.is_stuck = False
+        one.link.lose("connection refused")
+        one.link.connect()
+        one.report(A)
+        self.pass_time(3.0)
+        mine = [batch.bye for batch in self.batches() if batch.sender == one.sender]
+        self.assertEqual(mine, [True])
 
 
 def _unsound(sender: bytes) -> Batch:

@@ -1,8 +1,8 @@
 /** Orders: asks before a node is drained or weighed, with what would change, and gives the order. */
 
-import { change, get } from "./api.js";
+import { change, get, now } from "./api.js";
 import { h, table } from "./dom.js";
-import { count, figure, percent } from "./words.js";
+import { ago, count, figure, percent } from "./words.js";
 
 const TIME = "[0-9]+[smhd]";
 
@@ -51,17 +51,27 @@ function ask({ title, content, verb, act }) {
     dialog.showModal();
 }
 
-/** Fields for the reason of an order and the time until it ends. */
-const fields = () => [
+/**
+ * Fields for the reason of an order and the time until it ends.
+ *
+ * @param {?object} shared the order that it becomes a part of, which has one end for both
+ */
+const fields = (shared) => [
     h("label", {}, "Reason", h("input", { name: "reason", required: true, maxlength: 500, autocomplete: "off" })),
-    h("label", {}, "For how long (30m, 2h, 1d; empty until it is undone)",
-        h("input", { name: "for", pattern: TIME, title: "a whole number and s, m, h or d", autocomplete: "off", placeholder: "2h" })),
+    shared
+        ? h("p", { class: "muted" }, `${shared.drain ? "The drain" : `The weight ${figure(shared.weight)}`} stays; both end `,
+            shared.until ? ago(shared.until) : "when they are undone", ".")
+        : h("label", {}, "For how long (30m, 2h, 1d; empty until it is undone)",
+            h("input", { name: "for", pattern: TIME, title: "a whole number and s, m, h or d", autocomplete: "off", placeholder: "2h" })),
 ];
 
 const path = (address) => `nodes/${encodeURIComponent(address)}/override`;
 
-async function order(address, content, form, force) {
-    const length = form.elements.for.value.trim();
+/** The time that is left of an order, as a new one wants it; empty for one without an end. */
+const left = ({ until }) => (until ? `${Math.max(1, Math.ceil((new Date(until) - now()) / 1000))}s` : "");
+
+async function order(address, content, form, force, shared) {
+    const length = shared ? left(shared) : form.elements.for.value.trim();
     const given = await change("PUT", path(address), {
         ...content, reason: form.elements.reason.value.trim(), ...(length ? { for: length } : {}), ...(force ? { force } : {}),
     });
@@ -70,12 +80,12 @@ async function order(address, content, form, force) {
 
 /** Drain a node, after a look at what would be left. */
 export function askDrain({ address, override }) {
-    const kept = override?.weight ? { weight: override.weight } : {};
+    const shared = override?.weight ? override : null, kept = shared ? { weight: shared.weight } : {};
     ask({
         title: `Drain ${address}?`,
-        content: [h("p", {}, "It gets no job any more, and finishes those it has."), forecast(address), ...fields()],
+        content: [h("p", {}, "It gets no job any more, and finishes those it has."), forecast(address), ...fields(shared)],
         verb: "Drain",
-        act: async (form, force) => `${address} is drained${await order(address, { drain: true, ...kept }, form, force)}`,
+        act: async (form, force) => `${address} is drained${await order(address, { drain: true, ...kept }, form, force, shared)}`,
     });
 }
 
@@ -83,7 +93,7 @@ export function askDrain({ address, override }) {
 export function askWeight(found) {
     const { address, override, weight } = found, isDrained = override?.drain ?? false;
     const share = shares(found, { isDrained, weight });
-    const kept = override?.drain ? { drain: true } : {};
+    const shared = override?.drain ? override : null, kept = shared ? { drain: true } : {};
     ask({
         title: `Weight of ${address}`,
         content: [
@@ -93,12 +103,12 @@ export function askWeight(found) {
                 oninput: (event) => share.show({ isDrained, weight: Number(event.target.value) }),
             })),
             share.place,
-            ...fields(),
+            ...fields(shared),
         ],
         verb: "Set weight",
         act: async (form, force) => {
             const chosen = Number(form.elements.weight.value);
-            return `${address} has weight ${figure(chosen)}${await order(address, { weight: chosen, ...kept }, form, force)}`;
+            return `${address} has weight ${figure(chosen)}${await order(address, { weight: chosen, ...kept }, form, force, shared)}`;
         },
     });
 }
