@@ -75,7 +75,7 @@ class Drainer:
             return f"{view.pending} {jobs} pending in its last report"
         if view.quiet_since is None or view.quiet_since < last + _ON_ITS_WAY:
             return (
-                "it is to make two reports without a job that are"
-                f" {_ON_ITS_WAY:.0f} s later than the last job it was given"
+                "it needs two reports without a job, made"
+                f" {_ON_ITS_WAY:.0f} s or more after its last job was handed out"
             )
         return None

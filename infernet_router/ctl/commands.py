@@ -64,7 +64,7 @@ class _Commands:
             print_json(node, self._out)
             return 0
         override = node["override"]
-        order = f"{_what(override)}, given {override['given']}" if override else None
+        order = f"{override['given']} {_what(override)}" if override else None
         fields = {**node, "override": order}
         history, decisions = fields.pop("history"), fields.pop("decisions")
         lines = list(fields.items())

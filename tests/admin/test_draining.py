@@ -46,8 +46,8 @@ class DrainingTests(AdminTestCase):
         self.report(after=0.4)
         self.report(after=0.4)  # after 5.8 s
         self.assertEqual(waiting.value(), b"")
-        words = "it is to make two reports without a job that are 5 s later than the last job"
-        self.assertEqual(self.waits_for(), f"{words} it was given")
+        words = "it needs two reports without a job, made 5 s or more after its last job was handed"
+        self.assertEqual(self.waits_for(), f"{words} out")
         self.report()
         self.assertTrue(json.loads(parsed(waiting).body)["drained"])
 
@@ -121,7 +121,7 @@ class SharedDrainingTests(AdminTestCase):
         words = "not all routers have said that they know the order"
         self.assertEqual(self.waits_for(), words)
         self.replicas.known_at = self.clock.seconds()
-        self.assertRegex(str(self.waits_for()), "it is to make two reports")
+        self.assertRegex(str(self.waits_for()), "it needs two reports")
         self.clock.advance(5)
         self.assertIsNone(self.waits_for())
 

@@ -114,7 +114,7 @@ class CommandsTests(SynchronousTestCase):
             "decisions": [{"time": "T", "id": "7"}],
         }
         output = self.run_command("node a:1", FakeRouter(get=[node]))[1]
-        self.assertIn("override\tdrain by bob, given 2026-11-26T10:00:00.000Z\n", output)
+        self.assertIn("override\t2026-11-26T10:00:00.000Z drain by bob\n", output)
         self.assertTrue(output.endswith("history\tT down gone\ndecision\tT 7\n"))
         output = self.run_command("node a:1 --json", FakeRouter(get=[node]))[1]
         self.assertEqual(json.loads(output), node)
