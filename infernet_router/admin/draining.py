@@ -14,7 +14,7 @@ from infernet_router.fleet import Fleet, NodeView, State
 if TYPE_CHECKING:
     from infernet_router.admin.replication import Replication
 
-_ON_ITS_WAY = 5.0
+_ON_ITS_WAY = 2.0
 """Seconds that a client may take to send its job to the node that it was given. Reports that are
 made sooner do not show that the node has no job left."""
 

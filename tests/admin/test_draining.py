@@ -26,8 +26,8 @@ class DrainingTests(AdminTestCase):
         self.clock.pump([0.25] * 2)
 
     def test_drained(self) -> None:
-        """It is drained when two reports in a row show no job, 5 s after the last one it got."""
-        self.clock.advance(5)
+        """It is drained when two reports in a row show no job, 2 s after the last one it got."""
+        self.clock.advance(2)
         waiting = self.send(WAIT)
         for pending in (1, 0, 1, 0):
             self.report(pending)
@@ -39,14 +39,13 @@ class DrainingTests(AdminTestCase):
         self.assertTrue(self.read(WAIT)["drained"])
 
     def test_last_job(self) -> None:
-        """Reports count from 5 s after the last job on: its client may not have sent it before."""
+        """Reports count from 2 s after the last job on: its client may not have sent it before."""
         waiting = self.send(WAIT)
-        for _ in range(3):
-            self.report()  # after 1, 2.5 and 4 s
-        self.report(after=0.4)
-        self.report(after=0.4)  # after 5.8 s
+        self.report()
+        self.report(after=0.4)  # after 1.9 s
+        self.report(after=0.4)  # after 2.8 s
         self.assertEqual(waiting.value(), b"")
-        words = "it needs two reports without a job, made 5 s or more after its last job was handed"
+        words = "it needs two reports without a job, made 2 s or more after its last job was handed"
         self.assertEqual(self.waits_for(), f"{words} out")
         self.report()
         self.assertTrue(json.loads(parsed(waiting).body)["drained"])
@@ -117,12 +116,12 @@ class SharedDrainingTests(AdminTestCase):
         return self.read(WAIT.replace("=10", "=0"))["waits_for"]
 
     def test_all_know(self) -> None:
-        """Reports count from 5 s after all routers knew the order on."""
+        """Reports count from 2 s after all routers knew the order on."""
         words = "not all routers have said that they know the order"
         self.assertEqual(self.waits_for(), words)
         self.replicas.known_at = self.clock.seconds()
         self.assertRegex(str(self.waits_for()), "it needs two reports")
-        self.clock.advance(5)
+        self.clock.advance(2)
         self.assertIsNone(self.waits_for())
 
     def test_alone(self) -> None:
