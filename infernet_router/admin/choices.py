@@ -176,6 +176,7 @@ def _explained(explanation: Explanation) -> dict[str, Any]:
         "candidates": explanation.candidates,
         "nodes": _compared(explanation.nodes),
         "node": node and {"node": str(node.node), "rank": node.rank, "why": node.why},
+        "why": explanation.why,
     }
 
 

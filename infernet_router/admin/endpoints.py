@@ -177,7 +177,7 @@ class Endpoints(MultiService):
             node_map=NodeMap(parts.fleet, results, started),
             demand=demand,
             choices=choices,
-            drainer=Drainer(parts.fleet, self._reactor),
+            drainer=Drainer(parts.fleet, self._reactor, parts.replication),
             steering=parts.steering,
             sources=parts.sources,
             options=dict(parts.options),

@@ -108,6 +108,11 @@ class Overview:
             if number := count.nodes[state]:
                 link = f"/admin/v1/nodes?state={state.value}"
                 yield f"{number:,} of {total:,} nodes {_be(number)} {state.value}", link
+        if doubted := self.fleet.doubted:
+            number, view = len(doubted), self.fleet.view(doubted[0])
+            why = view.in_doubt if number == 1 and view else "they seem to fail their jobs"
+            text = f"{number:,} of {total:,} nodes {_be(number)} in doubt: {why}"
+            yield text, "/admin/v1/nodes?sort=doubt&order=desc"
         idle = [container.id for container in count.containers if there and not container.nodes]
         for id in idle[:_MOST_NAMED]:
             yield f"no node that runs {quoted(id)} gets jobs", "/admin/v1/containers"

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from infernet_router.addresses import NodeAddress
+
 _PREFIX = "infernet_router_replicas_"
 
 _RESULTS = ("sent", "failed", "heard", "late", "lost", "dropped", "malformed")
@@ -30,6 +32,13 @@ class Replication(Protocol):
     @property
     def echo(self) -> float | None:
         """The seconds that a batch took to Redis and back; None while that is unknown."""
+
+    def order_known_at(self, address: NodeAddress) -> float | None:
+        """
+        Since when all routers are known to follow the order for an address, on the fleet's clock.
+
+        None while that is not certain.
+        """
 
     @property
     def batches(self) -> Counter[str]:

@@ -13,7 +13,7 @@ from infernet_router.admin.census import Count, nodes_of
 from infernet_router.admin.changing import address_in, body_of, check_change
 from infernet_router.admin.choices import Choices
 from infernet_router.admin.demand import Demand
-from infernet_router.admin.draining import Drainer, is_drained
+from infernet_router.admin.draining import Drainer
 from infernet_router.admin.node_list import Wanted, listed, parse, parse_states, selected
 from infernet_router.admin.node_map import NodeMap
 from infernet_router.admin.node_metrics import CONTENT_TYPE, lines
@@ -183,7 +183,8 @@ class AdminRoot(MetricsRoot):
         def waited(now: NodeView | None) -> Deferred[bytes]:
             if now is None:
                 raise HTTPError(404, f"{view.address} is not in the fleet any more")
-            drained = {"drained": is_drained(now)}
+            waits_for = self._drainer.waits_for(now)
+            drained = {"drained": waits_for is None, "waits_for": waits_for}
             detail = self._detail(now)
             return detail.addCallback(lambda detail: answer(request, detail | drained))
 

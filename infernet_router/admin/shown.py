@@ -9,6 +9,9 @@ from typing import Any
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import NodeView, State, Tier
 
+_LEAST = 1e-6
+"""The least number that is shown. Estimates of jobs get ever smaller, but never 0."""
+
 
 class Shown(StrEnum):
     """The state of a node as operators see it; each node is in exactly one."""
@@ -46,8 +49,8 @@ def is_ordered_drained(view: NodeView) -> bool:
 
 
 def rounded(number: float) -> float:
-    """A number with four significant digits."""
-    return float(f"{number:.4g}")
+    """A number with four significant digits; 0 for one that is next to nothing."""
+    return float(f"{number:.4g}") if abs(number) >= _LEAST else 0.0
 
 
 def rfc3339(seconds: float) -> str:
@@ -97,6 +100,7 @@ class Viewer:
             "report_age_seconds": None if view.report_age is None else round(view.report_age, 3),
             "assigned": rounded(view.assigned),
             "doubt": rounded(view.doubt),
+            "in_doubt": view.in_doubt,
             "utilization": None if utilization is None else rounded(utilization),
             "weight": view.weight,
             "override": self._override_of(view.address),

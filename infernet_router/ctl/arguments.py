@@ -73,6 +73,16 @@ def _explain(parser: Parser) -> None:
     parser.add_argument("--limit", type=_count, help="how many at most")
 
 
+def _decisions(parser: Parser) -> None:
+    parser.add_argument("--container", help="for this container")
+    parser.add_argument("--node", metavar="ADDRESS", help="that chose this node")
+    parser.add_argument("--limit", type=_count, help="50 by default")
+
+
+def _decision(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID", help="as in the header Infernet-Decision")
+
+
 def _drain(parser: Parser) -> None:
     _address(parser)
     _order(parser)
@@ -102,6 +112,8 @@ _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None]]] = {
     "nodes": ("List nodes.", _nodes),
     "node": ("Show one node.", _address),
     "explain": ("Say which node would get a job, and why.", _explain),
+    "decisions": ("List which nodes were chosen for the last jobs, the last first.", _decisions),
+    "decision": ("Show one decision: why that node was chosen.", _decision),
     "drain": ("Give a node no job any more.", _drain),
     "undrain": ("Give a node jobs again.", _address),
     "weight": ("Change how many jobs a node gets.", _weigh),

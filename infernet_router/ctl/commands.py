@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from math import ceil
 from time import monotonic
 from typing import IO, Any, NoReturn
+from urllib.parse import quote
 
 from infernet_router.ctl.arguments import DEFAULT_URL, URL, BadArguments, find_token, parse
 from infernet_router.ctl.asking import BadUrl, CannotReach, Refused, Router, node_path
@@ -53,7 +54,7 @@ class _Commands:
                 break
             nodes += page["nodes"]
         names = ("address", "state", "pending", "jobs", "rate", "weight", "containers", "reason")
-        rows = ([node[name] for name in names] for node in nodes)
+        rows = ([*(node[name] for name in names[:-1]), _why(node)] for node in nodes)
         return self._show({"total": total, "nodes": nodes}, names, rows)
 
     def node(self) -> int:
@@ -63,7 +64,8 @@ class _Commands:
             print_json(node, self._out)
             return 0
         override = node["override"]
-        fields = {**node, "override": _what(override) if override else None}
+        order = f"{override['given']} {_what(override)}" if override else None
+        fields = {**node, "override": order}
         history, decisions = fields.pop("history"), fields.pop("decisions")
         lines = list(fields.items())
         lines += [("history", f"{one['time']} {one['state']} {one['reason']}") for one in history]
@@ -87,6 +89,29 @@ class _Commands:
         if not given.json and (asked := found.get("node")):
             rank = f"rank {asked['rank']}: " if asked["rank"] else ""
             print(text_of(f"{asked['node']}: {rank}{asked['why']}"), file=self._out)
+        if (why := found["why"]) is None:
+            return 0
+        _tell(why)
+        return _REFUSED
+
+    def decisions(self) -> int:
+        """List the last decisions, the last first."""
+        given = self._given
+        query = {"container": given.container, "node": given.node, "limit": given.limit}
+        found = self._router.get("decisions", query)
+        names = ("time", "id", "containers", "node", "candidates", "margin")
+        rows = ([one[name] for name in names] for one in found["decisions"])
+        return self._show(found, names, rows)
+
+    def decision(self) -> int:
+        """Show one decision."""
+        one = self._router.get(f"decisions/{quote(self._given.id, safe='')}")
+        if self._given.json:
+            print_json(one, self._out)
+            return 0
+        lines = {**one, "left_out": _pairs(one["left_out"]), "after": _pairs(one["after"] or {})}
+        compared = [("compared", _pairs(each)) for each in lines.pop("compared")]
+        print_fields([*lines.items(), *compared], self._out)
         return 0
 
     def drain(self) -> int:
@@ -97,6 +122,7 @@ class _Commands:
         if before and before["weight"] is not None:
             order |= {"weight": before["weight"], **self._shared(before, "weight")}
         override = self._put(order | self._why_and_how_long(given))
+        self._warn_if_unknown()
         if given.wait:
             return self._wait()
         return self._done(override, f"{override['address']}: {_what(override)}")
@@ -120,6 +146,7 @@ class _Commands:
         if before and before["drain"]:
             order |= {"drain": True, "force": True, **self._shared(before, "drain")}
         override = self._put(order | self._why_and_how_long(given))
+        self._warn_if_unknown()
         return self._done(override, f"{override['address']}: {_what(override)}")
 
     def overrides(self) -> int:
@@ -135,14 +162,12 @@ class _Commands:
     def audit(self) -> int:
         """List who changed what, and who was refused, the last first."""
         found = self._router.get("audit", {"limit": self._given.limit})
-        names = ("time", "name", "peer", "what", "address", "result", "reason")
+        names = ("time", "name", "peer", "verb", "order", "address", "result", "reason")
         rows = (
             [
-                one.get("time"),
-                one.get("name"),
-                one.get("peer"),
-                _order(one["after"]) if one.get("after") else one.get("verb"),
-                *(one.get(name) for name in names[4:]),
+                *(one.get(name) for name in names[:4]),
+                _order(one["after"]) if one.get("after") else None,
+                *(one.get(name) for name in names[5:]),
             ]
             for one in found["audit"]
         )
@@ -158,7 +183,11 @@ class _Commands:
             raise
 
     def _put(self, order: dict[str, Any]) -> Any:
-        return self._router.put(f"{node_path(self._given.address)}/override", order)
+        try:
+            return self._router.put(f"{node_path(self._given.address)}/override", order)
+        except Refused as error:
+            words = str(error).replace(": force drains", ": --force drains")
+            raise Refused(error.status, words) from None
 
     def _end_half(self, before: Mapping[str, Any], half: str) -> int:
         """End the drain or the weight of an order, and keep the other."""
@@ -168,6 +197,15 @@ class _Commands:
             return self._done(None, f"{before['address']}: has no override any more")
         override = self._put({other: before[other], "force": True, **_kept(before)})
         return self._done(override, f"{override['address']}: {_what(override)}")
+
+    def _warn_if_unknown(self) -> None:
+        """Say so if the router knows no node with the address, which may be mistyped."""
+        try:
+            self._router.get(node_path(self._given.address))
+        except Refused as error:
+            if error.status != 404:
+                raise
+            _tell("the router knows no such node; the order waits for it")
 
     def _shared(self, before: Mapping[str, Any], half: str) -> dict[str, Any]:
         """
@@ -191,24 +229,24 @@ class _Commands:
         )
 
     def _wait(self) -> int:
-        """Wait until a node is drained."""
+        """Wait until a node is drained; not for one that is down from the start."""
         end = monotonic() + self._given.timeout
-        shown = ""
+        shown, wait = "", 0
         while True:
-            left = max(0, ceil(min(_LOOK, end - monotonic())))
-            query = {"wait": "drained", "timeout": left}
-            node = self._router.get(node_path(self._given.address), query, left)
+            query = {"wait": "drained", "timeout": wait}
+            node = self._router.get(node_path(self._given.address), query, wait)
             if node["drained"]:
                 return self._done(node, "drained: safe to delete")
-            if monotonic() >= end:
-                why = f"{node['state']}: {node['reason']}" if node["reason"] else node["state"]
-                jobs = f"{node['pending']} jobs were pending in its last report"
-                self._done(node, f"not drained within {self._given.timeout} s: it is {why}; {jobs}")
+            why = node["waits_for"]
+            if not shown and node["state"] == "down":
+                self._done(node, f"not drained: {why}; nobody knows what jobs it has")
                 return _REFUSED
-            words = f"waiting: {node['pending']} jobs pending, state {node['state']}"
-            if words != shown and sys.stderr.isatty():
-                print(words, file=sys.stderr)
-            shown = words
+            if monotonic() >= end:
+                self._done(node, f"not drained within {self._given.timeout} s: {why}")
+                return _REFUSED
+            if why != shown:
+                _tell(f"waiting: {why}")
+            shown, wait = why, max(0, ceil(min(_LOOK, end - monotonic())))
 
     def _why_and_how_long(self, given: argparse.Namespace) -> dict[str, Any]:
         """What was given of the reason and the time of an order."""
@@ -247,6 +285,22 @@ def _what(override: Mapping[str, Any]) -> str:
     return f"{_order(override)}{until} by {override['by']}{reason}{kept}"
 
 
+def _why(node: Mapping[str, Any]) -> str:
+    """Why a node is as it is: its reason, why it is in doubt, and who drained it."""
+    override, words = node["override"], [node["reason"]] if node["reason"] else []
+    if node["in_doubt"]:
+        words.append(f"in doubt: {node['in_doubt']}")
+    if override and override["drain"]:
+        why = f": {override['reason']}" if override["reason"] else ""
+        words.append(f"drained by {override['by']} at {override['given']}{why}")
+    return "; ".join(words)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    """Names and values on one line."""
+    return " ".join(f"{name}={text_of(value)}" for name, value in values.items())
+
+
 def _kept(override: Mapping[str, Any]) -> dict[str, Any]:
     """The reason and the time that are left of an override, for the one that takes its place."""
     kept = {"reason": override["reason"]}
@@ -276,7 +330,7 @@ def main(
     except (BadArguments, BadUrl) as error:
         code = _fail(_USAGE, error)
     except Refused as error:
-        code = _fail(_REFUSED, error)
+        code = _fail(_USAGE if error.status == 400 else _REFUSED, error)
     except CannotReach as error:
         code = _fail(_UNREACHABLE, error)
     except BrokenPipeError:  # what reads the output has seen enough
@@ -288,5 +342,10 @@ def main(
 
 
 def _fail(code: int, error: Exception) -> int:
-    print(f"infernet-router-ctl: {text_of(error)}", file=sys.stderr)
+    _tell(error)
     return code
+
+
+def _tell(words: object) -> None:
+    """Tell the operator something that is no result."""
+    print(f"infernet-router-ctl: {text_of(words)}", file=sys.stderr)

@@ -23,6 +23,7 @@ class Account(msgspec.Struct, gc=False):
     travelling: float = 0.0
     """Jobs assigned to it that had not reached it at `travelling_at`."""
     travelling_at: float = 0.0
+    """When the last job was assigned to it."""
     mean_weight: float = 1.0
     """The mean weight of its jobs."""
     speed: Speed = msgspec.field(default_factory=Speed)

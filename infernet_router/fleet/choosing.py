@@ -8,12 +8,11 @@ from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.among import Among
 from infernet_router.fleet.candidates import without
 from infernet_router.fleet.journal import Cursor, Journal
-from infernet_router.fleet.no_node import NoNode, Reason
+from infernet_router.fleet.no_node import NoNode, Reason, all_excluded
 from infernet_router.fleet.node import Node
 from infernet_router.fleet.readings import Readings
 from infernet_router.fleet.steps import Steps, finish
 from infernet_router.fleet.weights import Weights
-from infernet_router.quoting import quoted
 
 
 class Choosing(Readings):
@@ -192,7 +191,7 @@ class Choosing(Readings):
             sample = without(excluded, sample)
             sample = sample or self._candidates.sample_without(excluded, asked)
             if not sample:
-                raise _all_excluded(asked)
+                raise all_excluded(asked)
         return sample
 
     def _sample_among(
@@ -211,7 +210,7 @@ class Choosing(Readings):
         if sample:
             return sample
         if excluded and (yield from self._candidates.sample_among(asked, some, find)):
-            raise _all_excluded(asked)
+            raise all_excluded(asked)
         raise NoNode(among.otherwise, Reason.MODEL)
 
     def _finder(self, among: Among) -> Callable[[NodeAddress], Node | None]:
@@ -275,9 +274,3 @@ class Choosing(Readings):
             self._roster.indices(exclude),
             None if among is None else len(among.addresses),
         )
-
-
-def _all_excluded(asked: tuple[str, ...]) -> NoNode:
-    """The error when a client excludes all candidates."""
-    named = ", ".join(map(quoted, asked))
-    return NoNode(f"every up node that runs {named} is excluded", Reason.EXCLUDED)

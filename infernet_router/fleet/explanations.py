@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from heapq import nsmallest
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from infernet_router.addresses import NodeAddress
 from infernet_router.fleet.among import Among
 from infernet_router.fleet.decisions import Compared
 from infernet_router.fleet.groups import Tier
 from infernet_router.fleet.load import Loads
+from infernet_router.fleet.no_node import all_excluded
 from infernet_router.fleet.node import Node, State
 from infernet_router.fleet.roster import Roster
 from infernet_router.fleet.steps import Steps
@@ -40,6 +41,8 @@ class Explanation:
     """The best of them, best first."""
     node: NodeExplanation | None
     """The node that was asked about; None if none was."""
+    why: str | None
+    """Why there is no candidate; None if there is one."""
 
 
 @frozen
@@ -120,7 +123,20 @@ def explain(
     elif asked_about is not None and own is not None:
         why = _why_ranked(asked_about, loads, job, own, best[0], max_utilization)
         about = NodeExplanation(asked_about.address, better + 1, why)
-    return Explanation(count, tuple(nodes), about)
+    why_none = None if count else _why_no_candidate(roster, loads, job, among)
+    return Explanation(count, tuple(nodes), about, why_none)
+
+
+def _why_no_candidate(roster: Roster, loads: Loads, job: _Job, among: Among | None) -> str:
+    """Why no node is a candidate, as clients are told."""
+    if not roster.candidates.can(job.asked):
+        return str(roster.no_candidate(job.asked))
+    if among is not None:
+        every = evolve(job, excluded=frozenset())
+        excluded = filter(None, (roster.by_index[index] for index in job.excluded))
+        if all(_key(node, loads, every) is None for node in excluded):
+            return among.otherwise
+    return str(all_excluded(job.asked))
 
 
 def _key(node: Node, loads: Loads, job: _Job) -> _Key | None:

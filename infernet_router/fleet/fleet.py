@@ -91,9 +91,9 @@ class Fleet(Choosing):
         texts = {c.id: c.description for c in report.containers if c.description}
         if texts != node.descriptions:
             node.descriptions = self._roster.catalogue.describe(node.descriptions, texts)
+        was_quiet = node.pending == 0
         node.pending = sum(report.pending.values())
-        was_used = self._loads.assigned(node.index) > 0
-        node.quiet = 0 if node.pending else 1 if was_used else node.quiet + 1
+        node.quiet_since = node.reported_at if was_quiet and not node.pending else None
         node.reported_at = self._roster.reported_at[node.index] = at
         self._loads.reported(node.index, at, self._weights.of_pending(report.pending))
         return came_up

@@ -91,6 +91,8 @@ class Loads:
         self._doubts: list[Doubt] = []
         self._doubted: set[int] = set()
         """The nodes that seem to fail all jobs."""
+        self.in_doubt: set[int] = set()
+        """The same, with those that get a job next to try them."""
         self._free: list[int] = []
         self.witness: Witness | None = None
 
@@ -113,6 +115,7 @@ class Loads:
         self._accounts[index] = Account()
         self._doubts[index] = Doubt()
         self._doubted.discard(index)
+        self.in_doubt.discard(index)
         self._free.append(index)
 
     @property
@@ -160,6 +163,10 @@ class Loads:
     def assigned(self, index: int) -> float:
         """The jobs assigned to a node since its last report."""
         return self._accounts[index].assigned
+
+    def assigned_at(self, index: int) -> float:
+        """When the last job was assigned to a node; 0 if none was."""
+        return self._accounts[index].travelling_at
 
     def doubt(self, index: int) -> float:
         """The evidence that a node fails its jobs, as a multiple of what it takes to doubt it."""
@@ -347,6 +354,10 @@ class Loads:
 
     def _set_price(self, index: int) -> None:
         factor = self._doubts[index].factor
+        if self._doubts[index].wait:
+            self.in_doubt.add(index)
+        else:
+            self.in_doubt.discard(index)
         if factor > 1.0:
             self._doubted.add(index)
         else:

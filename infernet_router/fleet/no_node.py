@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from infernet_router.quoting import quoted
+
 
 class Reason(StrEnum):
     """Why no node can do a job: a code for metrics, which stays the same when words change."""
@@ -32,3 +34,9 @@ class NoNode(Exception):
     def __init__(self, message: str, reason: Reason) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def all_excluded(asked: tuple[str, ...]) -> NoNode:
+    """The error when a request excludes all candidates."""
+    named = ", ".join(map(quoted, asked))
+    return NoNode(f"every up node that runs {named} is excluded", Reason.EXCLUDED)

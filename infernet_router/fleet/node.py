@@ -26,7 +26,7 @@ class Node(Candidate):
         "is_full",
         "override",
         "pending",
-        "quiet",
+        "quiet_since",
         "reason",
         "reported_at",
         "since",
@@ -45,8 +45,8 @@ class Node(Candidate):
         self.descriptions: dict[str, str] = {}
         """While it is up or suspect: the descriptions of its containers, where it gives any."""
         self.pending: int | None = None
-        self.quiet = 0
-        """Its last reports in a row without pending jobs, since the last job was assigned."""
+        self.quiet_since: float | None = None
+        """When it made the report before the last, if neither shows a pending job."""
         self.reported_at: float | None = None
         self.utilization: float | None = None
         """The share of its GPU memory in use, as last said; None if that is unknown."""

@@ -168,6 +168,21 @@ class Readings:
         return node is not None and node.is_there
 
     @property
+    def doubted(self) -> list[NodeAddress]:
+        """The nodes that are up or suspect and seem to fail their jobs."""
+        nodes = (self._by_index[index] for index in self._loads.in_doubt)
+        return [node.address for node in nodes if node is not None and node.is_there]
+
+    def in_doubt(self, address: NodeAddress) -> str:
+        """Why a node seems to fail its jobs; empty if it does not, or if it is not known."""
+        node = self._roster.nodes.get(address)
+        return "" if node is None else self._in_doubt(node)
+
+    def _in_doubt(self, node: Node) -> str:
+        index = node.index
+        return self._loads.evidence(index) if index in self._loads.in_doubt else ""
+
+    @property
     def awaited(self) -> int:
         """How many nodes' first polls are not back."""
         return self._roster.awaited
@@ -200,12 +215,14 @@ class Readings:
             reason="" if node.state is State.UP else node.reason,
             containers=node.containers,
             pending=node.pending,
-            quiet=node.quiet,
+            quiet_since=node.quiet_since,
             report_age=None if node.reported_at is None else now - node.reported_at,
             jobs=self._loads.jobs(node.index, now),
             assigned=self._loads.assigned(node.index),
+            assigned_at=self._loads.assigned_at(node.index),
             rate=self._loads.rate(node.index),
             doubt=self._loads.doubt(node.index),
+            in_doubt=self._in_doubt(node),
             utilization=node.utilization,
             tier=node.tier,
             override=node.override,

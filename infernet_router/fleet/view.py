@@ -41,6 +41,9 @@ class NodeView:
     """The best tier in which an operator lets it be: DRAINED by a drain order, else NORMAL."""
     weight: float
     """It gets this many times the share of an ordinary node, by an override or its address."""
-    quiet: int = 0
-    """How many of its last reports in a row showed no pending job, since it got its last job. While
-    `assigned` is more than 0, its last job is later than all of them."""
+    quiet_since: float | None = None
+    """When it made the report before the last, if neither shows a pending job."""
+    in_doubt: str = ""
+    """Why it seems to fail its jobs, so that it gets only a few; empty if it does not."""
+    assigned_at: float = 0.0
+    """When the last job was assigned to it; 0 if none was."""

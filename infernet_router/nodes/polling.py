@@ -14,6 +14,7 @@ from infernet_router.addresses import NodeAddress
 from infernet_router.counting import Counts
 from infernet_router.fleet import Fleet
 from infernet_router.nodes.asking import KEEP_ALIVE, LIMITED, Asker, NoAnswer, ask
+from infernet_router.nodes.doubted import DoubtLog
 from infernet_router.nodes.pace import Pace, Paces
 from infernet_router.nodes.rate_fields import RateLimit
 from infernet_router.nodes.rounds import TICK, Rounds, Target
@@ -157,6 +158,7 @@ class Poller(Rounds[PollTarget]):
         self._busy_interval = min(busy_interval, interval)
         self._timeout = timeout
         self._paces = paces or Paces()
+        self._doubts = DoubtLog(fleet)
         self._sent = 0.0
         """When the last poll was sent, on the reactor's clock."""
 
@@ -192,6 +194,7 @@ class Poller(Rounds[PollTarget]):
 
     def removed(self, target: PollTarget) -> None:
         self._paces.drop(target.address)
+        self._doubts.forget(target.address)
 
     def added(self, targets: list[PollTarget], now: float) -> None:
         """Poll new nodes at once, and spread their phases over an interval, in random order."""
@@ -309,6 +312,7 @@ class Poller(Rounds[PollTarget]):
     def _record(self, report: NodeReport, target: PollTarget, at: float | None = None) -> None:
         """Record a report that a node made at this time, or now; log when the node comes up."""
         came_up = self._fleet.observed(target.address, report, at)
+        self._doubts.look(target.address)
         target.failures = 0
         target.is_busy = any(report.pending.values())
         if came_up is not None:

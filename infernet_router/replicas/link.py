@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from infernet_router.addresses import NodeAddress
+
 
 class LinkLost(Exception):
     """There is no link to the server; the message says why."""
@@ -68,6 +70,9 @@ class Orders(Protocol):
     @property
     def digest(self) -> int:
         """A digest of the orders that are known here; 0 without any. Batches carry it."""
+
+    def has_told(self, address: NodeAddress) -> bool:
+        """Whether there is an order in force for an address, and it is in the hash."""
 
     def connected(self) -> None:
         """The link is connected: read the hash, and write back what it lacks."""

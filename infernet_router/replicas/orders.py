@@ -68,6 +68,11 @@ class SharedOrders:
         """
         return self._digest
 
+    def has_told(self, address: NodeAddress) -> bool:
+        """Whether there is an order in force for an address, and it is in the hash."""
+        order = self._overrides.in_force.get(address)
+        return order is not None and self._digests.get(address) == _digest_of(order)
+
     def connected(self) -> None:
         """The link is there: read the hash, and write what it lacks."""
         self._waits.clear()

@@ -15,6 +15,7 @@ from infernet_router.addresses import NodeAddress
 from infernet_router.fleet import Outcome
 from infernet_router.fleet.shared import SharedFleet
 from infernet_router.nodes.asking import Asker
+from infernet_router.replicas.agreement import Agreement
 from infernet_router.replicas.batches import BadBatch, Batch, Passed, decode_head, encode
 from infernet_router.replicas.hearing import Hearing, Polls
 from infernet_router.replicas.link import Link, Orders
@@ -80,6 +81,7 @@ class Sharing(Service):
         self._shares = shares
         self._me = sender
         self._members = Members(sender)
+        self._agreement = Agreement()
         self._outgoing = Outgoing()
         self._hearing = Hearing(fleet, shares, clock, self._refused, self._applied)
         self._number = 0
@@ -122,6 +124,18 @@ class Sharing(Service):
     def router(self) -> str:
         """What stands for this router, in hexadecimal digits."""
         return self._me.hex()
+
+    def order_known_at(self, address: NodeAddress) -> float | None:
+        """
+        Since when all members are known to follow the order for an address, on the fleet's clock.
+
+        None while that is not certain. A member says in each batch which orders it knows, and has
+        told by then which jobs it assigned before.
+        """
+        if self.is_alone or self.orders is None or not self.orders.has_told(address):
+            return None
+        others = self._shares.members - {self._shares.me}
+        return self._agreement.since(others, self.orders.digest)
 
     def make_poller(
         self, fleet: SharedFleet, http: Asker, clock: IReactorTime, **options: Any
@@ -240,6 +254,8 @@ class Sharing(Service):
         self.batches["heard"] += 1
         if self.orders is not None:
             self.orders.heard(batch.orders_digest)
+            member = int.from_bytes(batch.sender, "big")
+            self._agreement.heard(member, batch.orders_digest, self._fleet.now)
         for passed in batch.passed:
             if passed.member == self._me and self.passed is not None:
                 self.passed(passed.decision, passed.outcome, passed.client)
@@ -317,6 +333,7 @@ class Sharing(Service):
         """Divide the polls anew if members came or went; log that."""
         now, was_alone, before = self._fleet.now, self.is_alone, self._shares.members
         present = {int.from_bytes(sender, "big") for sender in self._members.look(now)}
+        self._agreement.keep(present)
         self.is_alone = self._members.is_alone(now)
         if self._shares.set_members(() if self.is_alone else present):
             self._polls.members_changed()

@@ -137,7 +137,7 @@ class AdminTestCase(SynchronousTestCase):
             node_map=NodeMap(self.fleet, self.results, 1000.0),
             demand=self.demand,
             choices=self.choices,
-            drainer=Drainer(self.fleet, self.clock),
+            drainer=Drainer(self.fleet, self.clock, self.replication),
             steering=self.steering,
             sources=self.sources,
             options={"interval": 3.0},

@@ -111,6 +111,8 @@ class ExplainTests(AdminTestCase):
         costs = [node["cost"] for node in found["nodes"]]
         self.assertEqual(costs, sorted(costs))
         self.assertIsNone(found["node"])
+        self.assertIsNone(found["why"])
+        self.assertEqual(self.read(f"{EXPLAIN}?container=x")["why"], "no up node runs 'x'")
         self.assertEqual(self.fleet.decided, 0)
         self.assertEqual(len(self.read(f"{EXPLAIN}?container=llm&limit=1")["nodes"]), 1)
 

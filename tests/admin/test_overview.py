@@ -1,7 +1,7 @@
 """Tests of infernet_router.admin.overview."""
 
 from infernet_router import __version__
-from infernet_router.fleet import Tier
+from infernet_router.fleet import Outcome, Tier
 from tests.admin.case import FILE, A, AdminTestCase, B, C
 
 PATH = "/admin/v1/overview"
@@ -63,6 +63,23 @@ class OverviewTests(AdminTestCase):
             self.problems(),
             ["none of 2 nodes can be used", "2 of 2 nodes are down", "/ips.txt: 1 bad"],
         )
+
+    def test_doubted(self) -> None:
+        """Nodes that seem to fail their jobs are named; those that are down are not."""
+        for _ in range(3):
+            self.fleet.told(A, Outcome.FAILED)
+            self.fleet.told(C, Outcome.FAILED)
+        one = "1 of 3 nodes is in doubt: clients reported 3 failed jobs"
+        self.assertEqual(self.problems()[1], one)
+        for _ in range(3):
+            self.fleet.told(B, Outcome.FAILED)
+        two = "2 of 3 nodes are in doubt: they seem to fail their jobs"
+        self.assertEqual(self.problems()[1], two)
+        found = self.read("/admin/v1/nodes?sort=doubt&order=desc&limit=1")["nodes"][0]
+        self.assertEqual(found["in_doubt"], "clients reported 3 failed jobs")
+        for node in (A, B):
+            self.fleet.told(node, Outcome.DONE)
+        self.assertEqual(self.problems(), ["1 of 3 nodes is down"])
 
     def test_late(self) -> None:
         """Old reports and a late reactor are problems, and so is an empty fleet."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from infernet_router.addresses import NodeAddress
 from tests.admin.case import AdminTestCase
 
 
@@ -12,9 +13,13 @@ class Replicas:
     is_alone = False
     why_alone = "connection refused"
     echo: float | None = 0.002
+    known_at: float | None = None
 
     def __init__(self) -> None:
         self.batches = Counter(sent=7, heard=12)
+
+    def order_known_at(self, address: NodeAddress) -> float | None:
+        return self.known_at
 
     def lose(self) -> None:
         self.members, self.is_alone, self.echo = 1, True, None

@@ -25,6 +25,7 @@ class RouteTests(AdminTestCase):
                 "report_age_seconds": 0.0,
                 "assigned": 0.0,
                 "doubt": 0.0,
+                "in_doubt": "",
                 "utilization": 0.5,
                 "weight": 2.0,
                 "override": override,

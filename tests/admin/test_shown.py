@@ -26,6 +26,10 @@ class ShownTests(SynchronousTestCase):
         """Numbers have four significant digits."""
         self.assertEqual([rounded(n) for n in (1.23456, 123456.0, 0.0)], [1.235, 123500.0, 0.0])
 
+    def test_next_to_nothing(self) -> None:
+        """A number that is next to nothing is 0."""
+        self.assertEqual([rounded(n) for n in (4.442e-159, -9.9e-7, 1e-6)], [0.0, 0.0, 1e-6])
+
     def test_instants(self) -> None:
         """Instants are in UTC, to the millisecond; those of the fleet's clock are converted."""
         self.assertEqual(rfc3339(0.0), "1970-01-01T00:00:00.000Z")

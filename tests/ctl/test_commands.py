@@ -21,6 +21,8 @@ NODE = {
     "weight": 1.0,
     "containers": ["llm"],
     "reason": "",
+    "in_doubt": "",
+    "override": None,
 }
 
 
@@ -39,7 +41,11 @@ def override(**values: Any) -> dict[str, Any]:
 
 
 class FakeRouter:
-    """A router with fixed answers by path, the next one each time; an exception is raised."""
+    """
+    A router with fixed answers by verb, the next one each time; an exception is raised.
+
+    After the last one, it has a node to show.
+    """
 
     def __init__(self, **answers: list[Any]) -> None:
         self.answers = answers
@@ -61,7 +67,7 @@ class FakeRouter:
 
     def _answer(self, verb: str, path: str, content: object) -> Any:
         self.asked.append((verb, path, content))
-        answer = self.answers[verb].pop(0)
+        answer = self.answers[verb].pop(0) if self.answers[verb] else NODE
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -108,12 +114,67 @@ class CommandsTests(SynchronousTestCase):
             "decisions": [{"time": "T", "id": "7"}],
         }
         output = self.run_command("node a:1", FakeRouter(get=[node]))[1]
-        self.assertIn("override\tdrain by bob\n", output)
+        self.assertIn("override\t2026-11-26T10:00:00.000Z drain by bob\n", output)
         self.assertTrue(output.endswith("history\tT down gone\ndecision\tT 7\n"))
         output = self.run_command("node a:1 --json", FakeRouter(get=[node]))[1]
         self.assertEqual(json.loads(output), node)
         output = self.run_command("node a:1", FakeRouter(get=[node | {"override": None}]))[1]
         self.assertIn("override\t-\n", output)
+
+    def test_reasons(self) -> None:
+        """It is said why a node is in doubt, and who drained it, when and why."""
+        drained = override(reason="new kernel")
+        for changes, words in (
+            ({"reason": "gone"}, "gone"),
+            ({"in_doubt": "it fails jobs"}, "in doubt: it fails jobs"),
+            ({"override": override(drain=False, weight=2.0)}, "-"),
+            (
+                {"reason": "gone", "override": drained},
+                "gone; drained by bob at 2026-11-26T10:00:00.000Z: new kernel",
+            ),
+        ):
+            router = FakeRouter(get=[{"total": 1, "nodes": [NODE | changes]}])
+            output = self.run_command("nodes", router)[1]
+            self.assertEqual(output.rstrip("\n").rpartition("\t")[2], words)
+
+    def test_decisions(self) -> None:
+        """Decisions are listed, and one of them is shown with what was compared."""
+        one = {
+            "id": "a/7",
+            "time": "T",
+            "containers": ["llm", "x"],
+            "node": "a:1",
+            "candidates": 3,
+            "left_out": {"down": 1, "full": 0},
+            "compared": [{"node": "a:1", "cost": 0.5}, {"node": "b:1", "cost": 1.0}],
+            "margin": 0.5,
+            "after": None,
+        }
+        router = FakeRouter(get=[{"decisions": [one]}])
+        words = "decisions --container llm --node a:1 --limit 3"
+        self.assert_done(words, "T\ta/7\tllm,x\ta:1\t3\t0.5\n", router)
+        query = {"container": "llm", "node": "a:1", "limit": 3}
+        self.assertEqual(router.asked, [("get", "decisions", query)])
+        router = FakeRouter(get=[one])
+        output = self.run_command("decision a/7", router)[1]
+        self.assertEqual(router.asked, [("get", "decisions/a%2F7", {})])
+        self.assertIn("left_out\tdown=1 full=0\n", output)
+        self.assertIn("after\t-\ncompared\tnode=a:1 cost=0.5\ncompared\tnode=b:1 cost=1\n", output)
+        output = self.run_command("decision a/7 --json", FakeRouter(get=[one]))[1]
+        self.assertEqual(json.loads(output), one)
+
+    def test_last_node(self) -> None:
+        """A drain of the last node of a container is refused, and the flag that allows it named."""
+        refused = Refused(409, "no up node would be left: force drains it all the same")
+        router = FakeRouter(get=[Refused(404, "none")], put=[refused])
+        words = "infernet-router-ctl: no up node would be left: --force drains it all the same\n"
+        self.assertEqual(self.run_command("drain a:1", router), (1, "", words))
+
+    def test_bad_value(self) -> None:
+        """A value that the router does not understand is a wrong argument."""
+        router = FakeRouter(get=[Refused(400, "state must be one of up, down")])
+        words = "infernet-router-ctl: state must be one of up, down\n"
+        self.assertEqual(self.run_command("nodes --state dwon", router), (2, "", words))
 
     def test_explain(self) -> None:
         """Candidates are listed, and of one node it is said why."""
@@ -121,6 +182,7 @@ class CommandsTests(SynchronousTestCase):
             "candidates": 1,
             "nodes": [{"node": "a:1", "cost": 0.5, "jobs": 0.0, "rate": 1.0}],
             "node": {"node": "b:1", "rank": None, "why": "it is down"},
+            "why": None,
         }
         words = "explain llm x --node b:1 --exclude c:1"
         router = FakeRouter(get=[found])
@@ -130,7 +192,11 @@ class CommandsTests(SynchronousTestCase):
         ranked = found | {"node": {"node": "a:1", "rank": 1, "why": "least"}}
         output = self.run_command("explain llm", FakeRouter(get=[ranked]))[1]
         self.assertIn("a:1: rank 1: least\n", output)
-        self.assert_done("explain llm", "", FakeRouter(get=[{"nodes": []}]))
+        none = {"candidates": 0, "nodes": [], "node": None, "why": "no up node runs 'llm'"}
+        ran = self.run_command("explain llm", FakeRouter(get=[none]))
+        self.assertEqual(ran, (1, "", "infernet-router-ctl: no up node runs 'llm'\n"))
+        code, output, _ = self.run_command("explain llm --json", FakeRouter(get=[none]))
+        self.assertEqual((code, json.loads(output)), (1, none))
 
     def test_drain(self) -> None:
         """A drain keeps the weight that the node has, and the time that is left of it."""
@@ -170,28 +236,47 @@ class CommandsTests(SynchronousTestCase):
             self.assertEqual(len(router.asked), 1)
 
     def test_wait(self) -> None:
-        """--wait ends when the node is drained, or says why it is not."""
-        waiting, drained = {**NODE, "drained": False}, {**NODE, "drained": True}
+        """--wait ends when the node is drained; meanwhile, it says what is missing."""
+        waiting = {**NODE, "drained": False, "waits_for": "2 jobs were pending"}
+        drained = {**NODE, "drained": True, "waits_for": None}
+        down = {**waiting, "state": "down", "waits_for": "it is down: gone"}
 
         def router(*nodes: Any) -> FakeRouter:
-            return FakeRouter(get=[Refused(404, "none"), *nodes], put=[override()])
+            return FakeRouter(get=[Refused(404, "none"), NODE, *nodes], put=[override()])
 
-        asked = router(waiting, drained)
-        self.assert_done("drain a:1 --wait", "drained: safe to delete\n", asked)
-        self.assertEqual(asked.asked[2][2], {"wait": "drained", "timeout": 10})
+        asked = router(waiting, waiting, down, drained)
+        ran = self.run_command("drain a:1 --wait", asked)
+        told = ["waiting: 2 jobs were pending", "waiting: it is down: gone"]
+        errors = "".join(f"infernet-router-ctl: {words}\n" for words in told)
+        self.assertEqual(ran, (0, "drained: safe to delete\n", errors))
+        waits = [query["timeout"] for _, _, query in asked.asked[3:]]
+        self.assertEqual(waits, [0, 10, 10, 10])
         output = self.run_command("drain a:1 --wait --json", router(drained))[1]
         self.assertEqual(json.loads(output), drained)
-        times = iter((0.0, 0.0, 0.5, 0.5, 1.0))
+        ran = self.run_command("drain a:1 --wait", router(down))
+        words = "not drained: it is down: gone; nobody knows what jobs it has\n"
+        self.assertEqual(ran, (1, words, ""))
+        times = iter((0.0, 0.5, 0.5, 1.0))
         self.patch(commands, "monotonic", lambda: next(times))
-        down = {**waiting, "state": "down", "reason": "gone"}
         code, output, _ = self.run_command("drain a:1 --wait --timeout 1", router(waiting, down))
-        words = "not drained within 1 s: it is down: gone; 2 jobs were pending in its last report"
-        self.assertEqual((code, output), (1, f"{words}\n"))
+        self.assertEqual((code, output), (1, "not drained within 1 s: it is down: gone\n"))
         self.patch(commands, "monotonic", lambda: 0.0)
         code, _, errors = self.run_command(
             "drain a:1 --wait", router(Refused(409, "there is no such order"))
         )
         self.assertEqual((code, errors), (1, "infernet-router-ctl: there is no such order\n"))
+
+    def test_unknown(self) -> None:
+        """An order for an address that no node has is given, with a warning."""
+        none = Refused(404, "there is none")
+        words = "infernet-router-ctl: the router knows no such node; the order waits for it\n"
+        for command in ("drain a:1", "weight a:1 2"):
+            router = FakeRouter(get=[none, none], put=[override()])
+            self.assertEqual(self.run_command(command, router), (0, "a:1: drain by bob\n", words))
+        ran = self.run_command("drain a:1 --wait", FakeRouter(get=[none] * 3, put=[override()]))
+        self.assertEqual(ran, (1, "", f"{words}infernet-router-ctl: there is none\n"))
+        router = FakeRouter(get=[none, Refused(429, "too often")], put=[override()])
+        self.assertEqual(self.run_command("drain a:1", router)[0], 1)
 
     def test_undrain(self) -> None:
         """The end of a drain keeps the weight, its reason and the time that is left of it."""
@@ -233,7 +318,7 @@ class CommandsTests(SynchronousTestCase):
         self.assert_done("overrides", shown, router)
         entry = {"time": "T", "name": "bob", "peer": "p", "verb": "put", "after": override()}
         router = FakeRouter(get=[{"audit": [entry | {"result": "done"}, {"verb": "delete"}]}])
-        shown = "T\tbob\tp\tdrain\t-\tdone\t-\n-\t-\t-\tdelete\t-\t-\t-\n"
+        shown = "T\tbob\tp\tput\tdrain\t-\tdone\t-\n-\t-\t-\tdelete\t-\t-\t-\t-\n"
         self.assert_done("audit --limit 2", shown, router)
         self.assertEqual(router.asked, [("get", "audit", {"limit": 2})])
 

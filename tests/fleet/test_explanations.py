@@ -48,6 +48,21 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(([each.node for each in few.nodes], few.candidates), ([A], 3))
         self.assertEqual(self.explain("x").candidates, 0)
 
+    def test_none(self) -> None:
+        """When there is no candidate, it is said why, in the words that clients get."""
+        self.assertIsNone(self.explain().why)
+        self.assertEqual(self.explain("x").why, "no up node runs 'x'")
+        all_excluded = "every up node that runs 'llm' is excluded"
+        self.assertEqual(self.explain(exclude=[A, B, C]).why, all_excluded)
+        some = Among([A], "no node supports it")
+        self.assertEqual(self.explain(among=some, exclude=[A]).why, all_excluded)
+        self.assertEqual(
+            self.explain(among=Among([], "none has it"), exclude=[A]).why, "none has it"
+        )
+        for node in (A, B, C):
+            self.fleet.override(node, Tier.DRAINED)
+        self.assertEqual(self.explain().why, "every up node that runs 'llm' is drained")
+
     def test_counts_nothing(self) -> None:
         """No job is assigned, and no decision is made."""
         self.explain(node=A)

@@ -36,8 +36,8 @@ class OrderTests(PageTestCase):
         browser.get("main .state", "drained")
         browser.sees(f"ordered by env: {REASON}")
         browser.sees("no jobs ends in 2 h")
-        browser.sees("it is safe to delete")
         self.assertIn("restart", browser.get("#message").text)
+        browser.sees("it is safe to delete")
         for _ in range(20):
             self.assertNotEqual(self.router.pick("llm"), other)
         browser.click("button", "Weight")

@@ -354,6 +354,20 @@ class ReplicasTests(SynchronousTestCase):
         until(lambda: one.metric("replicas_batches_total") > before + 10, "batches")
         self.assertEqual(one.get(path, "POST")[0], 409)
 
+    def test_drained(self) -> None:
+        """When one router says that an idle node is drained, no other hands it out any more."""
+        self.serve()
+        node, *others = self.nodes()
+        one, *rest = self.three("--interval", "1")
+        exclude = "".join(f"&exclude={other}" for other in others)
+        path = f"/admin/v1/nodes/{node}"
+        until(lambda: one.ask(path)["pending"] == 0, "a report")
+        one.ask(f"{path}/override", "PUT", {"drain": True})
+        waited = one.ask(f"{path}?wait=drained&timeout=50")
+        answers = [replica.get(f"/api/v1/ip?container=llm{exclude}")[0] for replica in rest]
+        self.assertTrue(waited["drained"], waited["waits_for"])
+        self.assertEqual(answers, [503, 503])
+
 
 class ReusePortTests(SynchronousTestCase):
     def test_reuse_port(self) -> None:

@@ -12,8 +12,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from infernet_router.addresses import parse_address
-from infernet_router.fleet import Fleet
+from infernet_router.fleet import Fleet, Outcome
 from infernet_router.testing import SimulatedContainer
+from tests.doubles import logged
 from tests.nodes.polling_case import (
     A,
     B,
@@ -115,6 +116,15 @@ class PollerTests(PollerTestCase):
         self.assertEqual(sum(self.counts.poll_seconds.counts), self.counts.polls.total())
         self.assertGreater(self.counts.poll_seconds.total, 0.4)
         self.assertLess(self.counts.poll_seconds.total, 30)
+
+    def test_doubted(self) -> None:
+        """A report of a node that is in doubt is the occasion to log that."""
+        lines = logged(self, "infernet_router.nodes.doubted")
+        self.start([A])
+        for _ in range(3):
+            self.fleet.told(A, Outcome.FAILED)
+        self.pass_time(20)
+        self.assertEqual(len(lines), 1)
 
     def test_bad_reports(self) -> None:
         """A node with a malformed report is down, and still polled."""

@@ -28,6 +28,10 @@ class Orders:
     def __init__(self) -> None:
         self.heard_digests: list[int] = []
         self.connections = 0
+        self.told = True
+
+    def has_told(self, address: NodeAddress) -> bool:
+        return self.told
 
     def connected(self) -> None:
         self.connections += 1

@@ -114,6 +114,18 @@ class SharedOrdersTests(SynchronousTestCase):
         self.hear()
         self.assertEqual(self.hash.readings, readings)
 
+    def test_has_told(self) -> None:
+        """The others can know an order once it is in the hash."""
+        shared = self.replicas[0][1]
+        self.assertFalse(shared.has_told(A))
+        self.hash.problem = LinkLost("gone")
+        self.drain(0)
+        self.assertFalse(shared.has_told(A))
+        self.hash.problem = None
+        self.connect(0)
+        self.assertTrue(shared.has_told(A))
+        self.assertFalse(shared.has_told(B))
+
     def test_both_at_once(self) -> None:
         """Orders that two replicas were given while they were apart reach each other."""
         self.hash.problem = LinkLost("connection refused")

@@ -1,6 +1,7 @@
 """Tests of infernet_router.replicas.sharing."""
 
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 from infernet_router.addresses import parse_address
@@ -304,6 +305,33 @@ class SharingTests(SharingTestCase):
         self.hub.stop()
         self.hub.start()
         self.assertEqual(one.sharing.orders.connections, 1)
+
+    def test_order_known(self) -> None:
+        """An order is known once it is in the hash and all others have told the same digest."""
+        one, two = self.start(2)
+        self.assertIsNone(one.sharing.order_known_at(A))
+        mine, theirs = Orders(), Orders()
+        one.sharing.orders, two.sharing.orders = mine, theirs
+        self.pass_time(1.0)
+        known_at = one.sharing.order_known_at(A)
+        assert known_at is not None
+        self.assertLess(known_at, one.fleet.now)
+        self.assertGreater(known_at, one.fleet.now - 1.0)
+        mine.told = False
+        self.assertIsNone(one.sharing.order_known_at(A))
+        mine.told, mine.digest = True, 6
+        self.pass_time(1.0)
+        self.assertIsNone(one.sharing.order_known_at(A))
+        theirs.digest = 6
+        self.pass_time(1.0)
+        self.assertGreater(one.sharing.order_known_at(A) or 0.0, known_at)
+        mine.digest = 7
+        two.sharing.stopService()
+        self.pass_time(1.0)
+        self.assertEqual(one.sharing.order_known_at(A), -inf)
+        self.hub.stop()
+        self.pass_time(3.0)
+        self.assertIsNone(one.sharing.order_known_at(A))
 
     def test_passed_on(self) -> None:
         """An outcome is passed on to the member that made the decision, if it is one."""

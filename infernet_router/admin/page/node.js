@@ -4,7 +4,7 @@ import { get, now } from "./api.js";
 import { queues } from "./chart.js";
 import { h, table } from "./dom.js";
 import { askDrain, askUndo, askWeight } from "./orders.js";
-import { ago, count, cut, duration, figure, link, percent, state } from "./words.js";
+import { ago, count, cut, duration, figure, link, percent, since, state } from "./words.js";
 import { decisionColumns } from "./choices.js";
 
 const SPAN = 900;
@@ -54,7 +54,7 @@ export function show(found) {
         h("div", { class: "bar" },
             h("h1", { tabindex: -1 }, h("span", { class: "address" }, found.address)),
             buttons(found)),
-        h("p", {}, state(found.state), h("span", { class: "muted" }, " since ", ago(found.since), reasons(found)),
+        h("p", {}, state(found.state), h("span", { class: "muted" }, " since ", ago(since(found)), reasons(found)),
             found.override?.drain && h("strong", {}, found.drained ? " It has no jobs left: it is safe to delete." : " It may still have jobs.")),
         h("section", { class: "panel", "aria-label": "What is known of it" }, facts(found)),
         h("section", { class: "panel", "aria-labelledby": "queue" },
@@ -66,10 +66,10 @@ export function show(found) {
                 table("Last decisions for it", decisionColumns(false), found.decisions, { empty: "it was not chosen lately" }))));
 }
 
-function reasons({ state: name, reason, override }) {
+function reasons({ state: name, reason, in_doubt: doubt, override }) {
     const order = override && (override.reason || override.by)
         ? `; ordered${override.by ? ` by ${override.by}` : ""}${override.reason ? `: ${override.reason}` : ""}` : "";
-    return `${name !== "up" && reason ? `: ${reason}` : ""}${order}`;
+    return `${name !== "up" && reason ? `: ${reason}` : ""}${doubt ? `; in doubt: ${doubt}` : ""}${order}`;
 }
 
 function buttons(found) {

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, table } from "./dom.js";
-import { ago, count, duration, figure, link, node, several, some, state } from "./words.js";
+import { ago, count, duration, figure, link, node, several, since, some, state, why } from "./words.js";
 
 const LIMIT = 50;
 const PROBLEMS = ["down", "suspect"];
@@ -10,8 +10,8 @@ const STATES = ["up", "suspect", "down", "unknown", "drained"];
 const COLUMNS = [
     ["address", "Address", (each) => node(each.address)],
     ["state", "State", (each) => state(each.state)],
-    ["since", "Since", (each) => ago(each.since)],
-    ["reason", "Reason", (each) => (each.state === "up" ? "" : each.reason), "wide"],
+    ["since", "Since", (each) => ago(since(each))],
+    ["reason", "Reason", why, "wide"],
     [null, "Containers", (each) => some(each.containers, 4), "wide"],
     ["jobs", "Jobs", (each) => figure(each.jobs), "number"],
     ["rate", "Jobs/s", (each) => figure(each.rate), "number"],

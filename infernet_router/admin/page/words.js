@@ -49,6 +49,16 @@ export const clock = (time) => (time ? CLOCK.format(new Date(time)) : "–");
 /** A state with its mark. */
 export const state = (name) => h("span", { class: `state ${name}` }, name);
 
+/** When a node came into its state; of a drained one, when that was ordered. */
+export const since = ({ state: name, since: at, override }) => (name === "drained" && override?.drain ? override.given : at);
+
+/** Why a node is as it is: its reason, why it is in doubt, and who drained it. */
+export const why = ({ state: name, reason, in_doubt: doubt, override }) => [
+    name !== "up" && reason,
+    doubt && `in doubt: ${doubt}`,
+    override?.drain && `drained by ${override.by}${override.reason ? `: ${override.reason}` : ""}`,
+].filter(Boolean).join("; ");
+
 /** The first of many names. */
 export function some(names, most, separator = ", ") {
     const more = names.length - most;
