@@ -14,7 +14,7 @@ MAX_BYTES = 1 << 20
 """The largest message that is read, in bytes."""
 
 SPLIT_BYTES = MAX_BYTES // 2
-"""The largest batch that is sent, in bytes; what is more is split."""
+"""The largest batch that is sent, in bytes; a larger one is split."""
 
 MAX_DESCRIPTION = 8 << 10
 """The largest description of a node that is shared, in bytes."""
