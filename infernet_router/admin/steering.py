@@ -1,6 +1,7 @@
 """Steering: makes each change that operators order, once it is checked and on disk."""
 
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -186,7 +187,7 @@ class Steering(Service):
                 seconds=wanted.seconds,
             )
             before = self.shown_of(address)
-            try:
+            with self._auditing_refusals("put", address, name, peer, wanted.reason):
                 if before is None and len(self.overrides.in_force) >= MAX_OVERRIDES:
                     raise HTTPError(
                         507, f"there are {MAX_OVERRIDES:,} overrides, which is the limit: end some"
@@ -195,9 +196,6 @@ class Steering(Service):
                     self._check_drain(address)
                 await self._keep(order)
                 self._apply(order)
-            except HTTPError as error:
-                self.refused(peer, "put", str(address), error, name, wanted.reason)
-                raise
             self._schedule()
             self._counts.acted("put", "done")
             after = self.shown(order)
@@ -228,12 +226,9 @@ class Steering(Service):
             if before is None:
                 raise HTTPError(404, f"there is no override for {address}")
             order = self.overrides.ending(address, name)
-            try:
+            with self._auditing_refusals("delete", address, name, peer):
                 await self._keep(order)
                 self._apply(order)
-            except HTTPError as error:
-                self.refused(peer, "delete", str(address), error, name)
-                raise
             self._schedule()
             self._counts.acted("delete", "done")
             log.info(
@@ -247,6 +242,17 @@ class Steering(Service):
             await self.audit.add(
                 "delete", "done", name=name, peer=peer, address=str(address), before=before
             )
+
+    @contextmanager
+    def _auditing_refusals(
+        self, verb: str, address: NodeAddress, name: str, peer: str, reason: str = ""
+    ) -> Iterator[None]:
+        """A context that records why a change in it is refused."""
+        try:
+            yield
+        except HTTPError as error:
+            self.refused(peer, verb, str(address), error, name, reason)
+            raise
 
     def _check_drain(self, address: NodeAddress) -> None:
         """
